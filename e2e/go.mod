@@ -1,0 +1,13 @@
+module github.com/parley-rt/parley/e2e
+
+go 1.26.0
+
+require (
+	github.com/parley-rt/parley/libs/protocol v0.0.0
+	github.com/parley-rt/parley/sdk/go v0.0.0
+)
+
+replace (
+	github.com/parley-rt/parley/libs/protocol => ../libs/protocol
+	github.com/parley-rt/parley/sdk/go => ../sdk/go
+)

@@ -1,0 +1,188 @@
+package persistence
+
+import (
+	"context"
+	"strings"
+	"time"
+)
+
+// StreamKey names a stream: "room/42", "members/42". The part before the first '/' is its kind.
+// At most 512 bytes of UTF-8 without NUL.
+type StreamKey string
+
+// Kind returns the part of the key before the first '/'.
+func (k StreamKey) Kind() string {
+	kind, _, _ := strings.Cut(string(k), "/")
+	return kind
+}
+
+// Codec tells how a payload is encoded. The journal stores it and never looks inside.
+type Codec int16
+
+// Codecs in use. Numbers are stored: never reuse one.
+const (
+	CodecRaw   Codec = 0
+	CodecProto Codec = 1
+)
+
+// Event is one row of a stream. Callers fill MessageID to Meta; Seq, Epoch and At are the journal's and are ignored on
+// append. Payload and Meta belong to the journal until Append returns.
+type Event struct {
+	// MessageID recognises the event: a retried append finds its own rows by it. Unique within the stream by the
+	// caller's care, not by an index.
+	MessageID [16]byte
+	// Manifest names type and schema version of the payload: "parley.journal.v1.MessagePosted".
+	Manifest string
+	Codec    Codec
+	Payload  []byte
+	Meta     []byte
+
+	Seq   uint64
+	Epoch uint64
+	// At is the backend's clock at the append: information, never an order.
+	At time.Time
+}
+
+// Claim is the right to append to a stream: one writer generation. It is a value; the head fields are those at the claim.
+type Claim struct {
+	Key      StreamKey
+	StreamID int64
+	Epoch    uint64
+	// Incarnation is random, set when the stream is created; it changes only when the stream's tail is known to be lost.
+	Incarnation uint64
+	LastSeq     uint64
+	SnapSeq     uint64
+	// TrimSeq: events up to here may be gone.
+	TrimSeq uint64
+	// Lane is the ordering domain the backend put the stream in.
+	Lane  int16
+	Owner string
+	// PreviousOwner held the stream before; empty when it was released or new.
+	PreviousOwner string
+	// SnapPart prunes recovery on partitioned backends.
+	SnapPart int32
+}
+
+// Head is what the journal knows of a stream without claiming it. A stream never claimed has Epoch 0.
+type Head struct {
+	Key         StreamKey
+	StreamID    int64
+	Epoch       uint64
+	Incarnation uint64
+	LastSeq     uint64
+	SnapSeq     uint64
+	TrimSeq     uint64
+	Owner       string
+	ClaimedAt   time.Time
+}
+
+// ClaimOptions refines a claim; the zero value claims unconditionally.
+type ClaimOptions struct {
+	// Guard is checked in the claim's own transaction; a refused guard changes nothing and gives a *GuardError.
+	Guard Guard
+}
+
+// Guard is a typed precondition of a claim. The set is closed: a backend must know each of them.
+type Guard interface{ guard() }
+
+// GuardEpoch lets a claim through only while the stream's epoch is still Epoch (0: never claimed), so that a decision
+// taken on a Head is not carried out on a newer one.
+type GuardEpoch struct{ Epoch uint64 }
+
+func (GuardEpoch) guard() {}
+
+// Snapshot is a state of a stream up to and including Seq.
+type Snapshot struct {
+	Seq      uint64
+	Codec    Codec
+	Manifest string
+	Payload  []byte
+	Meta     []byte
+	// Epoch and At are the journal's.
+	Epoch uint64
+	At    time.Time
+}
+
+// Recovery is what rebuilds a claimed stream's state: the newest snapshot (Seq 0 and nil Payload: none), the one before
+// it for a caller that cannot read the newest, and a way to read on.
+type Recovery struct {
+	Snapshot Snapshot
+	// Previous is the snapshot before Snapshot; Seq 0: none.
+	Previous Snapshot
+	// Tail holds the events after Snapshot.Seq, ascending, contiguous, up to Claim.LastSeq, or the first page of them:
+	// More says that Read must go on after the last one.
+	Tail []Event
+	More bool
+}
+
+// Takeover is a stream that somebody claimed.
+type Takeover struct {
+	Key   StreamKey
+	Epoch uint64
+	Owner string
+}
+
+// Journal is the append-only store of streams. Implementations are safe for concurrent use.
+//
+// Every claim raises the stream's epoch and waits for appends of older epochs that are on their way; after it returned,
+// none of those can commit any more. So whoever claims wins, and the loser learns of it by a *FencedError on its next
+// append: ownership is safe without clocks or leases.
+type Journal interface {
+	// Claim makes owner the stream's writer and creates the stream if need be. Errors: *GuardError, ErrUnavailable,
+	// ErrOverloaded, ErrUnknown (it may have happened: claim again), ErrClosed.
+	Claim(ctx context.Context, key StreamKey, owner string, opts ClaimOptions) (Claim, error)
+
+	// Release clears the stream's owner if the claim still holds it. The epoch stays; appends with it still work.
+	Release(ctx context.Context, c Claim) error
+
+	// Recover reads what rebuilds the state at c.LastSeq. It fails with ErrCorrupt unless the events after the snapshot
+	// are contiguous.
+	Recover(ctx context.Context, c Claim) (Recovery, error)
+
+	// Append stores all events or none, as seqs expected+1 and on, and returns the last. It returns only when they are
+	// durable. Errors: *FencedError (another claim won; terminal), ErrConflict (expected is not the head in this epoch;
+	// terminal), ErrTooLarge, ErrUnavailable and ErrOverloaded (certainly not written; retryable), ErrUnknown (may have
+	// been written; stop and claim again), ErrClosed. The end of ctx during the commit gives ErrUnknown.
+	Append(ctx context.Context, c Claim, expected uint64, events []Event) (uint64, error)
+
+	// Read returns up to limit events with seq >= from, ascending; fewer only at the head. limit is at most MaxRead.
+	// ErrTrimmed when from is not above the stream's TrimSeq.
+	Read(ctx context.Context, key StreamKey, from uint64, limit int) ([]Event, error)
+
+	// ReadReverse returns up to limit events with seq < before (0: from the head), descending; it stops at TrimSeq.
+	ReadReverse(ctx context.Context, key StreamKey, before uint64, limit int) ([]Event, error)
+
+	// Head returns the stream's head; Epoch 0 when it was never claimed.
+	Head(ctx context.Context, key StreamKey) (Head, error)
+
+	// SaveSnapshot stores a snapshot; the newest two are kept. *FencedError when the claim lost the stream,
+	// ErrStaleSnapshot when a newer one is stored (informational), ErrTooLarge over MaxSnapshotBytes.
+	SaveSnapshot(ctx context.Context, c Claim, s Snapshot) error
+
+	// Trim declares events up to upTo gone: reads stop there at once, rows go when the backend likes. upTo must not pass
+	// the newest snapshot (ErrConflict). Lower than before is a no-op.
+	Trim(ctx context.Context, c Claim, upTo uint64) error
+
+	// Takeovers lists streams claimed by anybody but owner since the mark (zero: the last minute) and returns the next
+	// mark. A takeover may be listed more than once, never not at all; it is judged by its epoch.
+	Takeovers(ctx context.Context, owner string, since Mark) ([]Takeover, Mark, error)
+}
+
+// Mark is a position in the order of claims, given by Takeovers. Opaque.
+type Mark struct{ at int64 }
+
+// NewMark is for backends.
+func NewMark(at int64) Mark { return Mark{at: at} }
+
+// Value is for backends.
+func (m Mark) Value() int64 { return m.at }
+
+// Limits every backend keeps.
+const (
+	MaxKeyBytes      = 512
+	MaxPayloadBytes  = 8 << 20
+	MaxAppendEvents  = 4096
+	MaxAppendBytes   = 16 << 20
+	MaxRead          = 10_000
+	MaxSnapshotBytes = 1 << 20
+)

@@ -1,0 +1,46 @@
+package persistence
+
+import (
+	"context"
+	"time"
+)
+
+// SessionID identifies a session row.
+type SessionID [16]byte
+
+// TokenHash is the SHA-256 of a session token. Tokens themselves are never stored.
+type TokenHash [32]byte
+
+// Session is what survives a member's reconnects.
+type Session struct {
+	ID     SessionID
+	Member string
+	// Rooms the member joined in this session, sorted.
+	Rooms []string
+	// Generation rises with every resume; a connection of an older generation has been replaced.
+	Generation uint64
+	ExpiresAt  time.Time
+}
+
+// SessionStore keeps sessions. Every change is one conditional update, group-committed across sessions; all times are by
+// the backend's clock. Implementations are safe for concurrent use.
+type SessionStore interface {
+	// CreateSession stores a new session of generation 1. ErrConflict when the id exists.
+	CreateSession(ctx context.Context, id SessionID, token TokenHash, member string, ttl time.Duration) (Session, error)
+
+	// ResumeSession takes the session over: it accepts the newest issued token or the one that it replaced, rotates to
+	// next, raises the generation and extends the expiry. Presenting the newest retires the older; presenting the older
+	// (the answer with the newest was lost) retires the never used newest. ErrSessionUnknown for any other token, an
+	// expired or an unknown session.
+	ResumeSession(ctx context.Context, id SessionID, presented, next TokenHash, ttl time.Duration) (Session, error)
+
+	// SaveSessionRooms replaces the rooms while the session is still of that generation; else ErrSessionReplaced
+	// (ErrSessionUnknown when it is gone). Rooms are stored sorted and without repeats.
+	SaveSessionRooms(ctx context.Context, id SessionID, generation uint64, rooms []string, ttl time.Duration) error
+
+	// ExtendSessions pushes the expiry of living sessions out to now + ttl; unknown ones are passed over. At most 1,000.
+	ExtendSessions(ctx context.Context, ids []SessionID, ttl time.Duration) error
+
+	// DeleteExpiredSessions removes up to limit expired sessions and returns them, so that their memberships can be ended.
+	DeleteExpiredSessions(ctx context.Context, limit int) ([]Session, error)
+}

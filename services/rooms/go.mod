@@ -1,0 +1,19 @@
+module github.com/parley-rt/parley/services/rooms
+
+go 1.26.0
+
+require (
+	github.com/parley-rt/parley/libs/actorkit v0.0.0
+	github.com/parley-rt/parley/libs/dcplane v0.0.0
+	github.com/parley-rt/parley/libs/opskit v0.0.0
+	github.com/parley-rt/parley/libs/persistence v0.0.0
+	github.com/parley-rt/parley/libs/protocol v0.0.0
+)
+
+replace (
+	github.com/parley-rt/parley/libs/actorkit => ../../libs/actorkit
+	github.com/parley-rt/parley/libs/dcplane => ../../libs/dcplane
+	github.com/parley-rt/parley/libs/opskit => ../../libs/opskit
+	github.com/parley-rt/parley/libs/persistence => ../../libs/persistence
+	github.com/parley-rt/parley/libs/protocol => ../../libs/protocol
+)
