@@ -1,0 +1,23 @@
+package actorkit
+
+import "errors"
+
+// Sentinels. Wrapped ones carry detail; test with errors.Is.
+var (
+	// ErrUnknownPeer: SetPeers did not name that node.
+	ErrUnknownPeer = errors.New("no such peer")
+	// ErrLinkDown: the peer does not answer, or not yet. Nothing was queued.
+	ErrLinkDown = errors.New("link is down")
+	// ErrLinkFull: the peer takes less than is sent to it and the queue's bound is reached. Nothing was queued.
+	ErrLinkFull = errors.New("link is full")
+	// ErrRefused: the peer's door answered and did not take the batch.
+	ErrRefused = errors.New("refused by the peer")
+	// ErrSilent: the peer has sent nothing for the node's AskTimeout.
+	ErrSilent = errors.New("nothing heard from the peer")
+	// ErrStopped: the node or the stream was stopped.
+	ErrStopped = errors.New("stopped")
+	// ErrQueueFull: more commands wait for a stream than it may hold.
+	ErrQueueFull = errors.New("command queue is full")
+	// ErrInvalidConfig: a configuration or an argument breaks its contract.
+	ErrInvalidConfig = errors.New("invalid configuration")
+)
