@@ -13,6 +13,15 @@ require (
 	github.com/parley-rt/parley/services/rooms v0.0.0
 )
 
+require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // indirect
+	github.com/alecthomas/kong v1.17.0 // indirect
+	github.com/gobwas/httphead v0.1.0 // indirect
+	github.com/gobwas/pool v0.2.1 // indirect
+	github.com/gobwas/ws v1.4.0 // indirect
+	github.com/stretchr/testify v1.12.1 // indirect
+)
+
 replace (
 	github.com/parley-rt/parley/libs/actorkit => ../../libs/actorkit
 	github.com/parley-rt/parley/libs/dcplane => ../../libs/dcplane

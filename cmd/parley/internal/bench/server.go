@@ -1,0 +1,94 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Target is the server under test.
+type Target struct {
+	// URL of its WebSocket endpoint; empty: start a `parley dev` of this binary on a fresh data directory.
+	URL string
+	// PID whose CPU and memory are charged; needed with URL.
+	PID int
+	// Args are added to the `parley dev` that is started.
+	Args []string
+}
+
+type server struct {
+	url  string
+	pid  int
+	stop func() error
+}
+
+var gatewayLine = regexp.MustCompile(`(?m)^\s*websocket\s+(ws://\S+)`)
+
+// startServer returns the target's server, started when it has no URL. The caller calls stop.
+func startServer(ctx context.Context, t Target, progress io.Writer) (*server, error) {
+	if t.URL != "" {
+		if _, err := url.Parse(t.URL); err != nil {
+			return nil, fmt.Errorf("target url: %w", err)
+		}
+		if t.PID == 0 {
+			return nil, errors.New("--pid of the server is needed with --url: its CPU time is half of the result")
+		}
+		return &server{url: t.URL, pid: t.PID, stop: func() error { return nil }}, nil
+	}
+	data, err := os.MkdirTemp("", "parley-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("create data directory: %w", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find own binary: %w", err)
+	}
+	args := append([]string{"dev", "--data", data, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"}, t.Args...)
+	cmd := exec.CommandContext(ctx, self, args...) //nolint:gosec // G204: our own binary and flags.
+	cmd.Stderr = progress
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 15 * time.Second
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start server: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start server: %w", err)
+	}
+	stop := func() error {
+		signalled := cmd.Process.Signal(syscall.SIGTERM)
+		_, _ = io.Copy(io.Discard, out)
+		return errors.Join(signalled, cmd.Wait(), os.RemoveAll(data))
+	}
+	endpoint, err := awaitReady(out)
+	if err != nil {
+		return nil, errors.Join(err, stop())
+	}
+	return &server{url: endpoint, pid: cmd.Process.Pid, stop: stop}, nil
+}
+
+// awaitReady reads the start-up table up to "ready" and returns the WebSocket address in it.
+func awaitReady(out io.Reader) (string, error) {
+	var table strings.Builder
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		table.WriteString(lines.Text() + "\n")
+		if strings.TrimSpace(lines.Text()) == "ready" {
+			match := gatewayLine.FindStringSubmatch(table.String())
+			if match == nil {
+				return "", fmt.Errorf("no websocket address in the server's table:\n%s", table.String())
+			}
+			return match[1], nil
+		}
+	}
+	return "", fmt.Errorf("server ended before it was ready:\n%s", table.String())
+}
