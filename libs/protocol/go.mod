@@ -2,4 +2,10 @@ module github.com/parley-rt/parley/libs/protocol
 
 go 1.26.0
 
-require google.golang.org/protobuf v1.36.11
+require (
+	github.com/google/uuid v1.6.0
+	github.com/stretchr/testify v1.12.1
+	google.golang.org/protobuf v1.36.11
+)
+
+require go.yaml.in/yaml/v3 v3.0.5 // indirect
