@@ -1,0 +1,24 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/parley-rt/parley/cmd/parley/internal/dev"
+)
+
+type devCommand struct {
+	Listen       string     `help:"Address for clients; port 0 takes a free one." default:"127.0.0.1:8080"`
+	OpsListen    string     `help:"Address for operators: probes, metrics, profiles." default:"127.0.0.1:9090"`
+	Data         string     `help:"Directory for everything that is kept." default:"./parley-data" type:"path"`
+	Journal      string     `help:"URL of the journal (sqlite://path); default: SQLite in --data." placeholder:"URL"`
+	ControlPlane string     `help:"URL of the control plane (nats://host:port); default: embedded." placeholder:"URL"`
+	LogLevel     slog.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"warn"`
+}
+
+// Run executes the command.
+func (c *devCommand) Run(ctx context.Context, streams Streams) error {
+	return dev.Run(ctx, dev.Options{
+		Listen: c.Listen, OpsListen: c.OpsListen, Data: c.Data, Journal: c.Journal, ControlPlane: c.ControlPlane, LogLevel: c.LogLevel,
+	}, streams.Out, streams.Err)
+}

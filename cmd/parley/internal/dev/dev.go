@@ -1,0 +1,219 @@
+// Package dev runs every service of Parley in one process: the same gateway and rooms as in production, on an embedded
+// control plane and a SQLite journal, with nothing to install.
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/parley-rt/parley/libs/dcplane"
+	"github.com/parley-rt/parley/libs/dcplane/nats"
+	"github.com/parley-rt/parley/libs/dcplane/nats/embedded"
+	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/open"
+	"github.com/parley-rt/parley/services/gateway"
+	"github.com/parley-rt/parley/services/rooms"
+)
+
+// Options of a dev process. Every field is needed but Journal and ControlPlane.
+type Options struct {
+	// Listen is the clients' address, OpsListen the operators'. Port 0 takes a free one.
+	Listen    string
+	OpsListen string
+	// Data is the directory that holds everything the process keeps.
+	Data string
+	// Journal is a URL; empty: SQLite in Data.
+	Journal string
+	// ControlPlane is a URL; empty: an embedded NATS server in Data.
+	ControlPlane string
+	LogLevel     slog.Level
+}
+
+const (
+	dc     = "local"
+	region = "local"
+	// stopTimeout bounds the stop of each part.
+	stopTimeout = 10 * time.Second
+)
+
+// Run runs until ctx ends and then drains. It prints a table of addresses and "ready" to out, and logs to logs.
+func Run(ctx context.Context, opts Options, out, logs io.Writer) (err error) {
+	data, err := filepath.Abs(opts.Data)
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	lock, err := lockDir(data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.release()) }()
+
+	p := &process{opts: opts, data: data, out: out, logger: opskit.NewLogger(opskit.LogConfig{Level: opts.LogLevel, Writer: logs})}
+	defer func() { err = errors.Join(err, p.close()) }()
+	if err := p.open(ctx); err != nil {
+		return err
+	}
+	components, err := p.components()
+	if err != nil {
+		return err
+	}
+	return opskit.Run(ctx, p.logger, stopTimeout, components...)
+}
+
+// process holds what the services share. Closing happens in reverse order of opening.
+type process struct {
+	opts      Options
+	data      string
+	out       io.Writer
+	logger    *slog.Logger
+	telemetry *opskit.Telemetry
+	backend   persistence.Backend
+	journal   string
+	directory dcplane.Directory
+	control   string
+	closers   []func(context.Context) error
+}
+
+// open opens the journal and the control plane, once for both services.
+func (p *process) open(ctx context.Context) error {
+	var err error
+	p.telemetry, err = opskit.SetupTelemetry(ctx, opskit.TelemetryConfig{
+		Service: "parley", Version: opskit.Version().Version, Node: "dev", DC: dc,
+	})
+	if err != nil {
+		return fmt.Errorf("set up telemetry: %w", err)
+	}
+	p.closers = append(p.closers, p.telemetry.Shutdown)
+
+	p.journal = p.opts.Journal
+	if p.journal == "" {
+		p.journal = "sqlite://" + filepath.Join(p.data, "journal.db")
+	}
+	p.backend, err = open.Open(ctx, p.journal, open.Options{Logger: p.logger})
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	p.closers = append(p.closers, p.backend.Close)
+	return p.openControlPlane(ctx)
+}
+
+func (p *process) openControlPlane(ctx context.Context) error {
+	config := nats.Config{URL: p.opts.ControlPlane, Logger: p.logger}
+	p.control = p.opts.ControlPlane
+	if p.control == "" {
+		server, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(p.data, "nats"), Logger: p.logger})
+		if err != nil {
+			return fmt.Errorf("start embedded control plane: %w", err)
+		}
+		p.closers = append(p.closers, server.Shutdown)
+		config.InProcess = server
+		p.control = "nats, embedded"
+	}
+	directory, err := nats.Connect(ctx, config)
+	if err != nil {
+		return fmt.Errorf("connect to control plane: %w", err)
+	}
+	p.directory = directory
+	p.closers = append(p.closers, directory.Close)
+	return nil
+}
+
+// close closes what open opened, each within stopTimeout.
+func (p *process) close() error {
+	var errs []error
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		errs = append(errs, p.closers[i](ctx))
+		cancel()
+	}
+	return errors.Join(errs...)
+}
+
+// components returns what runs, in start order.
+func (p *process) components() ([]opskit.Component, error) {
+	health := opskit.NewHealth()
+	health.AddCheck("journal", p.backend.Ping)
+	ops := opskit.NewOpsServer(opskit.OpsConfig{Listen: p.opts.OpsListen}, health, p.telemetry, p.logger)
+	roomsService, err := rooms.New(rooms.Config{
+		DC: dc, Region: region, Node: "rooms-1", Host: "127.0.0.1", Quorum: 1, DataDir: p.data,
+	}, rooms.Deps{
+		Backend: p.backend, Directory: p.directory, Health: health, Logger: p.logger,
+		MeterProvider: p.telemetry.MeterProvider(), TracerProvider: p.telemetry.TracerProvider(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("rooms: %w", err)
+	}
+	gatewayService, err := gateway.New(gateway.Config{
+		DC: dc, Region: region, Node: "gateway-1", Host: "127.0.0.1", Quorum: 1, DataDir: p.data,
+		Listen: p.opts.Listen, AuthMode: "none", DrainTimeout: drainTimeout,
+	}, gateway.Deps{
+		Backend: p.backend, Directory: p.directory, Health: health, Logger: p.logger,
+		MeterProvider: p.telemetry.MeterProvider(), TracerProvider: p.telemetry.TracerProvider(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	announce := opskit.NewComponent("announce", func(context.Context) error {
+		return p.announce(gatewayService.Addr(), ops.Addr())
+	}, nil)
+	return []opskit.Component{ops, roomsService, gatewayService, health.Component(), announce}, nil
+}
+
+// drainTimeout is short: on a developer's machine a restart should take a moment, and clients resume anyway.
+const drainTimeout = time.Second
+
+// announce prints where everything is and what to type next.
+func (p *process) announce(listen, ops string) error {
+	base := "http://" + reachable(listen)
+	_, err := fmt.Fprintf(p.out, `
+  chat page      %s/
+  websocket      ws://%s/ws
+  ops            http://%s   (/readyz /metrics /version)
+  journal        %s
+  control plane  %s
+  data           %s
+
+ready
+
+Open the chat page in two tabs, or type:  go run ./cmd/parley chat room-1%s
+`, base, reachable(listen), reachable(ops), p.journal, p.control, p.data, serverFlag(listen))
+	if err != nil {
+		return fmt.Errorf("announce: %w", err)
+	}
+	return nil
+}
+
+// reachable turns a wildcard listen address into one that a browser on this machine can open.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// serverFlag is what the next command needs when the gateway is not at its usual address.
+func serverFlag(listen string) string {
+	addr := reachable(listen)
+	if addr == DefaultListen {
+		return ""
+	}
+	return " --server ws://" + addr + "/ws"
+}
+
+// Defaults of the flags.
+const (
+	DefaultListen    = "127.0.0.1:8080"
+	DefaultOpsListen = "127.0.0.1:9090"
+	DefaultData      = "./parley-data"
+)
