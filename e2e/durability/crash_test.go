@@ -1,0 +1,192 @@
+package durability
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/parley-rt/parley/e2e/harness"
+)
+
+// S1 to S5 and L1 to L3 for one process: it is killed with SIGKILL in the middle of traffic and started again on the same
+// data, many times at random moments. Whatever it acknowledged must be there, at its seq, once, in order; every reader that
+// comes back with after_seq goes on without a gap or a repeat.
+//
+// PARLEY_E2E_KILLS sets the number of kills (default 20), PARLEY_E2E_SEED the random moments.
+func TestNothingAcknowledgedIsLostOverKills(t *testing.T) {
+	kills := environment(t, "PARLEY_E2E_KILLS", 20)
+	seed := environment(t, "PARLEY_E2E_SEED", int(time.Now().UnixNano()%1_000_000))
+	t.Logf("%d kills, seed %d", kills, seed)
+	random := rand.New(rand.NewPCG(uint64(seed), 0)) //nolint:gosec // G404: repeatable timing, not secrets.
+
+	server := harness.StartDev(t)
+	load := startLoad(t, server.WebSocket(), 4, 3)
+	for range kills {
+		load.awaitProgress(t)
+		wait(t, time.Duration(random.Int64N(int64(700*time.Millisecond))))
+		server.Kill9()
+		server.Restart()
+	}
+	load.finish(t)
+}
+
+// The same over orderly stops: a drain loses nothing, and nobody sees an error that cannot be retried.
+func TestNothingIsLostOverOrderlyRestarts(t *testing.T) {
+	server := harness.StartDev(t)
+	load := startLoad(t, server.WebSocket(), 2, 2)
+	for range 3 {
+		load.awaitProgress(t)
+		server.Term()
+		server.Restart()
+	}
+	load.finish(t)
+}
+
+// load is the traffic of a test: in every room publishers with a window of 16, and readers.
+type load struct {
+	url       string
+	histories []*history
+	readers   []*reader
+	quit      chan struct{}
+	stop      context.CancelFunc
+	publish   sync.WaitGroup
+	read      sync.WaitGroup
+	mu        sync.Mutex
+	failures  []error
+}
+
+func startLoad(t *testing.T, url string, rooms, perRoom int) *load {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{url: url, quit: make(chan struct{}), stop: cancel}
+	t.Cleanup(func() {
+		cancel()
+		l.publish.Wait()
+		l.read.Wait()
+	})
+	for i := range rooms {
+		h := newHistory(fmt.Sprintf("crash-%d", i))
+		l.histories = append(l.histories, h)
+		for j := range perRoom {
+			p := &publisher{session: session{url: url, h: h}, name: fmt.Sprintf("publisher-%d", j), window: 16, quit: l.quit}
+			l.publish.Go(func() {
+				if err := p.run(ctx); err != nil {
+					l.mu.Lock()
+					l.failures = append(l.failures, err)
+					l.mu.Unlock()
+				}
+			})
+		}
+		for range 2 {
+			r := newReader(url, h)
+			l.readers = append(l.readers, r)
+			l.read.Go(func() { r.run(ctx) })
+		}
+	}
+	return l
+}
+
+func (l *load) acknowledged() int {
+	total := 0
+	for _, h := range l.histories {
+		total += h.acknowledged()
+	}
+	return total
+}
+
+// awaitProgress waits until publishes are acknowledged again: a room has a writer (L3).
+func (l *load) awaitProgress(t *testing.T) {
+	t.Helper()
+	before := l.acknowledged()
+	require.Eventually(t, func() bool { return l.acknowledged() > before+50 }, 20*time.Second, 5*time.Millisecond,
+		"publishes are acknowledged again")
+}
+
+// finish lets every publish be answered, waits for the readers to reach the head, and checks everything.
+func (l *load) finish(t *testing.T) {
+	t.Helper()
+	close(l.quit)
+	answered := make(chan struct{})
+	go func() {
+		l.publish.Wait()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+	case <-time.After(30 * time.Second):
+		require.FailNow(t, "publishes stayed unanswered (L1)")
+	}
+	require.Empty(t, l.failures)
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	total := 0
+	for _, h := range l.histories {
+		content := l.readBack(ctx, t, h)
+		total += len(content)
+		head := content[len(content)-1].seq
+		for _, r := range l.readers {
+			if r.h != h {
+				continue
+			}
+			stream, err := r.await(ctx, head)
+			require.NoError(t, err, "L2")
+			require.Empty(t, missing(stream, content), "S5: a reader lacks messages of %s", h.room)
+			h.stream(stream)
+		}
+		require.Empty(t, h.check(content))
+	}
+	l.stop()
+	t.Logf("%d messages stored, %d acknowledged, 0 violations", total, l.acknowledged())
+}
+
+// readBack reads a whole room through a new connection, up to the newest acknowledged message and beyond.
+func (l *load) readBack(ctx context.Context, t *testing.T, h *history) []entry {
+	t.Helper()
+	var newest uint64
+	h.mu.Lock()
+	for _, seq := range h.acked {
+		newest = max(newest, seq)
+	}
+	h.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := newReader(l.url, h)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.run(ctx)
+	}()
+	content, err := r.await(ctx, newest)
+	require.NoError(t, err)
+	cancel()
+	<-done
+	return content
+}
+
+func environment(t *testing.T, name string, fallback int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return fallback
+	}
+	n, err := strconv.Atoi(text)
+	require.NoError(t, err, name)
+	return n
+}
+
+// wait lets the server run on for a random while: the moment of the kill is the point of the test.
+func wait(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-time.After(d):
+	case <-t.Context().Done():
+	}
+}
