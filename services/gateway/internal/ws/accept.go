@@ -1,0 +1,185 @@
+package ws
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/parley-rt/parley/libs/protocol/codec"
+)
+
+// Acceptor is the HTTP handler that upgrades requests to connections. Everything that can refuse a request is checked
+// before anything is allocated for it.
+type Acceptor struct {
+	s        *shared
+	logger   *slog.Logger
+	open     func(c *Conn, r *http.Request) Handler
+	draining atomic.Bool
+}
+
+// NewAcceptor returns an acceptor whose connections are visited by wheel. open makes the handler of each new connection;
+// it is called in the connection's own goroutine. r is the handshake, whose body and context are over.
+func NewAcceptor(cfg Config, wheel *Wheel, mp metric.MeterProvider, logger *slog.Logger, open func(c *Conn, r *http.Request) Handler) (*Acceptor, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(mp)
+	if err != nil {
+		return nil, fmt.Errorf("create instruments: %w", err)
+	}
+	s := &shared{cfg: cfg.withDefaults(), buffers: newBuffers(), lists: newFrameLists(), metrics: m, wheel: wheel}
+	return &Acceptor{s: s, logger: logger, open: open}, nil
+}
+
+// Active is the number of open connections.
+func (a *Acceptor) Active() int { return int(a.s.active.Load()) }
+
+// SetDraining makes further upgrades answered with 503.
+func (a *Acceptor) SetDraining(on bool) { a.draining.Store(on) }
+
+// Shutdown refuses further upgrades, cuts every connection and waits until all goroutines are gone or ctx ends.
+func (a *Acceptor) Shutdown(ctx context.Context) error {
+	a.SetDraining(true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.s.running.Wait()
+	}()
+	again := time.NewTicker(20 * time.Millisecond) // for upgrades that were under way
+	defer again.Stop()
+	for {
+		for _, c := range a.s.wheel.All() {
+			c.Kill()
+		}
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %d connections: %w", a.Active(), ctx.Err())
+		case <-again.C:
+		}
+	}
+}
+
+// ServeHTTP upgrades or refuses.
+func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Method != http.MethodGet:
+		w.Header().Set("Allow", http.MethodGet)
+		a.refuse(w, http.StatusMethodNotAllowed, "a WebSocket handshake is a GET request")
+		return
+	case !strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
+		a.refuse(w, http.StatusUpgradeRequired, "this address speaks WebSocket only")
+		return
+	case a.draining.Load():
+		a.later(w)
+		a.refuse(w, http.StatusServiceUnavailable, "this node is being drained; connect again")
+		return
+	case !originAllowed(a.s.cfg.AllowedOrigins, r):
+		a.refuse(w, http.StatusForbidden, "connections from this origin are not allowed; see PARLEY_ALLOWED_ORIGINS")
+		return
+	}
+	proto, ok := negotiate(r.Header.Values("Sec-Websocket-Protocol"))
+	if !ok {
+		a.refuse(w, http.StatusBadRequest, "none of the offered subprotocols is known; known are "+codec.SubprotocolJSON+" and "+codec.SubprotocolBinary)
+		return
+	}
+	if a.s.active.Add(1) > int64(a.s.cfg.MaxConnections) {
+		a.s.active.Add(-1)
+		a.later(w)
+		a.refuse(w, http.StatusTooManyRequests, "too many connections; try again")
+		return
+	}
+	c, err := upgrade(w, r, a.s, proto)
+	if err != nil {
+		a.s.active.Add(-1)
+		a.s.metrics.refusedWith(http.StatusBadRequest)
+		a.logger.Debug("handshake refused", "remote_addr", r.RemoteAddr, "err", err)
+		return
+	}
+	// The handler returns at once, so that net/http's goroutine with its deep stack goes away.
+	a.s.running.Add(1)
+	r = handshakeOnly(r)
+	go func() { c.serve(a.open(c, r)) }()
+}
+
+// handshakeOnly keeps of a request what a handler may use later, without its body and context.
+func handshakeOnly(r *http.Request) *http.Request {
+	return &http.Request{Method: r.Method, URL: r.URL, Host: r.Host, Header: r.Header, RemoteAddr: r.RemoteAddr}
+}
+
+func (a *Acceptor) later(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(a.s.cfg.RetryAfter.Seconds()))))
+}
+
+func (a *Acceptor) refuse(w http.ResponseWriter, status int, text string) {
+	a.s.metrics.refusedWith(status)
+	http.Error(w, text, status)
+}
+
+// negotiate picks the first offered subprotocol that is known; none offered means JSON, with nothing answered.
+func negotiate(headers []string) (proto string, ok bool) {
+	offered := false
+	for _, h := range headers {
+		for p := range strings.SplitSeq(h, ",") {
+			switch p = strings.TrimSpace(p); p {
+			case "":
+			case codec.SubprotocolJSON, codec.SubprotocolBinary:
+				return p, true
+			default:
+				offered = true
+			}
+		}
+	}
+	return "", !offered
+}
+
+// originAllowed keeps other sites' pages from using a visitor's network position and cookies: browsers send Origin with
+// every handshake, and pages cannot change it.
+func originAllowed(allowed []string, r *http.Request) bool {
+	values := r.Header.Values("Origin")
+	if len(values) == 0 {
+		return true
+	}
+	if len(values) > 1 {
+		return false
+	}
+	if slices.Contains(allowed, "*") {
+		return true
+	}
+	origin, err := parseOrigin(values[0])
+	if err != nil {
+		return false
+	}
+	if len(allowed) == 0 {
+		return strings.EqualFold(origin.Host, r.Host)
+	}
+	return slices.ContainsFunc(allowed, func(a string) bool {
+		u, err := parseOrigin(a)
+		return err == nil && strings.EqualFold(u.Scheme, origin.Scheme) && strings.EqualFold(u.Host, origin.Host)
+	})
+}
+
+// parseOrigin takes "scheme://host[:port]" and nothing more. "*" passes as it is.
+func parseOrigin(s string) (*url.URL, error) {
+	if s == "*" {
+		return &url.URL{Host: s}, nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme == "" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Path != "" && u.Path != "/") {
+		return nil, fmt.Errorf("origin %q is not scheme://host[:port]", s)
+	}
+	return u, nil
+}

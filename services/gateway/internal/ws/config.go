@@ -1,0 +1,73 @@
+package ws
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config bounds what connections may cost. Zero values mean the default named at each field.
+type Config struct {
+	// MaxMessageBytes bounds a reassembled message; a longer one is closed with 1009. Default 64 KiB.
+	MaxMessageBytes int
+	// MaxFragments bounds the frames of one message; more are closed with 1008. Default 256.
+	MaxFragments int
+	// OutboxBytes bounds what waits for one connection beyond what is being written; a frame that finds more waiting
+	// closes the connection with 4001. Default 256 KiB.
+	OutboxBytes int
+	// WriteTimeout bounds how long a write of up to 64 KiB may take; then the connection is cut. Default 10 s.
+	WriteTimeout time.Duration
+	// CloseTimeout bounds the wait for the peer's close frame, and how long a slow peer may take to read ours. Default 2 s.
+	CloseTimeout time.Duration
+	// MaxConnections bounds open connections; more get HTTP 429. Default 100,000.
+	MaxConnections int
+	// AllowedOrigins lists the origins ("https://chat.example.com", or "*" for all) that browsers may come from. Empty:
+	// only the origin of the gateway itself. Requests without an Origin do not come from a page and always pass.
+	AllowedOrigins []string
+	// RetryAfter is told to refused clients, rounded up to seconds. Default 1 s.
+	RetryAfter time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	dur := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.MaxMessageBytes, 64<<10)
+	def(&c.MaxFragments, 256)
+	def(&c.OutboxBytes, 256<<10)
+	def(&c.MaxConnections, 100_000)
+	dur(&c.WriteTimeout, 10*time.Second)
+	dur(&c.CloseTimeout, 2*time.Second)
+	dur(&c.RetryAfter, time.Second)
+	return c
+}
+
+// Validate reports every problem at once.
+func (c Config) Validate() error {
+	var problems []error
+	positive := func(name string, v int64) {
+		if v < 0 {
+			problems = append(problems, fmt.Errorf("%s is negative", name))
+		}
+	}
+	positive("max message bytes", int64(c.MaxMessageBytes))
+	positive("max fragments", int64(c.MaxFragments))
+	positive("outbox bytes", int64(c.OutboxBytes))
+	positive("max connections", int64(c.MaxConnections))
+	positive("write timeout", int64(c.WriteTimeout))
+	positive("close timeout", int64(c.CloseTimeout))
+	positive("retry after", int64(c.RetryAfter))
+	for _, o := range c.AllowedOrigins {
+		if _, err := parseOrigin(o); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
+}

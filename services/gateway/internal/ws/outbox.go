@@ -1,0 +1,319 @@
+package ws
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/codes"
+)
+
+// noStatus is what RFC 6455 calls a close frame without a code.
+const noStatus = 1005
+
+// Waiter is told that an outbox has room again. The call comes from a writing goroutine: it must not block.
+type Waiter interface{ Drained() }
+
+// outbox is a connection's queue of frames to write. A goroutine exists only while something is queued; it takes all
+// there is and writes it at once, so the busier a connection, the fewer its writes.
+//
+//	Send ──► queue ──► flusher (takes everything) ──► one write
+//	           │ more than OutboxBytes were waiting
+//	           ▼
+//	    queue dropped, close frame 4001 SLOW, connection ends
+//
+// Frames given by Offer are paced by whoever offers them and so do not count towards the overflow: a long replay does
+// not get a connection killed that reads as fast as it can. Together at most 1.5 × OutboxBytes and one frame wait.
+type outbox struct {
+	nc net.Conn
+	s  *shared
+
+	mu       sync.Mutex
+	list     *frameList // nil: nothing queued
+	queued   int        // bytes in list
+	forced   int        // those of them given by Send
+	waiters  []Waiter
+	flushing bool
+	closing  bool // a close frame is queued or written; nothing more is taken
+	dead     bool
+	code     int // that the connection was closed with; 0: cut
+	// idle is closed when the flusher ends, for the one who waits for that.
+	idle chan struct{}
+
+	peerClosed atomic.Bool // the peer's close frame was read: nothing more will come
+	slow       atomic.Bool // the close frame must leave within CloseTimeout
+	armed      time.Time   // when the write deadline was last set; the flusher's
+}
+
+// Send queues a frame. It never blocks. False: the connection is closing, also because of this very call.
+func (o *outbox) Send(frame []byte) bool {
+	o.mu.Lock()
+	if !o.admit() {
+		o.mu.Unlock()
+		return false
+	}
+	l := o.queue()
+	l.frames = append(l.frames, frame)
+	o.queued += len(frame)
+	o.forced += len(frame)
+	o.start()
+	o.mu.Unlock()
+	return true
+}
+
+// SendAll is Send of all frames or none. The slice itself is not kept.
+func (o *outbox) SendAll(frames [][]byte) bool {
+	o.mu.Lock()
+	if !o.admit() {
+		o.mu.Unlock()
+		return false
+	}
+	l := o.queue()
+	l.frames = append(l.frames, frames...)
+	for _, f := range frames {
+		o.queued += len(f)
+		o.forced += len(f)
+	}
+	o.start()
+	o.mu.Unlock()
+	return true
+}
+
+// Offer queues the first frames as long as less than half of OutboxBytes waits, and says how many it took. When it did
+// not take all, w is told once there is room again; on a closing connection it takes none and w hears nothing.
+func (o *outbox) Offer(frames [][]byte, w Waiter) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing || o.dead {
+		return 0
+	}
+	n := 0
+	for ; n < len(frames) && o.queued < o.s.cfg.OutboxBytes/2; n++ {
+		l := o.queue()
+		l.frames = append(l.frames, frames[n])
+		o.queued += len(frames[n])
+	}
+	if n < len(frames) {
+		o.waiters = append(o.waiters, w)
+	}
+	if n > 0 {
+		o.start()
+	}
+	return n
+}
+
+// Close queues a close frame behind everything queued. code is a close code of RFC 6455 or Parley, reason its bare name.
+// Only the first call counts.
+func (o *outbox) Close(code int, reason string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.close(code, reason)
+}
+
+// CloseWith closes with one of Parley's codes and its name.
+func (o *outbox) CloseWith(code clientv1.CloseCode) { o.Close(int(code), codes.CloseName(code)) }
+
+// Closing says that the connection takes no more frames.
+func (o *outbox) Closing() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closing || o.dead
+}
+
+// admit says whether a frame may be queued, and ends the connection when too much waits. Called with the lock held.
+func (o *outbox) admit() bool {
+	if o.closing || o.dead {
+		return false
+	}
+	if o.forced <= o.s.cfg.OutboxBytes {
+		return true
+	}
+	o.s.metrics.dropped(dropOverflow)
+	o.discard()
+	o.slow.Store(true)
+	o.close(int(clientv1.CloseCode_CLOSE_CODE_SLOW), codes.CloseName(clientv1.CloseCode_CLOSE_CODE_SLOW))
+	// The flusher sits in a write that the peer does not take. It gets a last chance to finish it: a client that is
+	// merely slow then still reads why it was closed.
+	_ = o.nc.SetWriteDeadline(time.Now().Add(o.s.cfg.CloseTimeout))
+	return false
+}
+
+func (o *outbox) close(code int, reason string) {
+	if o.closing || o.dead {
+		return
+	}
+	o.closing, o.code, o.waiters = true, code, nil
+	if code == 0 {
+		o.code = noStatus
+	}
+	frame := closeFrame(code, reason)
+	l := o.queue()
+	l.frames = append(l.frames, frame)
+	o.queued += len(frame)
+	o.start()
+}
+
+func (o *outbox) queue() *frameList {
+	if o.list == nil {
+		o.list = o.s.lists.get()
+	}
+	return o.list
+}
+
+func (o *outbox) start() {
+	if !o.flushing {
+		o.flushing = true
+		o.s.running.Add(1)
+		go o.flush()
+	}
+}
+
+func (o *outbox) discard() {
+	if o.list != nil {
+		o.s.lists.put(o.list)
+		o.list = nil
+	}
+	o.queued, o.forced = 0, 0
+}
+
+// kill cuts the connection without a close frame. The reading goroutine then ends by itself.
+func (o *outbox) kill() {
+	o.mu.Lock()
+	if !o.dead {
+		o.dead = true
+		if !o.closing {
+			o.code = 0
+		}
+		o.waiters = nil
+		o.discard()
+	}
+	o.mu.Unlock()
+	_ = o.nc.Close()
+}
+
+func (o *outbox) flush() {
+	defer o.s.running.Done()
+	for {
+		o.mu.Lock()
+		if o.list == nil {
+			o.flushing = false
+			if o.idle != nil {
+				close(o.idle)
+				o.idle = nil
+			}
+			o.mu.Unlock()
+			return
+		}
+		list, closing, waiters := o.list, o.closing, o.waiters
+		o.list, o.queued, o.forced, o.waiters = nil, 0, 0, nil
+		o.mu.Unlock()
+
+		for _, w := range waiters {
+			w.Drained()
+		}
+		err := o.write(list.frames)
+		o.s.lists.put(list)
+		switch {
+		case err != nil:
+			if errors.Is(err, os.ErrDeadlineExceeded) && !o.slow.Load() {
+				o.s.metrics.dropped(dropDeadline)
+				o.mu.Lock()
+				o.code = int(clientv1.CloseCode_CLOSE_CODE_SLOW)
+				o.mu.Unlock()
+			}
+			o.kill()
+		case closing:
+			o.closeWritten()
+		}
+	}
+}
+
+// waitFlushed waits until nothing is queued or being written. The write deadline bounds it. At most one caller waits.
+func (o *outbox) waitFlushed() {
+	o.mu.Lock()
+	if !o.flushing {
+		o.mu.Unlock()
+		return
+	}
+	idle := make(chan struct{})
+	o.idle = idle
+	o.mu.Unlock()
+	<-idle
+}
+
+// closeWritten ends our direction. The peer may still be sending: closing the socket now would answer that with a reset,
+// which can destroy our close frame in the peer's buffer. So the reader discards until the peer closes or CloseTimeout.
+func (o *outbox) closeWritten() {
+	half, ok := o.nc.(interface{ CloseWrite() error })
+	if o.peerClosed.Load() || !ok || half.CloseWrite() != nil {
+		o.kill()
+		return
+	}
+	_ = o.nc.SetReadDeadline(time.Now().Add(o.s.cfg.CloseTimeout))
+}
+
+// write sends frames in order with as few system calls as merging them up to 64 KiB allows.
+func (o *outbox) write(frames [][]byte) error {
+	if len(frames) == 1 {
+		return o.writeAll(frames[0])
+	}
+	total := 0
+	for _, f := range frames {
+		total += len(f)
+	}
+	merged := o.s.buffers.get(min(total, largeBuffer))
+	defer o.s.buffers.put(merged)
+	for _, f := range frames {
+		switch {
+		case len(merged.b)+len(f) <= cap(merged.b):
+			merged.b = append(merged.b, f...)
+		case len(f) < mediumBuffer:
+			if err := o.writeAll(merged.b); err != nil {
+				return err
+			}
+			merged.b = append(merged.b[:0], f...)
+		default: // too large to be worth a copy
+			o.arm()
+			first := min(len(f), largeBuffer)
+			if _, err := (&net.Buffers{merged.b, f[:first]}).WriteTo(o.nc); err != nil {
+				return err
+			}
+			merged.b = merged.b[:0]
+			if err := o.writeAll(f[first:]); err != nil {
+				return err
+			}
+		}
+	}
+	return o.writeAll(merged.b)
+}
+
+// writeAll writes in pieces that each have a deadline of their own, so that a large page gets the time its size needs.
+func (o *outbox) writeAll(b []byte) error {
+	for len(b) > 0 {
+		o.arm()
+		n, err := o.nc.Write(b[:min(len(b), largeBuffer)])
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// arm moves the write deadline, but not for every write: a timer per write costs more than a tenth of a small one. What
+// is left of the last one is always more than three quarters of WriteTimeout.
+func (o *outbox) arm() {
+	now := time.Now()
+	if now.Sub(o.armed) < o.s.cfg.WriteTimeout/4 || o.slow.Load() {
+		return
+	}
+	o.armed = now
+	_ = o.nc.SetWriteDeadline(now.Add(o.s.cfg.WriteTimeout))
+	if o.slow.Load() { // an overflow came in between: its shorter deadline holds
+		_ = o.nc.SetWriteDeadline(now.Add(o.s.cfg.CloseTimeout))
+	}
+}
