@@ -1,0 +1,77 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+const module = "github.com/parley-rt/parley/e2e"
+
+// buildDirPrefix is followed by the pid of the test process that the directory belongs to.
+const buildDirPrefix = "parley-e2e-"
+
+var build = sync.OnceValues(func() (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	removeAbandoned()
+	dir := filepath.Join(os.TempDir(), buildDirPrefix+strconv.Itoa(os.Getpid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make build directory: %w", err)
+	}
+	binary := filepath.Join(dir, "parley")
+	args := []string{"build", "-o", binary}
+	if os.Getenv("PARLEY_E2E_RACE") != "" {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, ".")...)
+	cmd.Dir = filepath.Join(root, "cmd", "parley")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build ./cmd/parley: %w\n%s", err, out)
+	}
+	return binary, nil
+})
+
+// Build returns the path of the parley binary, built from this checkout at the first call. The file stays until a later
+// test process finds its own gone.
+func Build(tb testing.TB) string {
+	tb.Helper()
+	binary, err := build()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return binary
+}
+
+// Root returns the directory of the checkout that the tests belong to.
+func Root() (string, error) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+	if err != nil {
+		return "", fmt.Errorf("go list -m %s: %w", module, err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(out))), nil
+}
+
+// removeAbandoned removes the builds of test processes that are gone. A process cannot remove its own: it may end in many
+// ways, and other tests of it still run the binary.
+func removeAbandoned() {
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), buildDirPrefix+"*"))
+	if err != nil {
+		return // only for a malformed pattern
+	}
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), buildDirPrefix))
+		if err == nil && pid > 0 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			_ = os.RemoveAll(dir) // another test process may be doing the same
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package harness
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is one life of a server.
+type process struct {
+	pid  int
+	done chan struct{} // closed after the process was reaped and its output read
+	err  error         // how it ended; valid after done
+}
+
+// start runs the command with its output appended to log, and waits until it is ready. The returned addresses are what it
+// printed.
+func start(binary string, args []string, log *os.File, timeout time.Duration) (*process, addresses, error) {
+	cmd := exec.Command(binary, args...)
+	cmd.SysProcAttr = childAttributes()
+	cmd.Stderr = log
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, addresses{}, fmt.Errorf("pipe: %w", err)
+	}
+	p := &process{done: make(chan struct{})}
+	started := make(chan error, 1)
+	ready := make(chan addresses, 1)
+	go func() {
+		// The kernel watches the thread that forked (see childAttributes): keep it until the child is gone.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(p.done)
+		if err := cmd.Start(); err != nil {
+			p.err = err
+			started <- err
+			return
+		}
+		p.pid = cmd.Process.Pid
+		started <- nil
+		follow(stdout, log, ready)
+		p.err = cmd.Wait()
+	}()
+	if err := <-started; err != nil {
+		return nil, addresses{}, fmt.Errorf("start %s: %w", binary, err)
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case at := <-ready:
+		return p, at, nil
+	case <-p.done:
+		return nil, addresses{}, fmt.Errorf("%s %s ended before it was ready: %w", binary, strings.Join(args, " "), p.exit())
+	case <-timer.C:
+		p.kill()
+		return nil, addresses{}, fmt.Errorf("%s %s: not ready after %s", binary, strings.Join(args, " "), timeout)
+	}
+}
+
+// follow copies the output to log and sends the addresses at the line "ready".
+func follow(out io.Reader, log io.Writer, ready chan<- addresses) {
+	var at addresses
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		line := lines.Text()
+		_, _ = fmt.Fprintln(log, line) // a log that cannot be written must not stop the server
+		at.read(line)
+		if strings.TrimSpace(line) == "ready" {
+			select {
+			case ready <- at:
+			default: // only the first counts
+			}
+		}
+	}
+	_, _ = io.Copy(io.Discard, out) // after a line that is too long: never let the server block
+}
+
+// kill ends the whole process group at once and waits until it is gone.
+func (p *process) kill() {
+	p.signal(syscall.SIGKILL)
+	<-p.done
+}
+
+func (p *process) signal(s syscall.Signal) {
+	select {
+	case <-p.done: // the number may belong to another process by now
+	default:
+		_ = syscall.Kill(-p.pid, s) // ESRCH: it ended by itself, which done tells
+	}
+}
+
+// exit returns how the process ended, or nil while it runs.
+func (p *process) exit() error {
+	select {
+	case <-p.done:
+		if p.err == nil {
+			return errors.New("exit status 0")
+		}
+		return p.err
+	default:
+		return nil
+	}
+}
+
+// tail returns the last lines of a file.
+func tail(path string, lines int) string {
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(body), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
