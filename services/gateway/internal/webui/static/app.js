@@ -59,8 +59,10 @@ function go(id) {
 // ---- drawing
 
 function redraw() {
-  if (!due) requestAnimationFrame(draw);
+  if (due) return;
   due = true;
+  if (document.hidden) setTimeout(draw, 200); // hidden tabs have no frames, but a title
+  else requestAnimationFrame(draw);
 }
 
 function draw() {

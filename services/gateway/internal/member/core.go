@@ -1,0 +1,342 @@
+package member
+
+import (
+	"slices"
+	"time"
+
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/codes"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+)
+
+// Config is what a Core knows from the start. Zero values mean the default named at each field.
+type Config struct {
+	Node, DC string
+	// MaxRooms a connection may be in. Default 100.
+	MaxRooms int
+	// ReplayLimit is the most messages replayed to one that comes back; 0 leaves it to the room.
+	ReplayLimit uint32
+	// AnswerWithin is how long after its receipt a command is answered at the latest, one tick of the clock not counted.
+	// Default 4.75 s.
+	AnswerWithin time.Duration
+	// SilenceAfter is how long a request may stay unanswered before another node is asked. Default 2 s.
+	SilenceAfter time.Duration
+	// RetryFirst is the first pause after a refusal; it doubles up to 8 times that. Default 100 ms.
+	RetryFirst time.Duration
+	// BatchMessages and BatchBytes bound one batch of publishes. Defaults 64 and 64 KiB.
+	BatchMessages, BatchBytes int
+	// DrainGrace is how long a draining connection may take to have its commands answered. Default 1 s.
+	DrainGrace time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	dur := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.MaxRooms, 100)
+	def(&c.BatchMessages, 64)
+	def(&c.BatchBytes, 64<<10)
+	dur(&c.AnswerWithin, 4750*time.Millisecond)
+	dur(&c.SilenceAfter, 2*time.Second)
+	dur(&c.RetryFirst, 100*time.Millisecond)
+	dur(&c.DrainGrace, time.Second)
+	return c
+}
+
+type phase int
+
+const (
+	phaseWaiting phase = iota // for the first frame
+	phaseOpening              // the session store was asked
+	phaseOpen
+	phaseClosed
+)
+
+// Core is the state of one connection.
+//
+//	waiting ──first frame or silence──► opening ──session──► open ──┐
+//	                                       │ store unreachable      │ replaced, drained, session gone
+//	                                       ▼                        ▼
+//	                                     closed ◄───────────── closed ──socket gone──► Stop
+//
+// Not safe for concurrent use. After every input the caller has nothing else to do: effects were carried out in it.
+type Core struct {
+	cfg   Config
+	out   Effects
+	phase phase
+
+	hello   *Command   // the first frame, if it was a hello
+	held    []*Command // that came before the session was open
+	session Opened
+
+	rooms map[string]*room
+	// wanted are the rooms the session's row is to list. It reads as changes; a save carries the version it wrote.
+	wanted                      map[string]struct{}
+	wantedVersion, savedVersion uint64
+	failedVersion               uint64 // of the last save that failed; 0: none
+	saving                      bool
+
+	requests map[uint64]*request
+	number   uint64 // of the last request
+	opCount  uint32 // of joins and leaves in this generation of the session
+
+	pages []*op    // waiting to be asked
+	page  *request // the one that is out
+
+	draining time.Time // when it closes at the latest; zero: not draining
+	due      time.Time // earliest Wake that is pending
+	scratch  []*request
+}
+
+// NewCore returns the state of a connection that was just opened. firstRequest should be random: late answers to another
+// life of this node must not meet a request here.
+func NewCore(cfg Config, out Effects, firstRequest uint64) *Core {
+	return &Core{
+		cfg: cfg.withDefaults(), out: out, number: firstRequest,
+		rooms: map[string]*room{}, wanted: map[string]struct{}{}, requests: map[uint64]*request{},
+	}
+}
+
+// Frame takes one frame of the client.
+func (c *Core) Frame(now time.Time, cmd *Command) {
+	switch c.phase {
+	case phaseWaiting:
+		if cmd.Err == nil && cmd.Env.GetHello() != nil {
+			c.hello = cmd
+		} else {
+			c.held = append(c.held, cmd)
+		}
+		c.open()
+	case phaseOpening:
+		c.held = append(c.held, cmd)
+	case phaseOpen:
+		c.command(now, cmd)
+		c.settle(now)
+	case phaseClosed:
+		c.drop(cmd)
+	}
+}
+
+// Silence says that no first frame came in time.
+func (c *Core) Silence() {
+	if c.phase == phaseWaiting {
+		c.open()
+	}
+}
+
+func (c *Core) open() {
+	c.phase = phaseOpening
+	token := ""
+	if c.hello != nil {
+		token = c.hello.Env.GetHello().GetSessionToken()
+	}
+	c.out.OpenSession(token)
+}
+
+// Answer takes a rooms node's answer to a request.
+func (c *Core) Answer(now time.Time, from string, f *roomv1.Frame) {
+	if c.phase != phaseOpen {
+		return
+	}
+	if q := c.requests[f.GetRequest()]; q != nil {
+		c.answer(now, q, from, f)
+	}
+	c.settle(now)
+}
+
+// LinkDown says that what was on its way to a node is lost.
+func (c *Core) LinkDown(now time.Time, node string) {
+	if c.phase != phaseOpen {
+		return
+	}
+	for _, q := range c.snapshot() {
+		if q.node == node && c.requests[q.number] == q {
+			q.avoid = append(q.avoid[:0], node)
+			c.send(now, q)
+		}
+	}
+	c.settle(now)
+}
+
+// Drained says that the client read enough to be sent a page.
+func (c *Core) Drained(now time.Time) {
+	if c.phase == phaseOpen {
+		c.settle(now)
+	}
+}
+
+// Tick does what is due and returns when to come back; zero: nothing waits.
+func (c *Core) Tick(now time.Time) time.Time {
+	if c.phase != phaseOpen {
+		return time.Time{}
+	}
+	for _, q := range c.snapshot() {
+		if c.requests[q.number] == q {
+			c.tickRequest(now, q)
+		}
+	}
+	for _, r := range c.rooms {
+		c.expireWaiting(now, r)
+	}
+	c.settle(now)
+	if c.phase != phaseOpen {
+		return time.Time{}
+	}
+	c.due = c.nextDue()
+	return c.due
+}
+
+// Replaced says that a newer connection resumed the session.
+func (c *Core) Replaced() { c.close(clientv1.CloseCode_CLOSE_CODE_SESSION_REPLACED) }
+
+// Drain tells the client to come back elsewhere after afterMS and closes once its commands are answered.
+func (c *Core) Drain(now time.Time, afterMS uint32) {
+	if c.phase == phaseClosed || !c.draining.IsZero() {
+		return
+	}
+	name := codes.CloseName(clientv1.CloseCode_CLOSE_CODE_DRAIN)
+	c.out.Reply(&clientv1.Envelope{Kind: &clientv1.Envelope_Reconnect{Reconnect: &clientv1.Reconnect{AfterMs: afterMS, Reason: name}}})
+	if c.phase != phaseOpen {
+		c.close(clientv1.CloseCode_CLOSE_CODE_DRAIN)
+		return
+	}
+	c.draining = now.Add(c.cfg.DrainGrace)
+	c.wake(c.draining)
+	c.settle(now)
+}
+
+// Stop says that the socket is gone: everything is let go and nothing more is sent for it.
+func (c *Core) Stop() {
+	c.phase = phaseClosed
+	if c.hello != nil {
+		c.drop(c.hello)
+		c.hello = nil
+	}
+	for _, cmd := range c.held {
+		c.drop(cmd)
+	}
+	c.held = nil
+	for _, q := range c.requests {
+		for _, o := range q.ops {
+			c.abandon(o)
+		}
+	}
+	for _, o := range c.pages {
+		c.abandon(o)
+	}
+	for _, r := range c.rooms {
+		if r.active != nil {
+			c.abandon(r.active)
+		}
+		for _, o := range r.waiting {
+			c.abandon(o)
+		}
+		if r.attached {
+			c.out.Detach(r.id, nil)
+		}
+	}
+	c.rooms, c.requests, c.pages, c.page = nil, nil, nil, nil
+}
+
+// Session returns the id and generation of the open session; empty before.
+func (c *Core) Session() (id string, generation uint64) { return c.session.ID, c.session.Generation }
+
+// Member returns the member's id; empty before the session is open.
+func (c *Core) Member() string { return c.session.Member }
+
+// Idle says that nothing the client asked for is unanswered.
+func (c *Core) Idle() bool {
+	if c.phase != phaseOpen {
+		return c.phase == phaseClosed
+	}
+	if len(c.requests) > 0 || len(c.pages) > 0 {
+		return false
+	}
+	for _, r := range c.rooms {
+		if r.active != nil || len(r.waiting) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// settle ends every input: it starts what became possible.
+func (c *Core) settle(now time.Time) {
+	if c.phase != phaseOpen {
+		return
+	}
+	c.pumpPages(now)
+	c.startSave()
+	if !c.draining.IsZero() && (c.Idle() || !now.Before(c.draining)) {
+		c.close(clientv1.CloseCode_CLOSE_CODE_DRAIN)
+	}
+}
+
+func (c *Core) close(code clientv1.CloseCode) {
+	if c.phase == phaseClosed {
+		return
+	}
+	c.phase = phaseClosed
+	c.out.Close(code)
+}
+
+func (c *Core) drop(cmd *Command) {
+	c.out.Release(cmd.Bytes)
+	c.out.Done(cmd, outcomeClosed)
+}
+
+func (c *Core) abandon(o *op) {
+	if !o.answered {
+		o.answered = true
+		c.release(o)
+		c.out.Done(o.cmd, outcomeClosed)
+	}
+}
+
+func (c *Core) wake(at time.Time) {
+	if c.due.IsZero() || at.Before(c.due) {
+		c.due = at
+		c.out.Wake(at)
+	}
+}
+
+func (c *Core) nextDue() time.Time {
+	var due time.Time
+	earlier := func(t time.Time) {
+		if !t.IsZero() && (due.IsZero() || t.Before(due)) {
+			due = t
+		}
+	}
+	earlier(c.draining)
+	for _, q := range c.requests {
+		earlier(q.due(c.cfg))
+	}
+	for _, r := range c.rooms {
+		if len(r.waiting) > 0 {
+			earlier(r.waiting[0].cmd.At.Add(c.cfg.AnswerWithin))
+		}
+	}
+	return due
+}
+
+// snapshot lists the requests, oldest first, so that they can be changed while going through them.
+func (c *Core) snapshot() []*request {
+	c.scratch = c.scratch[:0]
+	for _, q := range c.requests {
+		c.scratch = append(c.scratch, q)
+	}
+	slices.SortFunc(c.scratch, func(a, b *request) int {
+		if a.number < b.number {
+			return -1
+		}
+		return 1
+	})
+	return c.scratch
+}

@@ -1,0 +1,86 @@
+package member
+
+import (
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/codec"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+)
+
+// Effects is what a Core does to the world. Calls come from within inputs, in order, and must not block or call back.
+type Effects interface {
+	// Reply queues a frame for the client.
+	Reply(env *clientv1.Envelope)
+	// Room says whether the client has read enough to be sent a page; if not, input Drained follows.
+	Room() bool
+	// Close closes the connection behind everything queued. Nothing is asked of the Effects after it but Detach and Done.
+	Close(code clientv1.CloseCode)
+	// Release gives the command's share of the read window back.
+	Release(bytes int)
+
+	// OpenSession starts a task that resumes the session of token, or makes a new one if it is empty or not known. Input
+	// SessionOpened follows.
+	OpenSession(token string)
+	// SaveRooms starts a task that stores the session's rooms. Input RoomsSaved with the same version follows. At most one
+	// is running.
+	SaveRooms(version uint64, rooms []string)
+
+	// Send sends a request towards the room's owner and says to which node it went, passing over refusing ones, and over
+	// avoid as long as another one is there. The error is ErrUnreachable or ErrBusy.
+	Send(f *roomv1.Frame, avoid []string, span trace.Span) (node string, err error)
+
+	// Attach makes the connection part of the room's fan-out, or restarts its stream.
+	Attach(a Attachment)
+	// Rejoin answers a join_room that changes nothing, with the stream's present position.
+	Rejoin(room string, id uint32)
+	// Detach ends the room's stream; last, if any, is sent behind its last message.
+	Detach(room string, last *clientv1.Envelope)
+
+	// Wake asks for input Tick at that time or earlier.
+	Wake(at time.Time)
+	// Done reports that a command was answered: outcome is "ok" or the error's bare code.
+	Done(cmd *Command, outcome string)
+}
+
+// Attachment is where a connection's stream in a room goes on.
+type Attachment struct {
+	Room        string
+	Cursor      uint64
+	Epoch       uint64
+	Incarnation uint64
+	// Node answered the join: it runs the room.
+	Node string
+	// First is sent before any message: room_joined and possibly reset.
+	First []*clientv1.Envelope
+}
+
+// Command is one frame of the client with its circumstances.
+type Command struct {
+	// Env is nil when Err is set.
+	Env *clientv1.Envelope
+	// Err says why the frame could not be read.
+	Err *codec.DecodeError
+	// Bytes is the frame's share of the read window.
+	Bytes int
+	// At is when it was received.
+	At time.Time
+	// Span is the command's, never nil. Done ends it.
+	Span trace.Span
+}
+
+// Opened is the outcome of OpenSession.
+type Opened struct {
+	// Err: the store could not tell. Everything else is then meaningless.
+	Err error
+	// Token is for the client to resume with.
+	Token      string
+	ID         string
+	Generation uint64
+	Member     string
+	Rooms      []string
+	Resumed    bool
+	ExpiresAt  time.Time
+}

@@ -1,0 +1,225 @@
+package member
+
+import (
+	"slices"
+	"time"
+
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/codes"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+)
+
+// room is a connection's business in one room. Commands have their turn in the order they came: a join or leave waits for
+// the publishes before it and holds up everything behind it; publishes wait while a batch is out. So a client may send
+// join_room, messages and leave_room in one go and need not wait for answers.
+type room struct {
+	id string
+	// joined: publishing and asking are allowed. attached: the hub streams it to the connection.
+	joined, attached bool
+	active           *op      // the join or leave that is being carried out
+	batch            *request // publishes that are out
+	waiting          []*op
+}
+
+// enqueue gives an op its turn; nil is ignored.
+func (c *Core) enqueue(now time.Time, o *op) {
+	if o == nil {
+		return
+	}
+	r := c.rooms[o.room]
+	if r == nil {
+		r = &room{id: o.room}
+		c.rooms[o.room] = r
+	}
+	r.waiting = append(r.waiting, o)
+	c.pump(now, r)
+	if len(r.waiting) > 0 {
+		c.wake(r.waiting[0].cmd.At.Add(c.cfg.AnswerWithin))
+	}
+}
+
+// pump starts what may start in a room and forgets the room when nothing is left of it.
+func (c *Core) pump(now time.Time, r *room) {
+	for len(r.waiting) > 0 && r.active == nil {
+		o := r.waiting[0]
+		if o.answered {
+			r.waiting = slices.Delete(r.waiting, 0, 1)
+			continue
+		}
+		if o.kind == opLeave && r.batch != nil || o.kind == opPublish && r.batch != nil && r.joined {
+			break
+		}
+		if o.kind == opPublish && r.joined {
+			c.startBatch(now, r)
+			continue
+		}
+		r.waiting = slices.Delete(r.waiting, 0, 1)
+		c.begin(now, r, o)
+	}
+	if len(r.waiting) == 0 {
+		r.waiting = nil
+		if !r.joined && !r.attached && r.active == nil && r.batch == nil {
+			delete(c.rooms, r.id)
+		}
+	}
+}
+
+// begin starts an op other than a publish in a joined room.
+func (c *Core) begin(now time.Time, r *room, o *op) {
+	switch {
+	case o.kind == opJoin:
+		c.beginJoin(now, r, o)
+	case o.kind == opLeave:
+		c.beginLeave(now, r, o)
+	case !r.joined:
+		c.fail(o, clientv1.ErrorCode_ERROR_CODE_NOT_JOINED, text(clientv1.ErrorCode_ERROR_CODE_NOT_JOINED), 0)
+	case o.kind == opSignal:
+		o.frame.RoomId = r.id
+		if _, err := c.out.Send(o.frame, nil, o.cmd.Span); err != nil {
+			code := codeOf(err)
+			c.fail(o, code, text(code), 0)
+			return
+		}
+		c.succeed(o, nil)
+	default: // pages are large: they wait until the client has read enough
+		c.pages = append(c.pages, o)
+	}
+}
+
+func (c *Core) beginJoin(now time.Time, r *room, o *op) {
+	if r.joined && o.cursor == nil {
+		c.out.Rejoin(r.id, o.id)
+		c.succeed(o, nil)
+		return
+	}
+	if !r.joined && c.joinedRooms() >= c.cfg.MaxRooms {
+		c.fail(o, clientv1.ErrorCode_ERROR_CODE_TOO_MANY_ROOMS, text(clientv1.ErrorCode_ERROR_CODE_TOO_MANY_ROOMS), 0)
+		return
+	}
+	r.active = o
+	if o.version = c.want(r.id, true); o.version == 0 {
+		c.sendJoin(now, r, o)
+	}
+}
+
+// joinedRooms counts the rooms that are joined or being joined.
+func (c *Core) joinedRooms() int {
+	n := 0
+	for _, r := range c.rooms {
+		if r.joined || r.active != nil && r.active.kind == opJoin {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *Core) sendJoin(now time.Time, r *room, o *op) {
+	id, _ := c.Session()
+	c.ask(now, r, []*op{o}, &roomv1.Frame{Kind: &roomv1.Frame_Join{Join: &roomv1.Join{
+		MemberId: c.session.Member, SessionId: id, Operation: c.operation(), Cursor: o.cursor, ReplayLimit: c.cfg.ReplayLimit,
+	}}})
+}
+
+func (c *Core) beginLeave(now time.Time, r *room, o *op) {
+	r.active = o
+	if r.joined {
+		id, _ := c.Session()
+		c.ask(now, r, []*op{o}, &roomv1.Frame{Kind: &roomv1.Frame_Leave{Leave: &roomv1.Leave{
+			MemberId: c.session.Member, SessionId: id, Operation: c.operation(),
+		}}})
+		return
+	}
+	c.unlist(r, o)
+	if o.version == 0 {
+		c.left(now, r, o)
+	}
+}
+
+// operation numbers the joins and leaves of a session: a later connection of it has a higher generation.
+func (c *Core) operation() uint64 {
+	c.opCount++
+	return c.session.Generation<<32 | uint64(c.opCount)
+}
+
+// unlist takes a room that was left out of the session's row.
+func (c *Core) unlist(r *room, o *op) { o.version = c.want(r.id, false) }
+
+// saved goes on with a join or leave whose row is stored, or not.
+func (c *Core) saved(now time.Time, r *room, o *op, err error) {
+	switch {
+	case err != nil:
+		r.active = nil
+		if o.kind == opJoin {
+			if !r.joined {
+				delete(c.wanted, r.id)
+			}
+		} else if r.attached {
+			r.attached = false
+			c.out.Detach(r.id, nil)
+		}
+		c.fail(o, clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE, "the session could not be saved; try again", 0)
+		c.pump(now, r)
+	case o.kind == opJoin:
+		c.sendJoin(now, r, o)
+	default:
+		c.left(now, r, o)
+	}
+}
+
+// left ends a leave: room_left goes behind the last message.
+func (c *Core) left(now time.Time, r *room, o *op) {
+	r.active = nil
+	env := &clientv1.Envelope{Id: o.id, Kind: &clientv1.Envelope_RoomLeft{RoomLeft: &clientv1.RoomLeft{RoomId: r.id}}}
+	if r.attached {
+		r.attached = false
+		c.out.Detach(r.id, env)
+		c.succeed(o, nil)
+	} else {
+		c.succeed(o, env)
+	}
+	c.pump(now, r)
+}
+
+// joinedRoom takes the answer to a join.
+func (c *Core) joinedRoom(now time.Time, r *room, o *op, from string, j *roomv1.Joined) {
+	r.active, r.joined, r.attached = nil, true, true
+	a := Attachment{Room: r.id, Cursor: j.GetCursor(), Epoch: j.GetEpoch(), Incarnation: j.GetIncarnation(), Node: from}
+	a.First = append(a.First, &clientv1.Envelope{Id: o.id, Kind: &clientv1.Envelope_RoomJoined{RoomJoined: &clientv1.RoomJoined{
+		RoomId: r.id, Seq: j.GetHead(), Recovered: j.GetRecovered(), Incarnation: j.GetIncarnation(),
+	}}})
+	if reason := codes.ResetName(clientv1.ResetReason(j.GetResetReason())); reason != "" {
+		a.First = append(a.First, &clientv1.Envelope{Kind: &clientv1.Envelope_Reset_{Reset_: &clientv1.Reset{
+			RoomId: r.id, Seq: j.GetCursor(), Reason: reason,
+		}}})
+	}
+	c.out.Attach(a)
+	c.succeed(o, nil)
+	c.pump(now, r)
+}
+
+// joinRefused ends a join that failed. A room that may be joined later stays in the session's row, so that a resume tries
+// again; one that never will is taken out. A room that was joined before stays so: only its stream was not restarted.
+func (c *Core) joinRefused(now time.Time, r *room, o *op, code clientv1.ErrorCode, message string, retryAfterMS uint32) {
+	r.active = nil
+	if !r.joined && !codes.Retryable(code) {
+		c.want(r.id, false)
+	}
+	c.fail(o, code, message, retryAfterMS)
+	c.pump(now, r)
+}
+
+// expireWaiting answers what waited too long for its turn. It was never sent, so it is certainly not stored.
+func (c *Core) expireWaiting(now time.Time, r *room) {
+	expired := 0
+	for _, o := range r.waiting {
+		if now.Before(o.cmd.At.Add(c.cfg.AnswerWithin)) {
+			break
+		}
+		c.fail(o, clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE, text(clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE), 0)
+		expired++
+	}
+	if expired > 0 {
+		r.waiting = slices.Delete(r.waiting, 0, expired)
+		c.pump(now, r)
+	}
+}

@@ -1,0 +1,174 @@
+package member
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/trace/noop"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/parley-rt/parley/libs/persistence"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+)
+
+// SessionOpened takes the outcome of OpenSession.
+func (c *Core) SessionOpened(now time.Time, s Opened) {
+	if c.phase != phaseOpening {
+		return
+	}
+	if s.Err != nil {
+		// A new session would be a new member, whose resent messages would be new messages: better try again.
+		c.close(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+		return
+	}
+	c.phase, c.session = phaseOpen, s
+	for _, r := range s.Rooms {
+		c.wanted[r] = struct{}{}
+	}
+	joins := c.resumed(now)
+	rooms := make([]string, 0, len(joins))
+	for _, o := range joins {
+		rooms = append(rooms, o.room)
+	}
+	slices.Sort(rooms)
+	env := &clientv1.Envelope{Kind: &clientv1.Envelope_Session{Session: &clientv1.Session{
+		Token: s.Token, MemberId: s.Member, Rooms: rooms, Resumed: s.Resumed,
+		Node: c.cfg.Node, Dc: c.cfg.DC, ExpiresAt: timestamppb.New(s.ExpiresAt),
+	}}}
+	if c.hello != nil {
+		env.Id = c.hello.Env.GetId()
+	}
+	c.out.Reply(env)
+	c.refuseRooms()
+	if c.hello != nil {
+		c.out.Release(c.hello.Bytes)
+		c.out.Done(c.hello, outcomeOK)
+		c.hello = nil
+	}
+	for _, o := range joins {
+		c.enqueue(now, o)
+	}
+	held := c.held
+	c.held = nil
+	for _, cmd := range held {
+		c.command(now, cmd)
+	}
+	c.settle(now)
+}
+
+// resumed lists the rooms to join without being asked one by one: those of hello, with their cursors, and those of the
+// session, from the head. Each gets exactly one room_joined or error; unusable ones are answered by refuseRooms.
+func (c *Core) resumed(now time.Time) []*op {
+	var joins []*op
+	seen := map[string]bool{}
+	add := func(room string, cursor *roomv1.Cursor) {
+		if !seen[room] && len(joins) < c.cfg.MaxRooms {
+			seen[room] = true
+			joins = append(joins, &op{kind: opJoin, cmd: &Command{At: now, Span: noop.Span{}}, room: room, cursor: cursor})
+		}
+	}
+	for _, r := range c.helloRooms() {
+		if problem(r) != 0 {
+			continue
+		}
+		var cursor *roomv1.Cursor
+		if r.AfterSeq != nil {
+			cursor = &roomv1.Cursor{AfterSeq: r.GetAfterSeq(), AfterMessageId: r.GetAfterMessageId(), Incarnation: r.GetIncarnation()}
+		}
+		add(r.GetRoomId(), cursor)
+	}
+	for _, r := range c.session.Rooms {
+		add(r, nil)
+	}
+	return joins
+}
+
+func (c *Core) helloRooms() []*clientv1.RoomCursor {
+	if c.hello == nil {
+		return nil
+	}
+	return c.hello.Env.GetHello().GetRooms()
+}
+
+// refuseRooms answers the rooms of hello that resumed left out.
+func (c *Core) refuseRooms() {
+	seen := map[string]bool{}
+	for _, r := range c.helloRooms() {
+		code := problem(r)
+		if code == 0 {
+			if seen[r.GetRoomId()] {
+				continue
+			}
+			if len(seen) < c.cfg.MaxRooms {
+				seen[r.GetRoomId()] = true
+				continue
+			}
+			code = clientv1.ErrorCode_ERROR_CODE_TOO_MANY_ROOMS
+		}
+		c.out.Reply(errorFrame(c.hello, 0, code, text(code), 0, echo(r.GetRoomId()), ""))
+	}
+}
+
+// startSave stores the wanted rooms if they changed and no save is running. What failed is not tried again by itself:
+// whoever needed it was told, and the next change saves everything.
+func (c *Core) startSave() {
+	if c.saving || c.wantedVersion == c.savedVersion || c.wantedVersion == c.failedVersion {
+		return
+	}
+	c.saving = true
+	rooms := make([]string, 0, len(c.wanted))
+	for r := range c.wanted {
+		rooms = append(rooms, r)
+	}
+	slices.Sort(rooms)
+	c.out.SaveRooms(c.wantedVersion, rooms)
+}
+
+// want changes what the session's row is to list and returns the version that a save must reach; 0: it lists that now.
+func (c *Core) want(room string, listed bool) uint64 {
+	if _, ok := c.wanted[room]; ok != listed {
+		if listed {
+			c.wanted[room] = struct{}{}
+		} else {
+			delete(c.wanted, room)
+		}
+		c.wantedVersion++
+		return c.wantedVersion
+	}
+	switch c.wantedVersion {
+	case c.savedVersion:
+		return 0
+	case c.failedVersion:
+		c.wantedVersion++
+	}
+	return c.wantedVersion
+}
+
+// RoomsSaved takes the outcome of SaveRooms.
+func (c *Core) RoomsSaved(now time.Time, version uint64, err error) {
+	if c.phase != phaseOpen {
+		return
+	}
+	c.saving = false
+	switch {
+	case errors.Is(err, persistence.ErrSessionReplaced):
+		c.close(clientv1.CloseCode_CLOSE_CODE_SESSION_REPLACED)
+		return
+	case errors.Is(err, persistence.ErrSessionUnknown):
+		c.close(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+		return
+	case err == nil:
+		c.savedVersion = version
+	default:
+		c.failedVersion = version
+	}
+	for _, r := range c.rooms {
+		if o := r.active; o != nil && o.version != 0 && o.version <= version {
+			o.version = 0
+			c.saved(now, r, o, err)
+		}
+	}
+	c.settle(now)
+}
