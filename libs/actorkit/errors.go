@@ -10,6 +10,8 @@ var (
 	ErrLinkDown = errors.New("link is down")
 	// ErrLinkFull: the peer takes less than is sent to it and the queue's bound is reached. Nothing was queued.
 	ErrLinkFull = errors.New("link is full")
+	// ErrFrameTooLarge: the frame is larger than any queue takes (12 MiB, or QueueBytes if less).
+	ErrFrameTooLarge = errors.New("frame too large")
 	// ErrRefused: the peer's door answered and did not take the batch.
 	ErrRefused = errors.New("refused by the peer")
 	// ErrSilent: the peer has sent nothing for the node's AskTimeout.

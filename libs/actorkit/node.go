@@ -2,75 +2,229 @@ package actorkit
 
 import (
 	"context"
-	"log/slog"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/metric"
+	"github.com/tochemey/goakt/v4/actor"
 )
 
-// NodeConfig describes a clustered actor system. Zero values mean the default named at each field.
-type NodeConfig struct {
-	// System is the actor system's name, the cluster's label: nodes of different names never merge. "gateway-<dc>".
-	System string
-	// Node is this node's name, unique within the datacenter; 1–64 bytes.
-	Node string
-	// Incarnation is random per process life; 1–64 bytes. Default: random.
-	Incarnation string
-	// Service is copied to Self.
-	Service string
-	// Host is the IP address that peers connect to, and that is bound. Default 127.0.0.1. GoAkt takes the bound address
-	// as the node's identity, so it can be neither 0.0.0.0 nor a name nor behind NAT.
-	Host string
-	// Ports; 0 means a free one.
-	RemotingPort, DiscoveryPort, PeersPort int
-	// Seeds are host:discoveryPort of all nodes of the service, own included. Empty: only this node.
-	Seeds []string
-	// Quorum is the number of members below which the cluster refuses to work. Default 1.
-	Quorum int
-	// DataDir gets GoAkt's own files (.goakt). Default: the user's home directory. See StartNode.
-	DataDir string
+// Node is a clustered actor system that holds nothing but its door and one Link per peer. Methods are safe for
+// concurrent use, and none but Stop blocks.
+type Node struct {
+	cfg     NodeConfig
+	self    Peer
+	handler Handler
+	sys     actor.ActorSystem
+	door    *actor.PID
+	metrics *metrics
 
-	// Logger gets GoAkt's warnings too, each text at most once a second. Default: discard.
-	Logger *slog.Logger
-	// MeterProvider gets this package's instruments. Default: none.
-	MeterProvider metric.MeterProvider
+	// ctx is the node's life: tasks end with it.
+	ctx    context.Context
+	cancel context.CancelFunc
 
-	// QueueBytes bounds what waits for one peer. Default 8 MiB.
-	QueueBytes int
-	// BatchBytes bounds one batch; a larger frame travels alone. Default 1 MiB.
-	BatchBytes int
-	// AskTimeout bounds one batch's round trip, and is how long a peer may be silent. Default 2 s.
-	AskTimeout time.Duration
-	// Heartbeat is sent when nothing else was for so long. Default 500 ms.
-	Heartbeat time.Duration
+	blind atomic.Bool
+	links atomic.Pointer[map[string]*link]
+
+	// peersMu guards the replacement of links, floor and made.
+	peersMu sync.Mutex
+	// floor is where the batch numbers of a new Link go on: above those of all Links before it.
+	floor uint64
+	// made counts Link actors, for their names.
+	made uint64
+	// spawn tells the spawner that there may be Links without an actor.
+	spawn chan struct{}
+
+	// turn is held while the handler runs. stopping is set by Stop.
+	turn     chan struct{}
+	stopping atomic.Bool
+
+	taskMu      sync.Mutex
+	tasksClosed bool
+	tasks       sync.WaitGroup
+	loops       sync.WaitGroup
+
+	stopOnce sync.Once
+	stopErr  error
+	stopped  chan struct{}
 }
 
-// Node is a clustered actor system that holds nothing but its door and one Link per peer. Methods are safe for
-// concurrent use.
-type Node struct{}
-
-// StartNode starts the clustered system and its door.
-func StartNode(ctx context.Context, cfg NodeConfig, h Handler) (*Node, error) { panic("being written") }
-
 // Self returns this node with the ports really bound.
-func (n *Node) Self() Peer { panic("being written") }
+func (n *Node) Self() Peer { return n.self }
 
-// Addr returns this node's host:discoveryPort, what other nodes name in Seeds.
-func (n *Node) DiscoveryAddr() string { panic("being written") }
+// DiscoveryAddr returns host:discoveryPort, what other nodes name in Seeds.
+func (n *Node) DiscoveryAddr() string {
+	return net.JoinHostPort(n.cfg.Host, strconv.Itoa(n.cfg.DiscoveryPort))
+}
 
-// SetPeers makes Links to exactly these peers, this node itself excepted. A changed incarnation or address replaces the
-// Link (with a LinkDown if it was up); a missing one is closed.
-func (n *Node) SetPeers(peers []Peer) { panic("being written") }
+// Members returns the addresses (Host and RemotingPort only) of the other nodes that GoAkt's cluster knows. Nothing but
+// a comparison with the directory should depend on them.
+func (n *Node) Members(ctx context.Context) ([]Peer, error) {
+	timeout := time.Second
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = time.Until(deadline)
+	}
+	peers, err := n.sys.Peers(ctx, timeout)
+	if err != nil {
+		return nil, fmt.Errorf("list cluster members: %w", err)
+	}
+	members := make([]Peer, len(peers))
+	for i, p := range peers {
+		members[i] = Peer{Host: p.Host, RemotingPort: p.RemotingPort}
+	}
+	return members, nil
+}
 
-// Send queues a frame for a peer, in order. It never blocks and the frame's body must not be changed afterwards.
-// Errors: ErrUnknownPeer, ErrLinkDown, ErrLinkFull. nil means queued, not arrived: a LinkDown drops what was queued.
-func (n *Node) Send(node string, f Frame) error { panic("being written") }
+// Send queues a frame for a peer, in order. It never blocks; the frame's body must not be changed afterwards. Errors:
+// ErrUnknownPeer, ErrLinkDown, ErrLinkFull, ErrFrameTooLarge, ErrStopped. nil means queued, not arrived: a LinkDown drops
+// what was queued.
+func (n *Node) Send(node string, f Frame) error {
+	if n.stopping.Load() {
+		return ErrStopped
+	}
+	if size := frameSize(f); size > maxFrameBytes || size > n.cfg.QueueBytes {
+		return fmt.Errorf("frame of %d bytes for %s: %w", size, node, ErrFrameTooLarge)
+	}
+	l := n.link(node)
+	if l == nil {
+		return fmt.Errorf("send to %s: %w", node, ErrUnknownPeer)
+	}
+	err := l.send(f)
+	if err != nil {
+		reason := n.metrics.down
+		if errors.Is(err, ErrLinkFull) {
+			reason = n.metrics.full
+		}
+		n.metrics.rejected.Add(n.ctx, 1, reason)
+		return fmt.Errorf("send to %s: %w", node, err)
+	}
+	return nil
+}
 
 // Link returns the state of the Link to a peer; false when SetPeers did not name it.
-func (n *Node) Link(node string) (LinkStatus, bool) { panic("being written") }
+func (n *Node) Link(node string) (LinkStatus, bool) {
+	l := n.link(node)
+	if l == nil {
+		return LinkStatus{}, false
+	}
+	return l.status(), true
+}
 
-// SetBlind is announced to all peers with the next batch or heartbeat.
-func (n *Node) SetBlind(blind bool) { panic("being written") }
+// SetBlind is announced to all peers with the next batch, which is sent within a tenth of Heartbeat.
+func (n *Node) SetBlind(blind bool) { n.blind.Store(blind) }
 
-// Stop closes all Links, the door and the system. No handler call is running or will come when it has returned nil.
-func (n *Node) Stop(ctx context.Context) error { panic("being written") }
+// Stop refuses what arrives from now on, flushes what is queued to peers that answer (for AskTimeout at most), closes
+// all Links and stops the system. Once it has returned nil no handler call is running or will come. Later calls wait for
+// the first one.
+func (n *Node) Stop(ctx context.Context) error {
+	n.stopOnce.Do(func() {
+		n.stopErr = n.stop(ctx)
+		close(n.stopped)
+	})
+	select {
+	case <-n.stopped:
+		return n.stopErr
+	case <-ctx.Done():
+		return fmt.Errorf("stop node %s: %w", n.self.Node, ctx.Err())
+	}
+}
+
+func (n *Node) stop(ctx context.Context) error {
+	n.stopping.Store(true)
+	var errs []error
+	select {
+	case n.turn <- struct{}{}:
+		<-n.turn
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("wait for the handler: %w", ctx.Err()))
+	}
+	n.flush(ctx)
+	n.setPeers(nil, ErrStopped)
+	n.cancel()
+	n.loops.Wait()
+	// The system's shutdown is bounded by its own timeout; a caller's expired context must not leave it half done.
+	if err := n.sys.Stop(context.WithoutCancel(ctx)); err != nil {
+		errs = append(errs, fmt.Errorf("stop actor system: %w", err))
+	}
+	n.taskMu.Lock()
+	n.tasksClosed = true
+	n.taskMu.Unlock()
+	n.tasks.Wait() // At most AskTimeout.
+	errs = append(errs, n.metrics.reg.Unregister())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stop node %s: %w", n.self.Node, err)
+	}
+	return nil
+}
+
+// flush waits until nothing is queued or in flight to any peer that is up.
+func (n *Node) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.AskTimeout)
+	defer cancel()
+	t := time.NewTicker(5 * time.Millisecond)
+	defer t.Stop()
+	for {
+		drained := true
+		for _, l := range *n.links.Load() {
+			drained = drained && l.drained()
+		}
+		if drained {
+			return
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// enterHandler takes the handler's turn; false: the node is stopping.
+func (n *Node) enterHandler() bool {
+	n.turn <- struct{}{}
+	if n.stopping.Load() {
+		<-n.turn
+		return false
+	}
+	return true
+}
+
+func (n *Node) leaveHandler() { <-n.turn }
+
+// announce hands an event to the door, which calls the handler. It does not block.
+func (n *Node) announce(e LinkEvent) {
+	n.metrics.events.Add(n.ctx, 1, n.metrics.kinds[e.Kind])
+	_ = n.tell(n.door, &e) // Fails only when the system stops.
+}
+
+func (n *Node) tell(pid *actor.PID, msg any) error {
+	return n.sys.NoSender().Tell(context.Background(), pid, msg)
+}
+
+func (n *Node) link(node string) *link { return (*n.links.Load())[node] }
+
+// beginTask counts a task that Stop waits for; false: it is too late to begin one.
+func (n *Node) beginTask() bool {
+	n.taskMu.Lock()
+	defer n.taskMu.Unlock()
+	if n.tasksClosed {
+		return false
+	}
+	n.tasks.Add(1)
+	return true
+}
+
+func (n *Node) load() (queued, up int64) {
+	for _, l := range *n.links.Load() {
+		b, isUp := l.queued()
+		queued += int64(b)
+		if isUp {
+			up++
+		}
+	}
+	return queued, up
+}

@@ -67,8 +67,14 @@ type LinkEvent struct {
 // LinkStatus is what a node knows about a peer right now.
 type LinkStatus struct {
 	Up bool
+	// Down: the last attempt to reach the peer failed, or none has succeeded for AskTimeout. Neither Up nor Down: a Link
+	// that was made less than AskTimeout ago is still connecting, which says nothing about the peer.
+	Down bool
+	// Err is why it is Down.
+	Err error
 	// Blind: the peer said in its last batch that it could not ask the journal who owns its rooms for 3 s.
 	Blind bool
-	// LastHeard is when the last batch or reply of this incarnation of the peer arrived; zero: never.
+	// LastHeard is when this life of the peer last sent a batch or answered one; zero: never. A Link goes down when that
+	// is longer ago than AskTimeout. An idle peer that answers is heard every Heartbeat, whether it has a Link to us or not.
 	LastHeard time.Time
 }

@@ -1,0 +1,97 @@
+package actorkit
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/tochemey/goakt/v4/actor"
+
+	linkv1 "github.com/parley-rt/parley/libs/protocol/link/v1"
+)
+
+// door is the one actor of a node that others address. It hands over what arrives and answers when it has.
+type door struct {
+	node  *Node
+	inbox *inbox
+}
+
+// PreStart fails for a door that GoAkt made itself: the kind must be registered, but only StartNode makes doors.
+func (d *door) PreStart(*actor.Context) error {
+	if d.node == nil {
+		return errors.New("a door is made by StartNode only")
+	}
+	return nil
+}
+
+func (d *door) Receive(rctx *actor.ReceiveContext) {
+	switch m := rctx.Message().(type) {
+	case *actor.PostStart:
+	case *linkv1.Batch:
+		rctx.Response(&linkv1.BatchReply{Incarnation: d.node.self.Incarnation, Refused: d.take(m)})
+	case *LinkEvent:
+		if d.node.enterHandler() {
+			d.node.handleLink(*m)
+			d.node.leaveHandler()
+		}
+	default:
+		rctx.Unhandled()
+	}
+}
+
+func (d *door) PostStop(*actor.Context) error { return nil }
+
+// take hands a batch over and returns why not, if not.
+func (d *door) take(b *linkv1.Batch) (refused string) {
+	n := d.node
+	if !n.enterHandler() {
+		return "stopping"
+	}
+	defer n.leaveHandler()
+	v := d.inbox.judge(b)
+	if v.refused != "" {
+		n.cfg.Logger.Warn("batch refused", slog.String("peer", b.GetFromNode()), slog.String("reason", v.refused))
+		return v.refused
+	}
+	from := Peer{Node: b.GetFromNode(), Incarnation: b.GetFromIncarnation()}
+	if l := n.link(from.Node); l != nil && l.peer.Incarnation == from.Incarnation {
+		from = l.peer
+		l.onHeard(time.Now(), b.GetBlind())
+	}
+	if v.lost != nil {
+		n.metrics.events.Add(n.ctx, 1, n.metrics.kinds[LinkLost])
+		n.handleLink(LinkEvent{Peer: from, Kind: LinkLost, Err: v.lost})
+	}
+	if v.repeated {
+		return ""
+	}
+	bodies := 0
+	for _, f := range b.GetFrames() {
+		bodies += len(f.GetBody())
+		n.handleFrame(from, Frame{Body: f.GetBody(), Traceparent: f.GetTraceparent(), Tracestate: f.GetTracestate()})
+	}
+	n.metrics.batches.Add(n.ctx, 1, n.metrics.received)
+	n.metrics.frames.Add(n.ctx, int64(len(b.GetFrames())), n.metrics.received)
+	n.metrics.bytes.Add(n.ctx, int64(bodies), n.metrics.received)
+	return ""
+}
+
+func (n *Node) handleFrame(from Peer, f Frame) {
+	defer n.recoverHandler("frame", from)
+	n.handler.HandleFrame(from, f)
+}
+
+func (n *Node) handleLink(e LinkEvent) {
+	defer n.recoverHandler("link event", e.Peer)
+	n.handler.HandleLink(e)
+}
+
+func (n *Node) recoverHandler(what string, from Peer) {
+	if r := recover(); r != nil {
+		n.metrics.panics.Add(n.ctx, 1)
+		n.cfg.Logger.Error("handler panicked", slog.String("handling", what), slog.String("peer", from.Node),
+			slog.String("panic", fmt.Sprint(r)), slog.String("stack", string(debug.Stack())))
+	}
+}

@@ -1,0 +1,133 @@
+package actorkit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tochemey/goakt/v4/actor"
+)
+
+// spawnTimeout bounds the spawn of a Link actor, registration in the cluster included.
+const spawnTimeout = 10 * time.Second
+
+// SetPeers makes Links to exactly these peers, this node itself excepted. A changed incarnation or address replaces the
+// Link; one that is not named any more is closed. Both drop what was queued, with a LinkDown if the Link was up. Peers
+// without node, incarnation or address are passed over with a warning. After Stop it does nothing.
+func (n *Node) SetPeers(peers []Peer) {
+	if n.stopping.Load() {
+		return
+	}
+	n.setPeers(peers, nil)
+}
+
+// setPeers replaces the Links. why overrides the reason given for closing.
+func (n *Node) setPeers(peers []Peer, why error) {
+	n.peersMu.Lock()
+	defer n.peersMu.Unlock()
+	if why == nil && n.stopping.Load() {
+		return
+	}
+	now := time.Now()
+	old := *n.links.Load()
+	links := make(map[string]*link, len(peers))
+	var fresh []Peer
+	for _, p := range peers {
+		switch {
+		case p.Node == n.self.Node:
+		case p.Node == "" || len(p.Node) > maxIDBytes || p.Incarnation == "" || p.Host == "" || p.RemotingPort <= 0:
+			n.cfg.Logger.Warn("peer passed over", slog.String("peer", p.Node), slog.String("reason", "incomplete"))
+		case old[p.Node] != nil && old[p.Node].peer == p:
+			links[p.Node] = old[p.Node]
+		default:
+			fresh = append(fresh, p)
+		}
+	}
+	for name, l := range old {
+		if links[name] != nil {
+			continue
+		}
+		reason := why
+		if reason == nil {
+			reason = fmt.Errorf("%w any more", ErrUnknownPeer)
+		}
+		n.floor = max(n.floor, l.close(reason))
+	}
+	for _, p := range fresh {
+		links[p.Node] = newLink(n, p, n.floor, now)
+	}
+	n.links.Store(&links)
+	if len(fresh) > 0 {
+		select {
+		case n.spawn <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// spawnLinks is the goroutine that spawns Link actors: a spawn waits for a worker and for GoAkt's queue to the registry,
+// so it must happen neither in Receive nor in SetPeers. A Link without an actor is merely not up yet.
+func (n *Node) spawnLinks() {
+	defer n.loops.Done()
+	retry := time.NewTicker(time.Second)
+	defer retry.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-n.spawn:
+		case <-retry.C:
+		}
+		for _, l := range *n.links.Load() {
+			if n.ctx.Err() == nil && !l.spawned() {
+				n.spawnLink(l)
+			}
+		}
+	}
+}
+
+func (n *Node) spawnLink(l *link) {
+	ctx, cancel := context.WithTimeout(n.ctx, spawnTimeout)
+	defer cancel()
+	n.made++ // Only this goroutine uses it.
+	pid, err := n.door.SpawnChild(ctx, linkName(n.self.Node, l.peer.Node, n.made), &linkActor{link: l}, SpawnOptions()...)
+	if err != nil {
+		if n.ctx.Err() == nil {
+			n.cfg.Logger.Warn("link not spawned", slog.String("peer", l.peer.Node), slog.Any("err", err))
+		}
+		return
+	}
+	l.begin(pid)
+}
+
+func (l *link) spawned() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pid != nil || l.state == linkClosed
+}
+
+// begin gives the Link its actor and wakes it.
+func (l *link) begin(pid *actor.PID) {
+	l.mu.Lock()
+	l.pid, l.woken = pid, true
+	l.mu.Unlock()
+	l.cue()
+}
+
+// tickLinks is the goroutine that keeps the time of all Links.
+func (n *Node) tickLinks() {
+	defer n.loops.Done()
+	t := time.NewTicker(max(n.cfg.Heartbeat/10, time.Millisecond))
+	defer t.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case now := <-t.C:
+			for _, l := range *n.links.Load() {
+				l.tick(now)
+			}
+		}
+	}
+}

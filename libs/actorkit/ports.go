@@ -1,0 +1,71 @@
+package actorkit
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Free ports are sought below the range from which systems give ports to outgoing connections, so that the only race left
+// is with another process doing the same; StartNode tries again after losing it.
+const (
+	firstFreePort = 20_000
+	freePorts     = 10_000
+)
+
+// freePort returns a port of host that nobody has bound for TCP or UDP (gossip uses both) and that is not in taken.
+func freePort(host string, taken ...int) (int, error) {
+	start := rand.IntN(freePorts)
+next:
+	for i := range freePorts {
+		port := firstFreePort + (start+i)%freePorts
+		for _, t := range taken {
+			if t == port {
+				continue next
+			}
+		}
+		if portIsFree(host, port) {
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("no free port on %s from %d to %d", host, firstFreePort, firstFreePort+freePorts-1)
+}
+
+func portIsFree(host string, port int) bool {
+	addr := net.JoinHostPort(host, strconv.Itoa(port))
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = l.Close() }()
+	u, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return false
+	}
+	return u.Close() == nil
+}
+
+// fillPorts replaces the ports that are 0 by free ones and tells whether there were any.
+func (c *NodeConfig) fillPorts() (bool, error) {
+	filled := false
+	for _, p := range []*int{&c.RemotingPort, &c.DiscoveryPort, &c.PeersPort} {
+		if *p != 0 {
+			continue
+		}
+		port, err := freePort(c.Host, c.RemotingPort, c.DiscoveryPort, c.PeersPort)
+		if err != nil {
+			return filled, err
+		}
+		*p, filled = port, true
+	}
+	return filled, nil
+}
+
+// isAddrInUse recognises a lost race for a port; the gossip library keeps only the text of the error.
+func isAddrInUse(err error) bool {
+	return errors.Is(err, syscall.EADDRINUSE) || strings.Contains(err.Error(), "address already in use")
+}

@@ -1,0 +1,153 @@
+package actorkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tochemey/goakt/v4/actor"
+	"github.com/tochemey/goakt/v4/discovery/static"
+	"github.com/tochemey/goakt/v4/remote"
+	"github.com/tochemey/goakt/v4/supervisor"
+)
+
+const (
+	// readTimeout bounds GoAkt's scan of the registry when a node joins; a scan that fails panics.
+	readTimeout      = 15 * time.Second
+	bootstrapTimeout = 45 * time.Second
+	shutdownTimeout  = 20 * time.Second
+	// partitions of the registry: it holds a few names per node.
+	partitions = 23
+	// portAttempts bounds how often a lost race for a free port is repeated.
+	portAttempts = 5
+)
+
+// StartNode starts the clustered system and its door, which takes batches from then on. It may take bootstrapTimeout
+// when other members do not answer; the end of ctx is seen only after that.
+//
+// With DataDir set, the process's home directory (the environment variable) points into it while the system starts, since
+// GoAkt knows no other way; concurrent StartNodes wait for each other, but other readers of the variable may see it.
+//
+// After an error the process should exit: GoAkt may leave parts of the cluster engine running.
+func StartNode(ctx context.Context, cfg NodeConfig, h Handler) (*Node, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if h == nil {
+		return nil, fmt.Errorf("%w: no handler", ErrInvalidConfig)
+	}
+	sys, cfg, err := startSystem(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("start node %s: %w", cfg.Node, err)
+	}
+	n := &Node{
+		cfg: cfg, handler: h, sys: sys,
+		self: Peer{
+			Node: cfg.Node, Incarnation: cfg.Incarnation, Service: cfg.Service,
+			Host: cfg.Host, RemotingPort: cfg.RemotingPort,
+		},
+		spawn:   make(chan struct{}, 1),
+		turn:    make(chan struct{}, 1),
+		stopped: make(chan struct{}),
+	}
+	n.links.Store(&map[string]*link{})
+	n.ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := n.open(ctx); err != nil {
+		n.cancel()
+		return nil, errors.Join(fmt.Errorf("start node %s: %w", cfg.Node, err), sys.Stop(context.WithoutCancel(ctx)))
+	}
+	return n, nil
+}
+
+// open spawns the door and starts the node's own goroutines.
+func (n *Node) open(ctx context.Context) error {
+	var err error
+	if n.metrics, err = newMetrics(n.cfg.MeterProvider, n); err != nil {
+		return fmt.Errorf("make instruments: %w", err)
+	}
+	d := &door{node: n, inbox: newInbox(n.self.Incarnation)}
+	guardian, err := userGuardian(n.sys)
+	if err == nil {
+		n.door, err = guardian.SpawnChild(ctx, doorName(n.cfg.Node), d, SpawnOptions()...)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("spawn the door: %w", err), n.metrics.reg.Unregister())
+	}
+	n.loops.Add(2)
+	go n.spawnLinks()
+	go n.tickLinks()
+	return nil
+}
+
+// userGuardian finds the parent of all actors of a program. As its child by name, unlike by ActorSystem.Spawn, an actor has
+// a path that remote lookups find without the cluster registry, and is spawned without asking the registry whether an
+// earlier life left the same name there.
+func userGuardian(sys actor.ActorSystem) (*actor.PID, error) {
+	if system := sys.TopicActor().Parent(); system != nil {
+		if root := system.Parent(); root != nil {
+			for _, child := range root.Children() {
+				if child.Name() == guardianName {
+					return child, nil
+				}
+			}
+		}
+	}
+	return nil, fmt.Errorf("no %s in the actor system", guardianName)
+}
+
+// startSystem starts the actor system and returns the configuration with the ports it bound.
+func startSystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, NodeConfig, error) {
+	for attempt := 1; ; attempt++ {
+		try := cfg
+		chosen, err := try.fillPorts()
+		if err != nil {
+			return nil, cfg, err
+		}
+		sys, err := buildSystem(try)
+		if err != nil {
+			return nil, cfg, err
+		}
+		// Remoting inherits the end of the context that Start gets.
+		err = withHome(cfg.goaktDir(), func() error { return sys.Start(context.WithoutCancel(ctx)) })
+		switch {
+		case err == nil && ctx.Err() == nil:
+			return sys, try, nil
+		case err == nil:
+			return nil, cfg, errors.Join(ctx.Err(), sys.Stop(context.WithoutCancel(ctx)))
+		case !chosen || !isAddrInUse(err) || attempt == portAttempts || ctx.Err() != nil:
+			return nil, cfg, err
+		}
+	}
+}
+
+func buildSystem(cfg NodeConfig) (actor.ActorSystem, error) {
+	own := net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.DiscoveryPort))
+	seeds := slices.Clone(cfg.Seeds)
+	if !slices.Contains(seeds, own) {
+		seeds = append(seeds, own)
+	}
+	cluster := actor.NewClusterConfig().
+		WithDiscovery(static.NewDiscovery(&static.Config{Hosts: seeds})).
+		WithDiscoveryPort(cfg.DiscoveryPort).
+		WithPeersPort(cfg.PeersPort).
+		WithMinimumPeersQuorum(uint32(cfg.Quorum)).
+		WithPartitionCount(partitions).
+		WithReplicaCount(1).
+		WithReadTimeout(readTimeout).
+		WithBootstrapTimeout(bootstrapTimeout).
+		WithShutdownTimeout(shutdownTimeout).
+		WithKinds(new(door)) // At least one kind is required.
+	return actor.NewActorSystem(cfg.System,
+		actor.WithRemote(remote.NewConfig(cfg.Host, cfg.RemotingPort)),
+		actor.WithCluster(cluster),
+		actor.WithoutRelocation(),
+		actor.WithShutdownTimeout(shutdownTimeout),
+		actor.WithActorInitMaxRetries(1),
+		actor.WithDefaultSupervisor(supervisor.NewSupervisor(supervisor.WithAnyErrorDirective(supervisor.StopDirective))),
+		actor.WithLogger(goaktLogger(cfg.Logger)))
+}
