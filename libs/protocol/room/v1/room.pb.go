@@ -1681,9 +1681,11 @@ func (*Unsubscribe) Descriptor() ([]byte, []int) {
 
 // Deliver carries contiguous messages of the subscription.
 type Deliver struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Messages      []*Message             `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Epoch    uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Messages []*Message             `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`
+	// When the room accepted the oldest of them, by its node's clock: for the measure of delivery delay. Absent: not known.
+	AcceptedAt    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=accepted_at,json=acceptedAt,proto3" json:"accepted_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1728,6 +1730,13 @@ func (x *Deliver) GetEpoch() uint64 {
 func (x *Deliver) GetMessages() []*Message {
 	if x != nil {
 		return x.Messages
+	}
+	return nil
+}
+
+func (x *Deliver) GetAcceptedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AcceptedAt
 	}
 	return nil
 }
@@ -2227,10 +2236,12 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04head\x18\x03 \x01(\x04R\x04head\x12(\n" +
 	"\x10last_message_seq\x18\x04 \x01(\x04R\x0elastMessageSeq\"\r\n" +
-	"\vUnsubscribe\"T\n" +
+	"\vUnsubscribe\"\x91\x01\n" +
 	"\aDeliver\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x123\n" +
-	"\bmessages\x18\x02 \x03(\v2\x17.parley.room.v1.MessageR\bmessages\"O\n" +
+	"\bmessages\x18\x02 \x03(\v2\x17.parley.room.v1.MessageR\bmessages\x12;\n" +
+	"\vaccepted_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"acceptedAt\"O\n" +
 	"\x06Online\x12\x12\n" +
 	"\x04full\x18\x01 \x01(\bR\x04full\x121\n" +
 	"\amembers\x18\x02 \x03(\v2\x17.parley.room.v1.PresentR\amembers\"4\n" +
@@ -2329,13 +2340,14 @@ var file_room_v1_room_proto_depIdxs = []int32{
 	10, // 28: parley.room.v1.Page.messages:type_name -> parley.room.v1.Message
 	17, // 29: parley.room.v1.PresenceList.members:type_name -> parley.room.v1.Present
 	10, // 30: parley.room.v1.Deliver.messages:type_name -> parley.room.v1.Message
-	17, // 31: parley.room.v1.Online.members:type_name -> parley.room.v1.Present
-	27, // 32: parley.room.v1.CompareHeads.rooms:type_name -> parley.room.v1.RoomHead
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	29, // 31: parley.room.v1.Deliver.accepted_at:type_name -> google.protobuf.Timestamp
+	17, // 32: parley.room.v1.Online.members:type_name -> parley.room.v1.Present
+	27, // 33: parley.room.v1.CompareHeads.rooms:type_name -> parley.room.v1.RoomHead
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_room_v1_room_proto_init() }
