@@ -1,0 +1,113 @@
+package nats
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	natsio "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parley-rt/parley/libs/dcplane"
+	"github.com/parley-rt/parley/libs/dcplane/internal/engine"
+)
+
+// directory adds the connection's events to the shared engine.
+type directory struct {
+	dcplane.Directory
+	engine *engine.Directory
+	status *statusWatch
+}
+
+// Connect returns a directory once it has seen the whole bucket. It retries until ctx ends, whatever the reason: server
+// not reachable, JetStream still starting, bucket not creatable yet. The error then wraps dcplane.ErrUnavailable and has
+// the last reason. A bad Config is refused at once.
+func Connect(ctx context.Context, cfg Config) (dcplane.Directory, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("connect node directory: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	conn, owned, err := connection(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect node directory: %w", err)
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		if owned {
+			conn.Close()
+		}
+		return nil, fmt.Errorf("connect node directory: %w", err)
+	}
+	e, err := engine.Open(ctx, newStore(cfg, conn, owned, js), engine.Config{
+		Timing: cfg.timing(), Logger: cfg.Logger, MeterProvider: cfg.MeterProvider,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &directory{Directory: e, engine: e, status: watchStatus(conn, e.Kick)}, nil
+}
+
+// Close implements dcplane.Directory.
+func (d *directory) Close(ctx context.Context) error {
+	d.status.stop()
+	return d.engine.Close(ctx)
+}
+
+// connection returns cfg's connection, or a new one that the directory owns.
+func connection(cfg Config) (conn *natsio.Conn, owned bool, err error) {
+	if cfg.Conn != nil {
+		return cfg.Conn, false, nil
+	}
+	options := []natsio.Option{
+		natsio.Name("parley node directory"),
+		natsio.RetryOnFailedConnect(true),
+		natsio.MaxReconnects(-1),
+		natsio.IgnoreAuthErrorAbort(),
+		natsio.ReconnectWait(250 * time.Millisecond),
+		natsio.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
+		natsio.ReconnectBufSize(-1),
+		natsio.Timeout(2 * time.Second),
+		// A frozen server or a cut cable shows no error; pings find it within some six seconds.
+		natsio.PingInterval(2 * time.Second),
+		natsio.MaxPingsOutstanding(2),
+		natsio.ErrorHandler(asyncErrors(cfg.Logger)),
+	}
+	if cfg.InProcess != nil {
+		options = append(options, natsio.InProcessServer(cfg.InProcess))
+	}
+	conn, err = natsio.Connect(cfg.URL, append(options, cfg.Options...)...)
+	return conn, true, err
+}
+
+// asyncErrors keeps the client from printing to stderr. What matters shows up as failed calls.
+func asyncErrors(logger *slog.Logger) natsio.ErrHandler {
+	return func(_ *natsio.Conn, _ *natsio.Subscription, err error) {
+		logger.Debug("nats connection", "err", err)
+	}
+}
+
+// statusWatch calls back whenever the connection is (re-)established.
+type statusWatch struct {
+	conn   *natsio.Conn
+	events chan natsio.Status
+	once   sync.Once
+	done   chan struct{}
+}
+
+func watchStatus(conn *natsio.Conn, connected func()) *statusWatch {
+	w := &statusWatch{conn: conn, events: conn.StatusChanged(natsio.CONNECTED), done: make(chan struct{})}
+	go func() {
+		defer close(w.done)
+		for range w.events {
+			connected()
+		}
+	}()
+	return w
+}
+
+func (w *statusWatch) stop() {
+	w.once.Do(func() { w.conn.RemoveStatusListener(w.events) })
+	<-w.done
+}

@@ -1,0 +1,185 @@
+package nats
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+
+	natsio "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/parley-rt/parley/libs/dcplane"
+	"github.com/parley-rt/parley/libs/dcplane/dcplanetest"
+	"github.com/parley-rt/parley/libs/dcplane/nats/embedded"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// plane is an embedded server behind a proxy that can be cut, so that an outage need not lose the bucket, which lives in
+// the server's memory.
+type plane struct {
+	server *embedded.Server
+	dir    string
+	proxy  *proxy
+}
+
+func newPlane(t *testing.T) *plane {
+	t.Helper()
+	p := &plane{dir: t.TempDir()}
+	p.proxy = newProxy(t)
+	p.startServer(t)
+	t.Cleanup(func() { require.NoError(t, p.server.Shutdown(context.Background())) })
+	return p
+}
+
+func (p *plane) startServer(t *testing.T) {
+	t.Helper()
+	var err error
+	p.server, err = embedded.Start(t.Context(), embedded.Config{Dir: p.dir, Listen: "127.0.0.1:0"})
+	require.NoError(t, err)
+	p.proxy.connect(p.server.URL()[len("nats://"):])
+}
+
+func (p *plane) config(timing dcplanetest.Timing) Config {
+	return Config{
+		URL: "nats://" + p.proxy.addr(), Logger: slog.New(slog.DiscardHandler),
+		Lease: timing.Lease, RefreshEvery: timing.RefreshEvery, MaxCacheStaleness: timing.MaxCacheStaleness,
+	}
+}
+
+func (p *plane) Open(t *testing.T, timing dcplanetest.Timing) dcplane.Directory {
+	t.Helper()
+	return connect(t, p.config(timing))
+}
+
+// connect opens a directory that is closed with the test.
+func connect(t *testing.T, cfg Config) dcplane.Directory {
+	t.Helper()
+	d, err := Connect(t.Context(), cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = d.Close(context.Background()) }) // fails where the test left the plane stopped
+	return d
+}
+
+func (p *plane) Stop(*testing.T) { p.proxy.cut() }
+
+func (p *plane) Start(t *testing.T, empty bool) {
+	t.Helper()
+	if empty {
+		require.NoError(t, p.server.Shutdown(t.Context()))
+		p.startServer(t)
+		return
+	}
+	p.proxy.connect(p.server.URL()[len("nats://"):])
+}
+
+func (p *plane) Crash(_ *testing.T, d dcplane.Directory) {
+	dir := d.(*directory)
+	dir.status.stop()
+	dir.engine.Abandon()
+}
+
+func (p *plane) DropWatches(t *testing.T) {
+	t.Helper()
+	stream, err := p.admin(t).Stream(t.Context(), "KV_"+DefaultBucket)
+	require.NoError(t, err)
+	dropped := 0
+	names := stream.ConsumerNames(t.Context())
+	for name := range names.Name() {
+		require.NoError(t, stream.DeleteConsumer(t.Context(), name))
+		dropped++
+	}
+	require.NoError(t, names.Err())
+	require.NotZero(t, dropped)
+}
+
+// admin is a connection past the proxy.
+func (p *plane) admin(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	conn, err := natsio.Connect("", natsio.InProcessServer(p.server))
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	require.NoError(t, err)
+	return js
+}
+
+// proxy forwards TCP connections to a server that may change, or to none.
+type proxy struct {
+	listener net.Listener
+	wg       sync.WaitGroup
+
+	mu     sync.Mutex
+	target string // "" refuses
+	conns  map[net.Conn]struct{}
+}
+
+func newProxy(t *testing.T) *proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	p := &proxy{listener: listener, conns: make(map[net.Conn]struct{})}
+	p.wg.Go(p.accept)
+	t.Cleanup(func() {
+		_ = listener.Close()
+		p.cut()
+		p.wg.Wait()
+	})
+	return p
+}
+
+func (p *proxy) addr() string { return p.listener.Addr().String() }
+
+func (p *proxy) connect(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
+// cut refuses new connections and breaks the open ones.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = ""
+	for c := range p.conns {
+		_ = c.Close()
+	}
+	clear(p.conns)
+}
+
+func (p *proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.forward(client)
+	}
+}
+
+func (p *proxy) forward(client net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.target == "" {
+		_ = client.Close()
+		return
+	}
+	server, err := net.Dial("tcp", p.target)
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	p.conns[client], p.conns[server] = struct{}{}, struct{}{}
+	pipe := func(to, from net.Conn) {
+		_, _ = io.Copy(to, from) // either end may break at any time
+		_ = to.Close()
+		_ = from.Close()
+	}
+	p.wg.Go(func() { pipe(server, client) })
+	p.wg.Go(func() { pipe(client, server) })
+}

@@ -1,0 +1,154 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	natsio "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parley-rt/parley/libs/dcplane"
+	"github.com/parley-rt/parley/libs/dcplane/internal/engine"
+)
+
+// store implements engine.Store over one bucket.
+type store struct {
+	cfg    Config
+	conn   *natsio.Conn
+	owned  bool
+	js     jetstream.JetStream
+	logger *slog.Logger
+
+	pumps sync.WaitGroup // of the watches
+
+	mu         sync.Mutex
+	kv         jetstream.KeyValue // nil when the bucket is not known to exist
+	created    time.Time          // of the bucket's stream when it was last listed
+	generation uint64             // how many different ones were seen
+	warned     map[string]uint64  // undecodable records by key, with the revision the log knows
+}
+
+func newStore(cfg Config, conn *natsio.Conn, owned bool, js jetstream.JetStream) *store {
+	return &store{cfg: cfg, conn: conn, owned: owned, js: js, logger: cfg.Logger, warned: make(map[string]uint64)}
+}
+
+// Close implements engine.Store.
+func (s *store) Close() {
+	if s.owned {
+		s.conn.Close()
+	}
+	s.pumps.Wait()
+}
+
+// connected fails fast while there is no connection, with the reason: a call would only wait for its deadline, and on a
+// connection passed in it might even be buffered and arrive much later.
+func (s *store) connected() error {
+	if s.conn.Status() == natsio.CONNECTED {
+		return nil
+	}
+	if err := s.conn.LastError(); err != nil {
+		return fmt.Errorf("not connected to nats: %w", err)
+	}
+	return fmt.Errorf("not connected to nats: connection %s", s.conn.Status())
+}
+
+// Get implements engine.Store.
+func (s *store) Get(ctx context.Context, key dcplane.Key) (engine.Stored, error) {
+	var found engine.Stored
+	err := s.do(ctx, func(kv jetstream.KeyValue) error {
+		entry, err := kv.Get(ctx, encodeKey(key))
+		if err != nil {
+			return err
+		}
+		record, err := decodeRecord(key, entry.Value())
+		if err != nil {
+			s.warn(entry, err)
+		}
+		found = engine.Stored{Record: record, Revision: entry.Revision()}
+		return nil
+	})
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return found, engine.ErrNotFound
+	}
+	return found, err
+}
+
+// Create implements engine.Store.
+func (s *store) Create(ctx context.Context, r engine.Record) (uint64, error) {
+	return s.put(ctx, r, func(kv jetstream.KeyValue, key string, value []byte) (uint64, error) {
+		return kv.Create(ctx, key, value)
+	})
+}
+
+// Update implements engine.Store.
+func (s *store) Update(ctx context.Context, r engine.Record, revision uint64) (uint64, error) {
+	return s.put(ctx, r, func(kv jetstream.KeyValue, key string, value []byte) (uint64, error) {
+		return kv.Update(ctx, key, value, revision)
+	})
+}
+
+func (s *store) put(ctx context.Context, r engine.Record, write func(jetstream.KeyValue, string, []byte) (uint64, error)) (uint64, error) {
+	value, err := encodeRecord(r)
+	if err != nil {
+		return 0, err
+	}
+	var revision uint64
+	err = s.do(ctx, func(kv jetstream.KeyValue) (err error) {
+		revision, err = write(kv, encodeKey(r.Node.Key()), value)
+		return err
+	})
+	return revision, conflict(err)
+}
+
+// Delete implements engine.Store. The marker it leaves tells readers that missed the event.
+func (s *store) Delete(ctx context.Context, key dcplane.Key, revision uint64) error {
+	return conflict(s.do(ctx, func(kv jetstream.KeyValue) error {
+		return kv.Delete(ctx, encodeKey(key), jetstream.LastRevision(revision))
+	}))
+}
+
+// do runs one call on the bucket. When the bucket is gone it is made again and the call repeated once.
+func (s *store) do(ctx context.Context, call func(jetstream.KeyValue) error) error {
+	if err := s.connected(); err != nil {
+		return err
+	}
+	kv, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	err = call(kv)
+	if !bucketGone(err) {
+		return err
+	}
+	s.forget()
+	if kv, err = s.open(ctx); err != nil {
+		return err
+	}
+	return call(kv)
+}
+
+// conflict translates the server's refusal of a conditional write.
+func conflict(err error) error {
+	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		return fmt.Errorf("%w: %w", engine.ErrConflict, err)
+	}
+	return err
+}
+
+// warn logs an undecodable record once per revision.
+func (s *store) warn(entry jetstream.KeyValueEntry, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.warned[entry.Key()] == entry.Revision() {
+		return
+	}
+	if len(s.warned) >= 1000 { // somebody floods the bucket; better to repeat a few lines than to keep everything
+		clear(s.warned)
+	}
+	s.warned[entry.Key()] = entry.Revision()
+	s.logger.Warn("node record ignored", "key", entry.Key(), "err", err)
+}
