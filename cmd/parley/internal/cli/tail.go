@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	parley "github.com/parley-rt/parley/sdk/go"
+)
+
+type tailCommand struct {
+	serverFlags
+	Room    string  `arg:"" help:"Room to follow."`
+	History int     `short:"n" help:"Begin with this many of the newest messages." default:"0"`
+	After   *uint64 `help:"Begin with the first message after this seq; 0 is the oldest kept." xor:"start"`
+	Count   int     `help:"End after this many messages; 0: never." default:"0"`
+	JSON    bool    `help:"Print one JSON object per message."`
+}
+
+// Run executes the command.
+func (c *tailCommand) Run(ctx context.Context, streams Streams) error {
+	client, err := c.dial(ctx, streams.Err)
+	if err != nil {
+		return err
+	}
+	defer hangUp(client)
+	print := printText
+	if c.JSON {
+		print = printJSON
+	}
+	printed := 0
+	emit := func(m parley.Message) error {
+		printed++
+		return print(streams.Out, m)
+	}
+	room, err := joinWithHistory(ctx, client, c.Room, c.History, parley.JoinOptions{AfterSeq: c.After}, emit)
+	if err != nil {
+		return err
+	}
+	if c.Count > 0 && printed >= c.Count {
+		return nil
+	}
+	for message, err := range room.Messages(ctx) {
+		var reset *parley.ResetError
+		switch {
+		case errors.As(err, &reset):
+			say(streams.Err, "%v", reset)
+			continue
+		case err != nil:
+			return err
+		}
+		if err := emit(message); err != nil {
+			return err
+		}
+		if c.Count > 0 && printed >= c.Count {
+			return nil
+		}
+	}
+	return nil
+}
+
+// joinWithHistory joins a room and hands the newest n messages before the stream's start to emit.
+func joinWithHistory(ctx context.Context, client *parley.Client, id string, n int, opts parley.JoinOptions, emit func(parley.Message) error) (*parley.Room, error) {
+	room, err := client.Join(ctx, id, opts)
+	if err != nil {
+		return nil, fmt.Errorf("join %s: %w", id, err)
+	}
+	if n <= 0 {
+		return room, nil
+	}
+	page, err := room.History(ctx, parley.HistoryOptions{BeforeSeq: room.Cursor().Seq + 1, Limit: n})
+	if err != nil {
+		return nil, fmt.Errorf("history of %s: %w", id, err)
+	}
+	for _, message := range page.Messages {
+		if err := emit(message); err != nil {
+			return nil, err
+		}
+	}
+	return room, nil
+}
+
+func printText(w io.Writer, m parley.Message) error {
+	_, err := fmt.Fprintf(w, "%s  #%-4d %s: %s\n", m.SentAt.Local().Format(time.TimeOnly), m.Seq, m.Sender, visible(m.Content))
+	return err
+}
+
+// visible keeps a message from steering the reader's terminal.
+func visible(content string) string {
+	clean := []rune(content)
+	for i, r := range clean {
+		if r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			clean[i] = '\uFFFD'
+		}
+	}
+	return string(clean)
+}
+
+func printJSON(w io.Writer, m parley.Message) error {
+	return json.NewEncoder(w).Encode(map[string]any{
+		"room_id": m.RoomID, "seq": m.Seq, "prev_seq": m.PrevSeq, "sender": m.Sender, "message_id": m.MessageID,
+		"sent_at": m.SentAt, "content": m.Content,
+	})
+}
