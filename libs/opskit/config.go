@@ -84,7 +84,6 @@ type loader struct {
 	file   *configFlag
 	env    envSource
 	yaml   fileSource
-	helped bool
 }
 
 func newLoader(target any, opts LoadOptions) (*loader, error) {
@@ -103,8 +102,7 @@ func newLoader(target any, opts LoadOptions) (*loader, error) {
 		kong.Description(opts.Description),
 		kong.Writers(opts.Stdout, io.Discard),
 		kong.Embed(l.file),
-		// Kong ends the process after help; only main may do that.
-		kong.Exit(func(int) { l.helped = true }),
+		kong.Exit(func(int) {}), // only main may end the process
 		kong.ValueFormatter(l.env.describe),
 		// The last resolver wins, so the environment beats the file.
 		kong.Resolvers(&l.yaml, &l.env),
@@ -125,7 +123,11 @@ func (l *loader) load(args []string) (*kong.Context, error) {
 	flags := allFlags(l.parser.Model.Node)
 	traced, problems := traceArgs(l.parser, args)
 	if l.asksForHelp(traced) {
-		return nil, l.printHelp(args)
+		// Whatever else is wrong with the arguments.
+		if err := traced.PrintUsage(false); err != nil {
+			return nil, fmt.Errorf("print help: %w", err)
+		}
+		return nil, ErrHelp
 	}
 	problems = append(problems, l.env.check(flags)...)
 	problems = append(problems, l.yaml.open(l.configPath(traced), flags)...)
@@ -162,16 +164,6 @@ func (l *loader) asksForHelp(traced *kong.Context) bool {
 		}
 	}
 	return false
-}
-
-// printHelp parses for the sake of the help hook alone: the arguments beside
-// --help may be as wrong as they like.
-func (l *loader) printHelp(args []string) error {
-	_, err := l.parser.Parse(args)
-	if l.helped {
-		return ErrHelp
-	}
-	return fmt.Errorf("print help: %w", err)
 }
 
 // configPath is the file named by the flag, else by the environment.

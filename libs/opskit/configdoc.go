@@ -136,8 +136,17 @@ func cell(s string) string {
 
 // ApplyDefaults fills the fields of target that are zero from their default
 // tags, for programs and tests that build a configuration in Go.
+// Neither the environment nor Validate takes part.
 func ApplyDefaults(target any) error {
-	if err := kong.ApplyDefaults(target); err != nil {
+	l, err := newLoader(target, LoadOptions{})
+	if err != nil {
+		return err
+	}
+	ctx, err := kong.Trace(l.parser, nil)
+	if err != nil {
+		return fmt.Errorf("defaults of %T: %w", target, err)
+	}
+	if err := ctx.ApplyDefaults(); err != nil {
 		return fmt.Errorf("defaults of %T: %w", target, err)
 	}
 	return nil

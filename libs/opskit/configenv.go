@@ -131,8 +131,8 @@ func (s *envSource) check(flags []*kong.Flag) []error {
 	var known []string
 	for _, flag := range flags {
 		for _, name := range s.names[flag.Value] {
-			if !claimed[name] {
-				known = append(known, name)
+			if bare, ours := strings.CutPrefix(name, s.prefix); ours && !claimed[name] {
+				known = append(known, bare)
 			}
 			claimed[name] = true
 			if isSecret(flag) {
@@ -145,10 +145,19 @@ func (s *envSource) check(flags []*kong.Flag) []error {
 	}
 	for _, name := range s.order {
 		if strings.HasPrefix(name, s.prefix) && !claimed[name] && !s.isForeign(name) {
-			problems = append(problems, fmt.Errorf("unknown variable %s%s", name, didYouMean(name, known)))
+			problems = append(problems, s.unknown(name, known))
 		}
 	}
 	return dedupe(problems)
+}
+
+// unknown compares without the prefix, which would make all names look alike.
+func (s *envSource) unknown(name string, known []string) error {
+	near := nearest(strings.TrimPrefix(name, s.prefix), known)
+	if near == "" {
+		return fmt.Errorf("unknown variable %s", name)
+	}
+	return fmt.Errorf("unknown variable %s: did you mean %q?", name, s.prefix+near)
 }
 
 func (s *envSource) checkFlag(flag *kong.Flag) error {

@@ -8,20 +8,27 @@ import (
 // didYouMean returns `: did you mean "x"?` for the nearest known name, or nothing
 // when none is near enough to be meant.
 func didYouMean(name string, known []string) string {
+	near := nearest(name, known)
+	if near == "" {
+		return ""
+	}
+	return fmt.Sprintf(": did you mean %q?", near)
+}
+
+// nearest returns the known name with the fewest typing mistakes, at most one in
+// three characters; "" when there is none.
+func nearest(name string, known []string) string {
 	best, bestDistance := "", len(name)/3+1
 	for _, k := range known {
 		d := editDistance(name, k)
 		if strings.HasPrefix(k, name) && len(name) >= 3 {
 			d = min(d, 1) // a shortened name
 		}
-		if d <= bestDistance && (best == "" || d < bestDistance) {
+		if d < bestDistance || d == bestDistance && best != "" && k < best {
 			best, bestDistance = k, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(": did you mean %q?", best)
+	return best
 }
 
 // editDistance counts the insertions, deletions, replacements and swaps of
