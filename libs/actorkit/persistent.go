@@ -2,7 +2,10 @@ package actorkit
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/tochemey/goakt/v4/actor"
@@ -42,7 +45,8 @@ type Decided[C, R any] struct {
 	Events  []persistence.Event
 }
 
-// PersistentHandler is the actor's side of a stream. Both are called on the actor's turn, never inside Submit.
+// PersistentHandler is the actor's side of a stream. Both are called on the actor's turn, inside Receive and never inside
+// Submit; they may Submit.
 type PersistentHandler[C, R any] struct {
 	// Committed gets commands in the order of Submit; the state contains their events already. A batch may be empty of events.
 	Committed func(rctx *actor.ReceiveContext, batch []Decided[C, R])
@@ -60,7 +64,8 @@ type PersistentConfig struct {
 	Claim   persistence.ClaimOptions
 	Logger  *slog.Logger
 
-	// MaxBatchEvents and MaxBatchBytes bound one append. Default 1,000 and 1 MiB. A command with more travels alone.
+	// MaxBatchEvents bounds the events, and the commands, of one append, MaxBatchBytes what the events weigh. Default 1,000
+	// and 1 MiB. A command with more travels alone, up to the journal's limits.
 	MaxBatchEvents, MaxBatchBytes int
 	// MaxQueue and MaxQueueBytes bound what waits for the commit in flight. Default 8,192 and 8 MiB.
 	MaxQueue, MaxQueueBytes int
@@ -73,43 +78,202 @@ type PersistentConfig struct {
 }
 
 // Persistent is one event-sourced stream inside an actor; an actor may hold several. It is not safe for concurrent use:
-// the mailbox is the lock.
-type Persistent[S, C, R any] struct{}
+// the mailbox is the lock. Only Stop may run beside the other methods, because GoAkt runs PostStop on the goroutine that
+// stops the actor.
+//
+//	Submit ──► queue ──(flush message)──► Decide on a draft ──► Append in a task ──► Apply ──► Committed
+//	             ▲ what comes meanwhile is the next batch             │
+//	             └────────────────────────────────────────────────────┴──► Failed
+type Persistent[S, C, R any] struct {
+	cfg      PersistentConfig
+	behavior Behavior[S, C, R]
+	handler  PersistentHandler[C, R]
+
+	// turn is held by Receive, Submit and Stop, so that Stop finds nothing half done. receiving tells Submit that it is
+	// called by a handler, inside Receive.
+	turn      sync.Mutex
+	receiving bool
+
+	claim persistence.Claim
+	state S
+	seq   uint64
+	// stopped is why nothing may be written; nil while it may.
+	stopped error
+	// closed is set by Stop: messages that are still under way are dropped.
+	closed bool
+	// applying is true when Apply has not returned: a state that it left half changed must not be saved.
+	applying bool
+
+	queue      []queued[C]
+	queueBytes int
+	// flushing: the flush message is in the mailbox.
+	flushing bool
+	flush    *flushMessage[S, C, R]
+	inFlight *commit[S, C, R]
+
+	snaps snapshots[S, C, R]
+}
+
+type queued[C any] struct {
+	cmd   C
+	bytes int
+}
+
+// flushMessage makes an actor form a batch once it has handled what its mailbox holds already.
+type flushMessage[S, C, R any] struct{ p *Persistent[S, C, R] }
+
+var errNotRecovered = errors.New("not recovered")
 
 // NewPersistent returns a stream that is not recovered yet.
 func NewPersistent[S, C, R any](cfg PersistentConfig, b Behavior[S, C, R], h PersistentHandler[C, R]) *Persistent[S, C, R] {
-	panic("being written")
+	p := &Persistent[S, C, R]{cfg: cfg.withDefaults(), behavior: b, handler: h, stopped: errNotRecovered}
+	p.flush = &flushMessage[S, C, R]{p: p}
+	return p
 }
 
-// Recover claims the stream and rebuilds its state from the newest readable snapshot and the events after it. Call it
-// from PreStart; it blocks, so the spawn must run in a task. Errors are the journal's; nothing is retried. It may be
-// called again after an error.
-func (p *Persistent[S, C, R]) Recover(ctx context.Context) error { panic("being written") }
+func (c PersistentConfig) withDefaults() PersistentConfig {
+	def := func(v *int, d, limit int) {
+		if *v <= 0 {
+			*v = d
+		}
+		*v = min(*v, limit)
+	}
+	const noLimit = 1 << 62
+	def(&c.MaxBatchEvents, 1000, persistence.MaxAppendEvents)
+	def(&c.MaxBatchBytes, 1<<20, persistence.MaxAppendBytes)
+	def(&c.MaxQueue, 8192, noLimit)
+	def(&c.MaxQueueBytes, 8<<20, noLimit)
+	def(&c.SnapshotEvery, 1000, noLimit)
+	if c.CommitTimeout <= 0 {
+		c.CommitTimeout = 4 * time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
 
 // Submit queues a command of about that many bytes. The batch is formed when what already lies in the actor's mailbox
 // has been handled and no commit is in flight. Errors: ErrQueueFull, or what Stopped says; the command was not taken.
 func (p *Persistent[S, C, R]) Submit(rctx *actor.ReceiveContext, cmd C, bytes int) error {
-	panic("being written")
+	if !p.receiving {
+		p.turn.Lock()
+		defer p.turn.Unlock()
+	}
+	if p.stopped != nil {
+		return fmt.Errorf("submit to %s: %w", p.cfg.Key, p.stopped)
+	}
+	if len(p.queue) >= p.cfg.MaxQueue || p.queueBytes+bytes > p.cfg.MaxQueueBytes {
+		return fmt.Errorf("submit to %s: %w", p.cfg.Key, ErrQueueFull)
+	}
+	if p.inFlight == nil && !p.flushing {
+		self := rctx.Self()
+		if err := self.Tell(context.WithoutCancel(rctx.Context()), self, p.flush); err != nil {
+			return fmt.Errorf("submit to %s: %w: %w", p.cfg.Key, ErrStopped, err)
+		}
+		p.flushing = true
+	}
+	p.queue = append(p.queue, queued[C]{cmd, bytes})
+	p.queueBytes += bytes
+	return nil
 }
 
 // Receive handles the stream's own messages. Call it first for every message of the actor; true: it was one.
-func (p *Persistent[S, C, R]) Receive(rctx *actor.ReceiveContext) bool { panic("being written") }
+func (p *Persistent[S, C, R]) Receive(rctx *actor.ReceiveContext) bool {
+	switch m := rctx.Message().(type) {
+	case *flushMessage[S, C, R]:
+		if m.p != p {
+			return false
+		}
+		p.inTurn(func() {
+			p.flushing = false
+			p.form(rctx)
+		})
+	case *commit[S, C, R]:
+		if m.p != p {
+			return false
+		}
+		p.inTurn(func() { p.settle(rctx, m) })
+	case *save[S, C, R]:
+		if m.p != p {
+			return false
+		}
+		p.inTurn(func() { p.saved(rctx, m) })
+	default:
+		return false
+	}
+	return true
+}
+
+func (p *Persistent[S, C, R]) inTurn(f func()) {
+	p.turn.Lock()
+	p.receiving = true
+	defer func() {
+		p.receiving = false
+		p.turn.Unlock()
+	}()
+	if !p.closed {
+		f()
+	}
+}
 
 // State returns the state with all durable events applied. It must not be changed.
-func (p *Persistent[S, C, R]) State() S { panic("being written") }
+func (p *Persistent[S, C, R]) State() S { return p.state }
 
 // Seq returns the seq of the last applied event.
-func (p *Persistent[S, C, R]) Seq() uint64 { panic("being written") }
+func (p *Persistent[S, C, R]) Seq() uint64 { return p.seq }
 
 // Claim returns the claim of the last Recover.
-func (p *Persistent[S, C, R]) Claim() persistence.Claim { panic("being written") }
+func (p *Persistent[S, C, R]) Claim() persistence.Claim { return p.claim }
 
-// Stopped returns nil while the stream may write, else why it may not.
-func (p *Persistent[S, C, R]) Stopped() error { panic("being written") }
+// Stopped returns nil while the stream may write, else why it may not: it was not recovered, a terminal error of the
+// journal, or ErrStopped.
+func (p *Persistent[S, C, R]) Stopped() error { return p.stopped }
 
 // Busy tells whether commands wait or are being committed.
-func (p *Persistent[S, C, R]) Busy() bool { panic("being written") }
+func (p *Persistent[S, C, R]) Busy() bool { return p.inFlight != nil || len(p.queue) > 0 }
 
-// Stop ends the stream: it waits for a commit in flight, then saves a snapshot if there is something new, unless the
-// stream was fenced. Call it from PostStop. Commands still queued get no answer. It does not release the claim.
-func (p *Persistent[S, C, R]) Stop(ctx context.Context) error { panic("being written") }
+// Stop ends the stream: it waits for a commit and a snapshot in flight, then saves a snapshot if there is something new
+// and the stream may still write. Call it from PostStop. Commands still queued or in flight get no answer. It does not
+// release the claim. A second call does nothing.
+func (p *Persistent[S, C, R]) Stop(ctx context.Context) error {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+	mayWrite := p.stopped == nil
+	if mayWrite {
+		p.stopped = ErrStopped
+	}
+	p.queue, p.queueBytes = nil, 0
+	if p.inFlight != nil {
+		if err := wait(ctx, p.inFlight.done); err != nil {
+			return fmt.Errorf("stop %s: wait for its commit: %w", p.cfg.Key, err)
+		}
+		mayWrite = mayWrite && (p.inFlight.err == nil || !isTerminal(p.inFlight.err))
+	}
+	if p.snaps.saving != nil {
+		if err := wait(ctx, p.snaps.saving.done); err != nil {
+			return fmt.Errorf("stop %s: wait for its snapshot: %w", p.cfg.Key, err)
+		}
+		mayWrite = mayWrite && !errors.Is(p.snaps.saving.err, persistence.ErrFenced)
+	}
+	if !mayWrite || p.applying {
+		return nil
+	}
+	return p.finalSnapshot(ctx)
+}
+
+func wait(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
