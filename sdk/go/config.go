@@ -1,0 +1,110 @@
+package parley
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Config tunes a Client. The zero value is right for most programs.
+type Config struct {
+	// GetToken returns the member's JWT. It is called before every connection, so it may refresh the token; an error counts
+	// as a failed attempt. Nil: the server authenticates nobody, or by Header.
+	GetToken func(ctx context.Context) (string, error)
+	// SessionToken resumes the session of an earlier process, see Client.Session.
+	SessionToken string
+
+	// OnState is called on every change of state and for every failed attempt to connect.
+	OnState func(StateChange)
+	// OnSession is called when a session is opened or resumed, before OnState. Each time the token is a new one: a program
+	// that resumes after its own restart stores it here.
+	OnSession func(Session)
+
+	// BackoffMin and BackoffMax bound the wait between attempts: the first is BackoffMin plus up to as much again at random,
+	// later ones twice the range of the one before. Defaults 500 ms and 20 s. A connection that lasted 10 s starts over.
+	BackoffMin, BackoffMax time.Duration
+	// HandshakeTimeout bounds one attempt, GetToken and the session frame included. Default 10 s.
+	HandshakeTimeout time.Duration
+	// PingInterval is the silence after which the Client asks for a sign of life, PingTimeout the further silence after which
+	// it takes the connection for dead. Default 25 s each.
+	PingInterval, PingTimeout time.Duration
+	// AnswerTimeout is how long a publish waits for its answer on a living connection before it is sent again. Servers answer
+	// within 5 s; default 10 s.
+	AnswerTimeout time.Duration
+
+	// MaxPending is how many publishes of a room may be unanswered; further ones wait. Default 256.
+	MaxPending int
+	// MaxMessageBytes is the server's limit for one frame. A larger publish fails at once, because the server would close the
+	// connection over it. Default 64 KiB.
+	MaxMessageBytes int
+
+	// Header is sent with the WebSocket handshake.
+	Header http.Header
+	// HTTPClient makes the handshake; its transport holds TLS and proxy settings. Default http.DefaultClient.
+	HTTPClient *http.Client
+	// Logger gets what a program need not act on. Default: nothing is logged.
+	Logger *slog.Logger
+}
+
+// validate fills in defaults. It returns every problem at once.
+func (c Config) validate() (Config, error) {
+	var errs []error
+	duration := func(name string, v *time.Duration, def time.Duration) {
+		if *v == 0 {
+			*v = def
+		}
+		if *v < 0 {
+			errs = append(errs, fmt.Errorf("%s is negative: %s", name, *v))
+		}
+	}
+	number := func(name string, v *int, def int) {
+		if *v == 0 {
+			*v = def
+		}
+		if *v < 0 {
+			errs = append(errs, fmt.Errorf("%s is negative: %d", name, *v))
+		}
+	}
+	duration("BackoffMin", &c.BackoffMin, 500*time.Millisecond)
+	duration("BackoffMax", &c.BackoffMax, max(20*time.Second, c.BackoffMin))
+	duration("HandshakeTimeout", &c.HandshakeTimeout, 10*time.Second)
+	duration("PingInterval", &c.PingInterval, 25*time.Second)
+	duration("PingTimeout", &c.PingTimeout, 25*time.Second)
+	duration("AnswerTimeout", &c.AnswerTimeout, 10*time.Second)
+	number("MaxPending", &c.MaxPending, 256)
+	number("MaxMessageBytes", &c.MaxMessageBytes, 64<<10)
+	if c.BackoffMax < c.BackoffMin {
+		errs = append(errs, fmt.Errorf("BackoffMax %s is below BackoffMin %s", c.BackoffMax, c.BackoffMin))
+	}
+	if c.HTTPClient == nil {
+		c.HTTPClient = http.DefaultClient
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, errors.Join(errs...)
+}
+
+// endpoint checks the server's address. Without a path it gets the default one, /ws.
+func endpoint(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", err
+	}
+	switch u.Scheme {
+	case "ws", "wss", "http", "https":
+	default:
+		return "", fmt.Errorf("address %q must start with ws:// or wss://", raw)
+	}
+	if u.Host == "" {
+		return "", fmt.Errorf("address %q has no host", raw)
+	}
+	if u.Path == "" || u.Path == "/" {
+		u.Path = "/ws"
+	}
+	return u.String(), nil
+}

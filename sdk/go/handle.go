@@ -1,0 +1,271 @@
+package parley
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/codes"
+)
+
+// handle takes one frame. Only the connection's reader calls it.
+func (c *Client) handle(ctx context.Context, env *clientv1.Envelope) {
+	switch k := env.GetKind().(type) {
+	case *clientv1.Envelope_Message:
+		c.onMessage(ctx, k.Message)
+	case *clientv1.Envelope_Reset_:
+		c.onReset(ctx, k.Reset_)
+	case *clientv1.Envelope_Signal:
+		c.onSignal(k.Signal)
+	case *clientv1.Envelope_MemberJoined:
+		c.onMember(k.MemberJoined.GetRoomId(), k.MemberJoined.GetMemberId(), true)
+	case *clientv1.Envelope_MemberLeft:
+		c.onMember(k.MemberLeft.GetRoomId(), k.MemberLeft.GetMemberId(), false)
+	default:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.onAnswer(env)
+	}
+}
+
+// onAnswer takes the frames that answer something. The lock is held.
+func (c *Client) onAnswer(env *clientv1.Envelope) {
+	id := env.GetId()
+	why, known := c.asked[id]
+	if id != 0 {
+		delete(c.asked, id)
+	}
+	now := time.Now()
+	switch k := env.GetKind().(type) {
+	case *clientv1.Envelope_Ack:
+		c.onAck(k.Ack, now)
+	case *clientv1.Envelope_RoomJoined:
+		c.onJoined(k.RoomJoined)
+	case *clientv1.Envelope_RoomLeft:
+		c.onLeft(k.RoomLeft.GetRoomId())
+	case *clientv1.Envelope_HistoryPage, *clientv1.Envelope_PresenceState:
+		if known && why.call != nil {
+			why.room.answered(why.call, env, nil)
+		}
+	case *clientv1.Envelope_Reconnect:
+		c.reconnectAt = now.Add(time.Duration(k.Reconnect.GetAfterMs()) * time.Millisecond)
+		c.cfg.Logger.Debug("server asks to reconnect", "reason", k.Reconnect.GetReason(), "after_ms", k.Reconnect.GetAfterMs())
+		c.wakeWriter()
+	case *clientv1.Envelope_Error:
+		if id == signalID {
+			c.note(errorOf(k.Error))
+			return
+		}
+		c.onError(why, errorOf(k.Error), now)
+	}
+}
+
+func (c *Client) onAck(a *clientv1.Ack, now time.Time) {
+	r := c.rooms[a.GetTarget()]
+	if r == nil {
+		return
+	}
+	r.outbox.acked(Ack{
+		RoomID: r.id, MessageID: a.GetMessageId(), Seq: a.GetSeq(), Duplicate: a.GetDuplicate(),
+	}, now)
+	if r.outbox.waiting() {
+		c.wakeWriter()
+	}
+}
+
+func (c *Client) onJoined(j *clientv1.RoomJoined) {
+	r := c.rooms[j.GetRoomId()]
+	if r == nil || r.phase == leaving {
+		return
+	}
+	r.confirmed, r.askedAt, r.joinAttempts = true, time.Time{}, 0
+	r.head = j.GetSeq()
+	// A lagging stream stays where it is: catching up joins again, with its cursor.
+	if !r.lagging.Load() {
+		r.stream.joined(j.GetSeq(), j.GetIncarnation(), j.GetRecovered())
+	}
+	if r.phase == joining {
+		r.phase = joined
+		r.consume(r.stream.cursor)
+		close(r.entered)
+	}
+	c.wakeWriter()
+}
+
+// onLeft: the server answers a leave, or has removed the member.
+func (c *Client) onLeft(roomID string) {
+	if r := c.rooms[roomID]; r != nil {
+		r.end(&Error{Code: CodeNotJoined, Message: "the server removed this member from the room", RoomID: roomID})
+	}
+}
+
+func (c *Client) onMessage(ctx context.Context, m *clientv1.Message) {
+	c.mu.Lock()
+	r := c.rooms[m.GetTarget()]
+	if r == nil || r.phase == leaving {
+		c.mu.Unlock()
+		return
+	}
+	r.head = max(r.head, m.GetSeq())
+	if m.GetSender() == c.session.MemberID && len(r.outbox.list) > 0 {
+		r.outbox.seen(Ack{RoomID: r.id, MessageID: m.GetMessageId(), Seq: m.GetSeq()}, time.Now())
+	}
+	if r.lagging.Load() {
+		c.mu.Unlock()
+		return
+	}
+	verdict := r.stream.judge(m.GetSeq(), m.GetPrevSeq())
+	it := item{msg: m, incarnation: r.stream.cursor.Incarnation}
+	if verdict == missing {
+		c.cfg.Logger.Debug("gap in a room's stream", "room_id", r.id, "seq", m.GetSeq(), "prev_seq", m.GetPrevSeq())
+		r.rejoin(time.Now())
+		c.wakeWriter()
+	}
+	c.mu.Unlock()
+	if verdict != accept {
+		return
+	}
+	placed := r.offer(ctx.Done(), it)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case placed:
+		r.stream.advance(m.GetSeq(), m.GetMessageId())
+	case ctx.Err() == nil:
+		r.lag()
+	}
+}
+
+func (c *Client) onReset(ctx context.Context, reset *clientv1.Reset) {
+	c.mu.Lock()
+	r := c.rooms[reset.GetRoomId()]
+	if r == nil || r.phase == leaving {
+		c.mu.Unlock()
+		return
+	}
+	if reset.GetReason() == codes.ResetName(clientv1.ResetReason_RESET_REASON_REWOUND) {
+		r.outbox.rewound(time.Now())
+		r.head = reset.GetSeq()
+		c.wakeWriter()
+	}
+	it := item{
+		reset:       &ResetError{RoomID: r.id, Seq: reset.GetSeq(), Reason: ResetReason(reset.GetReason())},
+		incarnation: r.stream.incarnation,
+	}
+	lagging := r.lagging.Load()
+	c.mu.Unlock()
+	if lagging {
+		return // the cursor stays, so catching up meets the reset again
+	}
+	placed := r.offer(ctx.Done(), it)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case placed:
+		r.stream.reset(reset.GetSeq())
+	case ctx.Err() == nil:
+		r.lag()
+	}
+}
+
+func (c *Client) onSignal(s *clientv1.Signal) {
+	c.mu.Lock()
+	r := c.rooms[s.GetTarget()]
+	c.mu.Unlock()
+	if r != nil && r.opts.OnSignal != nil {
+		r.opts.OnSignal(Signal{RoomID: r.id, Type: s.GetType(), Content: s.GetContent(), Sender: s.GetSender()})
+	}
+}
+
+func (c *Client) onMember(roomID, memberID string, joined bool) {
+	c.mu.Lock()
+	r := c.rooms[roomID]
+	c.mu.Unlock()
+	if r != nil && r.opts.OnMember != nil {
+		r.opts.OnMember(MemberEvent{RoomID: roomID, MemberID: memberID, Joined: joined})
+	}
+}
+
+// onError finds out what was refused: by the frame's id, by the message, by the room. The lock is held.
+func (c *Client) onError(why purpose, e *Error, now time.Time) {
+	r := why.room
+	if r == nil {
+		r = c.rooms[e.RoomID]
+	}
+	if r == nil || r.phase == over {
+		c.note(e)
+		return
+	}
+	switch {
+	case why.pub != nil:
+		r.publishRefused(why.pub, e, now)
+	case why.call != nil:
+		r.callRefused(why.call, e, now)
+	case e.MessageID != "":
+		if p := r.outbox.byID[e.MessageID]; p != nil && p.state == sent {
+			r.publishRefused(p, e, now)
+		}
+	case r.phase == leaving:
+		if !e.Retryable {
+			r.end(e)
+		}
+	case why.join || !r.askedAt.IsZero():
+		r.joinRefused(e, now)
+	case e.Code == CodeBanned || e.Code == CodeForbidden || e.Code == CodeNotJoined:
+		r.end(e) // out of the blue: the member was removed
+	default:
+		c.note(e)
+	}
+}
+
+func (r *Room) publishRefused(p *publication, e *Error, now time.Time) {
+	if p.state != sent {
+		return
+	}
+	if e.Retryable {
+		r.outbox.refuse(p, e, now.Add(retryDelay(p.attempts-1, e.RetryAfter, rand.Float64())))
+	} else {
+		r.outbox.reject(p, e)
+	}
+	r.client.wakeWriter()
+}
+
+func (r *Room) callRefused(call *call, e *Error, now time.Time) {
+	if !e.Retryable {
+		r.answered(call, nil, e)
+		return
+	}
+	call.sentAt = time.Time{}
+	call.notBefore = now.Add(retryDelay(call.attempts-1, e.RetryAfter, rand.Float64()))
+	r.client.wakeWriter()
+}
+
+func (r *Room) joinRefused(e *Error, now time.Time) {
+	r.askedAt = time.Time{}
+	if !e.Retryable {
+		r.end(e)
+		return
+	}
+	r.joinAttempts++
+	r.wantJoin = true
+	r.joinAt = now.Add(retryDelay(r.joinAttempts, e.RetryAfter, rand.Float64()))
+	r.client.wakeWriter()
+}
+
+// rejoin asks for the stream again from the cursor.
+func (r *Room) rejoin(now time.Time) {
+	r.wantJoin = true
+	if r.joinAt.Before(now) {
+		r.joinAt = now
+	}
+}
+
+// note keeps an error that belongs to nothing the Client did.
+func (c *Client) note(e *Error) {
+	if e.RoomID == "" {
+		c.serverError = e
+	}
+	c.cfg.Logger.Debug("error from the server", "code", string(e.Code), "message", e.Message, "room_id", e.RoomID,
+		"trace_id", e.TraceID)
+}

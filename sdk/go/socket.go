@@ -1,0 +1,97 @@
+package parley
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/coder/websocket"
+
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/codec"
+)
+
+// readLimit leaves room for a history page, which is at most 1 MiB, and its escapes.
+const readLimit = 8 << 20
+
+// closeWait bounds the closing handshake.
+const closeWait = time.Second
+
+// socket is one WebSocket carrying Envelopes. Reading and writing may go on at once, each from one goroutine.
+type socket struct {
+	ws  *websocket.Conn
+	in  bytes.Buffer
+	out []byte
+}
+
+func openSocket(ctx context.Context, url string, cfg Config) (*socket, error) {
+	ws, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
+		HTTPClient:   cfg.HTTPClient,
+		HTTPHeader:   cfg.Header,
+		Subprotocols: []string{codec.SubprotocolJSON},
+	})
+	if err != nil {
+		if resp != nil {
+			return nil, &HandshakeError{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header), Err: err}
+		}
+		return nil, err
+	}
+	ws.SetReadLimit(readLimit)
+	return &socket{ws: ws}, nil
+}
+
+// retryAfter reads the header in seconds; the form with a date is not used by servers that say "later".
+func retryAfter(h http.Header) time.Duration {
+	seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// read returns the next frame. Frames of kinds that this SDK does not know are skipped: the server is newer.
+func (s *socket) read(ctx context.Context) (*clientv1.Envelope, error) {
+	for {
+		kind, r, err := s.ws.Reader(ctx)
+		if err != nil {
+			return nil, closeError(err)
+		}
+		s.in.Reset()
+		if _, err := s.in.ReadFrom(r); err != nil {
+			return nil, closeError(err)
+		}
+		if kind != websocket.MessageText {
+			return nil, errors.New("server sent a binary message")
+		}
+		env, err := codec.DecodeJSON(s.in.Bytes())
+		if err == nil {
+			return env, nil
+		}
+		var refused *codec.DecodeError
+		if !errors.As(err, &refused) || refused.Code != clientv1.ErrorCode_ERROR_CODE_UNKNOWN_KIND {
+			return nil, fmt.Errorf("read frame: %w", err)
+		}
+	}
+}
+
+func (s *socket) write(ctx context.Context, env *clientv1.Envelope) error {
+	out, err := codec.AppendJSON(s.out[:0], env)
+	if err != nil {
+		return err
+	}
+	s.out = out
+	return closeError(s.ws.Write(ctx, websocket.MessageText, out))
+}
+
+// closeError makes a close frame of the server a *CloseError.
+func closeError(err error) error {
+	var ce websocket.CloseError
+	if errors.As(err, &ce) {
+		return &CloseError{Code: int(ce.Code), Reason: ce.Reason}
+	}
+	return err
+}
