@@ -1,0 +1,135 @@
+// Package door takes what arrives at a rooms node's door: it decodes and checks frames, counts them against the node's
+// bound, and hands them to the host. Its methods are called one at a time by the node and never block.
+package door
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/tochemey/goakt/v4/actor"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/ids"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/rooms/internal/room"
+)
+
+const busyRetryAfter = 500 // ms
+
+// Config of a door.
+type Config struct {
+	Host  *actor.PID
+	Links room.Links
+	// Node counts what waits on this node; a frame that does not fit is refused.
+	Node          *room.Meter
+	Metrics       *room.Metrics
+	MeterProvider metric.MeterProvider
+	// Logger should be rate-limited: a broken peer repeats itself.
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// Door is an actorkit.Handler.
+type Door struct {
+	cfg       Config
+	malformed metric.Int64Counter
+	undecoded metric.MeasurementOption
+	badRoom   metric.MeasurementOption
+	badKind   metric.MeasurementOption
+}
+
+var _ actorkit.Handler = (*Door)(nil)
+
+// New returns a door.
+func New(cfg Config) (*Door, error) {
+	malformed, err := cfg.MeterProvider.Meter("github.com/parley-rt/parley/services/rooms").Int64Counter("parley.room.frames.malformed",
+		metric.WithDescription("Frames of gateway nodes that could not be understood and were dropped."), metric.WithUnit("{frame}"))
+	if err != nil {
+		return nil, err
+	}
+	option := func(reason string) metric.MeasurementOption {
+		return metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", reason)))
+	}
+	return &Door{
+		cfg:       cfg,
+		malformed: malformed,
+		undecoded: option("undecodable"),
+		badRoom:   option("room"),
+		badKind:   option("kind"),
+	}, nil
+}
+
+// HandleFrame takes one frame of a gateway node.
+func (d *Door) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
+	frame := new(roomv1.Frame)
+	if err := proto.Unmarshal(f.Body, frame); err != nil {
+		d.drop(from, d.undecoded, "malformed frame dropped", slog.Any("err", err))
+		return
+	}
+	if !asked(frame) {
+		d.drop(from, d.badKind, "frame of an unknown kind dropped")
+		return
+	}
+	if frame.GetCompareHeads() == nil {
+		if err := ids.CheckRoom(frame.RoomId); err != nil {
+			d.drop(from, d.badRoom, "frame with an invalid room id dropped", slog.Any("err", err))
+			return
+		}
+	}
+	d.enter(from, f, frame)
+}
+
+func (d *Door) enter(from actorkit.Peer, f actorkit.Frame, frame *roomv1.Frame) {
+	in := room.NewInbound(from, frame, f, len(f.Body), d.cfg.Node, d.cfg.Now())
+	if in.Unanswered() {
+		d.cfg.Node.Add(len(f.Body))
+	} else if !d.cfg.Node.TryAdd(len(f.Body)) {
+		d.cfg.Node.Add(len(f.Body)) // Refuse takes it out again.
+		room.Refuse(d.cfg.Links, d.cfg.Metrics, in, clientv1.ErrorCode_ERROR_CODE_BUSY, "too much is waiting on the node", busyRetryAfter)
+		return
+	}
+	if err := actor.Tell(context.Background(), d.cfg.Host, in); err != nil {
+		in.Release()
+		d.cfg.Logger.Error("room host does not take frames", slog.Any("err", err))
+	}
+}
+
+// HandleLink passes on what happens to gateway nodes. A Link that comes up is no news: rooms look at it when they owe
+// that node something.
+func (d *Door) HandleLink(e actorkit.LinkEvent) {
+	var message any
+	switch e.Kind {
+	case actorkit.LinkDown:
+		message = &room.NodeDown{Node: e.Peer.Node}
+	case actorkit.LinkLost:
+		message = &room.NodeLost{Node: e.Peer.Node}
+	default:
+		return
+	}
+	d.cfg.Logger.Info("link changed", slog.String("peer", e.Peer.Node), slog.String("state", e.Kind.String()), slog.Any("err", e.Err))
+	if err := actor.Tell(context.Background(), d.cfg.Host, message); err != nil {
+		d.cfg.Logger.Error("room host does not take link events", slog.Any("err", err))
+	}
+}
+
+func (d *Door) drop(from actorkit.Peer, reason metric.MeasurementOption, message string, attrs ...any) {
+	d.malformed.Add(context.Background(), 1, reason)
+	d.cfg.Logger.Warn(message, append(attrs, slog.String("peer", from.Node))...)
+}
+
+// asked tells whether a frame is of a kind that gateways send to rooms.
+func asked(frame *roomv1.Frame) bool {
+	switch frame.Kind.(type) {
+	case *roomv1.Frame_Join, *roomv1.Frame_Leave, *roomv1.Frame_Publish, *roomv1.Frame_Signal, *roomv1.Frame_Read,
+		*roomv1.Frame_PresenceQuery, *roomv1.Frame_Subscribe, *roomv1.Frame_Unsubscribe, *roomv1.Frame_Online,
+		*roomv1.Frame_CompareHeads:
+		return true
+	default:
+		return false
+	}
+}

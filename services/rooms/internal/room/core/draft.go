@@ -1,0 +1,153 @@
+package core
+
+import (
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/ids"
+	journalv1 "github.com/parley-rt/parley/libs/protocol/journal/v1"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+
+	"github.com/parley-rt/parley/libs/persistence"
+)
+
+// Limits of a publish.
+const (
+	MaxMemberID    = 128
+	MaxTraceparent = 128
+	// MaxTracestate is what W3C asks to carry at least.
+	MaxTracestate = 512
+
+	busyRetryAfter = 1000 // ms
+)
+
+// Draft is a room's state plus what the commands of one batch decided.
+type Draft struct {
+	s          *State
+	maxContent int
+	ids        map[[16]byte]uint64
+	last       uint64
+	free       int
+	freeKnown  bool
+}
+
+// Draft opens an overlay for one batch. maxContent is the room's limit of a message's content in bytes.
+func (s *State) Draft(maxContent int) *Draft {
+	s.drafted = nil
+	return &Draft{s: s, maxContent: maxContent, last: s.lastMessage}
+}
+
+// Publish decides one connection's batch of messages: the events to store, the first of which gets nextSeq, and one
+// outcome per message in order. allowed says whether the member belongs to the room now.
+//
+// A message that is known already is answered with its first seq before anything else is looked at, so that a repeat
+// never turns an accepted message into a refused one.
+func (d *Draft) Publish(member string, allowed bool, drafts []*roomv1.Draft, nextSeq uint64, now time.Time) ([]persistence.Event, []*roomv1.Outcome) {
+	outcomes := make([]*roomv1.Outcome, len(drafts))
+	var events []persistence.Event
+	for i, m := range drafts {
+		if err := ids.CheckMessageID(m.GetMessageId()); err != nil {
+			outcomes[i] = refuse(clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, err.Error(), 0)
+			continue
+		}
+		id := ids.DedupeKey(member, m.MessageId)
+		if seq, ok := d.find(id); ok {
+			outcomes[i] = &roomv1.Outcome{Seq: seq, Duplicate: true}
+			continue
+		}
+		if r := d.check(member, allowed, m, now); r != nil {
+			outcomes[i] = r
+			continue
+		}
+		e, err := d.post(id, member, m, nextSeq, now)
+		if err != nil {
+			outcomes[i] = refuse(clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "message cannot be encoded", 0)
+			continue
+		}
+		events = append(events, e)
+		outcomes[i] = &roomv1.Outcome{Seq: nextSeq}
+		nextSeq++
+	}
+	return events, outcomes
+}
+
+func (d *Draft) find(id [16]byte) (uint64, bool) {
+	if seq, ok := d.ids[id]; ok {
+		return seq, true
+	}
+	return d.s.window.Find(id)
+}
+
+// check returns why the message is refused, nil when it is not.
+func (d *Draft) check(member string, allowed bool, m *roomv1.Draft, now time.Time) *roomv1.Outcome {
+	switch {
+	case member == "" || len(member) > MaxMemberID || !utf8.ValidString(member):
+		return refuse(clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, fmt.Sprintf("member id must be 1 to %d bytes of UTF-8", MaxMemberID), 0)
+	case !utf8.ValidString(m.Content):
+		return refuse(clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "content is not UTF-8", 0)
+	case m.SentAt != nil && !m.SentAt.IsValid():
+		return refuse(clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "sent_at is not a valid time", 0)
+	case !allowed:
+		return refuse(clientv1.ErrorCode_ERROR_CODE_NOT_JOINED, "the member has not joined the room", 0)
+	case len(m.Content) > d.maxContent:
+		return refuse(clientv1.ErrorCode_ERROR_CODE_TOO_LARGE,
+			fmt.Sprintf("content has %d bytes, the room takes %d", len(m.Content), d.maxContent), 0)
+	}
+	if !d.freeKnown {
+		d.free, d.freeKnown = d.s.window.Free(now), true
+	}
+	if len(d.ids) >= d.free {
+		return refuse(clientv1.ErrorCode_ERROR_CODE_BUSY, "the room takes no more messages at this rate", busyRetryAfter)
+	}
+	return nil
+}
+
+func (d *Draft) post(id [16]byte, member string, m *roomv1.Draft, seq uint64, now time.Time) (persistence.Event, error) {
+	sentAt := m.SentAt
+	if sentAt == nil {
+		sentAt = timestamppb.New(now)
+	}
+	traceparent, tracestate := m.Traceparent, m.Tracestate
+	if len(traceparent) > MaxTraceparent || !utf8.ValidString(traceparent) {
+		traceparent = ""
+	}
+	if traceparent == "" || len(tracestate) > MaxTracestate || !utf8.ValidString(tracestate) {
+		tracestate = ""
+	}
+	e, err := encode(ManifestMessagePosted, id, &journalv1.MessagePosted{
+		MemberId:    member,
+		MessageId:   m.MessageId,
+		Content:     m.Content,
+		SentAt:      sentAt,
+		PrevSeq:     d.last,
+		Traceparent: traceparent,
+		Tracestate:  tracestate,
+	})
+	if err != nil {
+		return persistence.Event{}, err
+	}
+	d.s.drafted = append(d.s.drafted, drafted{id: id, message: &roomv1.Message{
+		Seq:         seq,
+		PrevSeq:     d.last,
+		Sender:      member,
+		MessageId:   m.MessageId,
+		Content:     m.Content,
+		SentAt:      sentAt,
+		Traceparent: traceparent,
+		Tracestate:  tracestate,
+	}})
+	if d.ids == nil {
+		d.ids = make(map[[16]byte]uint64)
+	}
+	d.ids[id] = seq
+	d.last = seq
+	return e, nil
+}
+
+func refuse(code clientv1.ErrorCode, message string, retryAfterMs uint32) *roomv1.Outcome {
+	return &roomv1.Outcome{Refused: &roomv1.Refused{Code: int32(code), Message: message, RetryAfterMs: retryAfterMs}}
+}

@@ -1,0 +1,6 @@
+package core
+
+import "errors"
+
+// ErrEvent: a stored event or snapshot cannot be understood. The stream must not be written to by this version.
+var ErrEvent = errors.New("stored event cannot be understood")

@@ -1,0 +1,163 @@
+package core
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	journalv1 "github.com/parley-rt/parley/libs/protocol/journal/v1"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+
+	"github.com/parley-rt/parley/libs/persistence"
+)
+
+// State is a room's stream as its writer knows it. Its life:
+//
+//	NewState or RestoreState → Apply (replay) … → Backfill … → Live → Apply (as batches commit) …
+type State struct {
+	// Where the state began: the snapshot's seq. Backfill reads back from there.
+	base        uint64
+	head        uint64
+	lastMessage uint64
+	trimmed     uint64
+	window      *Window
+	tail        Tail
+
+	live bool
+	// Messages applied since TakeFresh; only while live.
+	fresh []*roomv1.Message
+	// What the last draft decided, so that Apply need not decode what this process has just encoded.
+	drafted []drafted
+}
+
+type drafted struct {
+	id      [16]byte
+	message *roomv1.Message
+}
+
+// NewState is the state of a room without events. windowMax bounds the dedupe window; 0 means WindowMax.
+func NewState(c persistence.Claim, windowMax int) *State {
+	return &State{trimmed: c.TrimSeq, window: NewWindow(windowMax)}
+}
+
+// RestoreState decodes a snapshot. The window and the tail are empty then: see Backfill.
+func RestoreState(c persistence.Claim, snap persistence.Snapshot, windowMax int) (*State, error) {
+	if snap.Manifest != ManifestRoomSnapshot {
+		return nil, fmt.Errorf("%w: snapshot of kind %q", ErrEvent, snap.Manifest)
+	}
+	var stored journalv1.RoomSnapshot
+	if err := decode(snap.Manifest, snap.Seq, snap.Codec, snap.Payload, &stored); err != nil {
+		return nil, err
+	}
+	s := NewState(c, windowMax)
+	s.base, s.head, s.lastMessage = snap.Seq, snap.Seq, stored.LastMessageSeq
+	s.tail.floor = stored.LastMessageSeq
+	return s, nil
+}
+
+// Base returns the seq of the snapshot that the state was restored from: Backfill wants the events up to it.
+func (s *State) Base() uint64 { return s.base }
+
+// Head returns the seq of the newest event.
+func (s *State) Head() uint64 { return s.head }
+
+// LastMessage returns the seq of the newest message; 0: none.
+func (s *State) LastMessage() uint64 { return s.lastMessage }
+
+// Trimmed returns the seq up to which events are gone.
+func (s *State) Trimmed() uint64 { return s.trimmed }
+
+// Tail returns the newest messages. It must not be changed.
+func (s *State) Tail() *Tail { return &s.tail }
+
+// WindowLen returns the number of ids in the dedupe window.
+func (s *State) WindowLen() int { return s.window.Len() }
+
+// Raise notes that events up to trimmed are gone.
+func (s *State) Raise(trimmed uint64) { s.trimmed = max(s.trimmed, trimmed) }
+
+// Expire forgets ids that are too old at now. A room that is published to does so by itself.
+func (s *State) Expire(now time.Time) { s.window.Expire(now) }
+
+// Apply takes the next event, live or in replay. Events of kinds this version does not know are refused: a writer that
+// skipped them could decide against them.
+func (s *State) Apply(e persistence.Event) error {
+	if e.Manifest != ManifestMessagePosted {
+		return fmt.Errorf("%w: event of kind %q at seq %d", ErrEvent, e.Manifest, e.Seq)
+	}
+	m := s.takeDrafted(e)
+	if m == nil {
+		var err error
+		if m, err = MessageOf(e); err != nil {
+			return err
+		}
+	}
+	if m.PrevSeq != s.lastMessage || e.Seq != s.head+1 {
+		return fmt.Errorf("%w: message at seq %d follows message %d, expected %d after message %d",
+			ErrEvent, e.Seq, m.PrevSeq, s.head+1, s.lastMessage)
+	}
+	s.head, s.lastMessage = e.Seq, e.Seq
+	s.window.Add(e.MessageID, e.Seq, e.At)
+	s.tail.Append(m)
+	if s.live {
+		s.fresh = append(s.fresh, m)
+	}
+	return nil
+}
+
+func (s *State) takeDrafted(e persistence.Event) *roomv1.Message {
+	if len(s.drafted) == 0 || s.drafted[0].id != e.MessageID || s.drafted[0].message.Seq != e.Seq {
+		return nil
+	}
+	m := s.drafted[0].message
+	if s.drafted = s.drafted[1:]; len(s.drafted) == 0 {
+		s.drafted = nil
+	}
+	return m
+}
+
+// Backfill takes events from before the state's oldest, descending, as recovery reads them to rebuild the window and the
+// tail. It reports false when older events are of no use any more.
+func (s *State) Backfill(events []persistence.Event) (bool, error) {
+	keep := true
+	for _, e := range events {
+		if e.Manifest != ManifestMessagePosted {
+			continue
+		}
+		more := s.window.AddOlder(e.MessageID, e.Seq, e.At)
+		if keep {
+			m, err := MessageOf(e)
+			if err != nil {
+				return false, err
+			}
+			keep = s.tail.Prepend(m)
+		}
+		if !more {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Live ends the recovery: from here on Apply gets events as they are committed.
+func (s *State) Live(now time.Time) {
+	s.window.Rebase(now)
+	s.live = true
+}
+
+// TakeFresh returns the messages applied since the last call, ascending and contiguous.
+func (s *State) TakeFresh() []*roomv1.Message {
+	fresh := s.fresh
+	s.fresh = nil
+	return fresh
+}
+
+// Snapshot encodes the state. Neither window nor tail is in it: both are read back from the events.
+func (s *State) Snapshot() (persistence.Snapshot, error) {
+	payload, err := proto.Marshal(&journalv1.RoomSnapshot{LastMessageSeq: s.lastMessage})
+	if err != nil {
+		return persistence.Snapshot{}, fmt.Errorf("encode room snapshot: %w", err)
+	}
+	return persistence.Snapshot{Codec: persistence.CodecProto, Manifest: ManifestRoomSnapshot, Payload: payload}, nil
+}

@@ -1,0 +1,124 @@
+package room
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/tochemey/goakt/v4/actor"
+
+	"github.com/parley-rt/parley/libs/persistence"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/rooms/internal/room/core"
+)
+
+// cursorChecked reports which message is stored at a returning member's cursor.
+type cursorChecked struct {
+	in        *Inbound
+	messageID string
+	err       error
+}
+
+func (r *Room) join(rctx *actor.ReceiveContext, in *Inbound, j *roomv1.Join) {
+	if err := checkSession(j.MemberId, j.SessionId); err != nil {
+		r.refuse(in, clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, err.Error(), 0)
+		return
+	}
+	r.roster.submit(rctx, &change{in: in, Change: core.Change{
+		SessionKey: core.SessionKey{Member: j.MemberId, Session: j.SessionId}, Operation: j.Operation,
+	}})
+}
+
+func (r *Room) leave(rctx *actor.ReceiveContext, in *Inbound, l *roomv1.Leave) {
+	if err := checkSession(l.MemberId, l.SessionId); err != nil {
+		r.refuse(in, clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, err.Error(), 0)
+		return
+	}
+	r.roster.submit(rctx, &change{in: in, Change: core.Change{
+		SessionKey: core.SessionKey{Member: l.MemberId, Session: l.SessionId}, Operation: l.Operation, Leave: true,
+	}})
+}
+
+func checkSession(member, session string) error {
+	for _, id := range []struct{ name, value string }{{"member", member}, {"session", session}} {
+		if id.value == "" || len(id.value) > core.MaxMemberID || !utf8.ValidString(id.value) {
+			return fmt.Errorf("%s id must be 1 to %d bytes of UTF-8", id.name, core.MaxMemberID)
+		}
+	}
+	return nil
+}
+
+// changed goes on after a join or leave is durable, or was found to change nothing.
+func (r *Room) changed(rctx *actor.ReceiveContext, c *change, changed core.Changed) {
+	if c.Leave {
+		r.answer(c.in, &roomv1.Frame{Kind: &roomv1.Frame_Left{Left: &roomv1.Left{}}})
+		return
+	}
+	if changed.Stale {
+		r.refuse(c.in, clientv1.ErrorCode_ERROR_CODE_NOT_JOINED, "the session has left the room since", 0)
+		return
+	}
+	cursor := c.in.Frame.GetJoin().GetCursor()
+	if !core.NeedsMessage(cursor, r.facts()) {
+		r.answerJoin(c.in, "")
+		return
+	}
+	tail := r.stream.State().Tail()
+	if m, ok := tail.At(cursor.AfterSeq); ok || cursor.AfterSeq > tail.Floor() {
+		r.answerJoin(c.in, m.GetMessageId())
+		return
+	}
+	journal, key, in := r.env.Journal, r.streamKey(), c.in
+	r.task(rctx, func(ctx context.Context) any {
+		id, err := messageIDAt(ctx, journal, key, cursor.AfterSeq)
+		return &cursorChecked{in: in, messageID: id, err: err}
+	})
+}
+
+func messageIDAt(ctx context.Context, journal persistence.Journal, key persistence.StreamKey, seq uint64) (string, error) {
+	events, err := journal.Read(ctx, key, seq, 1)
+	if errors.Is(err, persistence.ErrTrimmed) || err == nil && (len(events) == 0 || events[0].Seq != seq) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	m, err := core.MessageOf(events[0])
+	return m.GetMessageId(), err
+}
+
+func (r *Room) cursorChecked(m *cursorChecked) {
+	r.tasks--
+	switch {
+	case r.dead != nil:
+		r.moved(m.in)
+	case m.err != nil:
+		code, retryAfter := refusalOf(m.err)
+		r.refuse(m.in, code, "the room's history could not be read", retryAfter)
+	default:
+		r.answerJoin(m.in, m.messageID)
+	}
+}
+
+// answerJoin places the member's stream at the head as it is now: it goes through the same Link as the deliveries.
+func (r *Room) answerJoin(in *Inbound, messageAtCursor string) {
+	facts := r.facts()
+	facts.MessageID = messageAtCursor
+	facts.ReplayLimit = in.Frame.GetJoin().GetReplayLimit()
+	p := core.Resolve(in.Frame.GetJoin().GetCursor(), facts)
+	r.answer(in, &roomv1.Frame{Kind: &roomv1.Frame_Joined{Joined: &roomv1.Joined{
+		Head:        facts.Head,
+		Incarnation: facts.Incarnation,
+		Epoch:       r.epoch(),
+		Recovered:   p.Recovered,
+		Cursor:      p.Cursor,
+		ResetReason: int32(p.Reset),
+	}}})
+}
+
+func (r *Room) facts() core.Facts {
+	state := r.stream.State()
+	return core.Facts{Incarnation: r.stream.Claim().Incarnation, Head: state.Head(), Trimmed: state.Trimmed()}
+}

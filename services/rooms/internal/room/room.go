@@ -1,0 +1,203 @@
+package room
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/tochemey/goakt/v4/actor"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/persistence"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/rooms/internal/room/core"
+)
+
+// Room is the actor. One value is one activation.
+type Room struct {
+	env    Env
+	id     string
+	slot   *Slot
+	host   *actor.PID
+	guard  persistence.Guard
+	logger *slog.Logger
+
+	stream *actorkit.Persistent[*core.State, *publish, []*roomv1.Outcome]
+	roster roster
+
+	subscribers map[string]struct{}
+	// Gateway nodes that must be told that their subscription has ended.
+	owed     map[string]struct{}
+	presence *core.Presence
+	pages    pages
+
+	// Tasks started and not yet reported.
+	tasks int
+	// Why the activation ends; empty while it serves.
+	ending   Why
+	finished bool
+	dead     *death
+	startErr error
+	started  bool
+	// Set while Receive runs, so that PostStop can tell a panic from an orderly end.
+	receiving atomic.Bool
+}
+
+// death is why an activation cannot go on.
+type death struct {
+	err    error
+	fenced bool
+	owner  string
+}
+
+// New returns the actor of a room. It claims the room only while its epoch is still the given one. host gets Stopping,
+// Finished and Keep.
+func New(env Env, id string, slot *Slot, epoch uint64, host *actor.PID) *Room {
+	r := &Room{
+		env:         env,
+		id:          id,
+		slot:        slot,
+		host:        host,
+		guard:       persistence.GuardEpoch{Epoch: epoch},
+		logger:      env.Logger.With(slog.String("room_id", id)),
+		subscribers: make(map[string]struct{}),
+		owed:        make(map[string]struct{}),
+		presence:    core.NewPresence(),
+	}
+	r.stream = actorkit.NewPersistent(r.streamConfig(), streamBehavior{r}, actorkit.PersistentHandler[*publish, []*roomv1.Outcome]{
+		Committed: r.published,
+		Failed:    r.publishFailed,
+	})
+	r.roster = newRoster(r)
+	r.pages = pages{room: r}
+	return r
+}
+
+var _ actor.Actor = (*Room)(nil)
+
+// PreStart claims and recovers. It never returns an error: GoAkt would run it again with the same guard, log each try
+// and wrap the reason. Who spawns looks at StartErr and shuts the actor down if there is one.
+func (r *Room) PreStart(ctx *actor.Context) error {
+	began := time.Now()
+	r.startErr = r.recover(ctx.Context())
+	if r.startErr == nil {
+		r.started = true
+		r.env.Metrics.started(time.Since(began))
+	}
+	return nil
+}
+
+// StartErr is why the room could not be claimed and recovered, after the spawn returned.
+func (r *Room) StartErr() error { return r.startErr }
+
+// Receive handles one message. It never blocks.
+func (r *Room) Receive(rctx *actor.ReceiveContext) {
+	r.receiving.Store(true)
+	r.receive(rctx)
+	r.receiving.Store(false)
+}
+
+func (r *Room) receive(rctx *actor.ReceiveContext) {
+	if r.startErr != nil {
+		return
+	}
+	if r.stream.Receive(rctx) || r.roster.receive(rctx) {
+		r.step(rctx)
+		return
+	}
+	switch m := rctx.Message().(type) {
+	case *actor.PostStart:
+	case *Inbound:
+		r.inbound(rctx, m)
+	case *Tick:
+		r.tick()
+	case *NodeDown:
+		r.dropNode(m.Node)
+	case *NodeLost:
+		r.dropNode(m.Node)
+		r.settleOwed()
+	case *Lost:
+		r.lost(rctx, m)
+	case *Finish:
+		r.finish(rctx, m.Why)
+	case *pageRead:
+		r.pages.done(rctx, m)
+	case *cursorChecked:
+		r.cursorChecked(m)
+	case *shardOpened:
+		r.roster.opened(rctx, m)
+	default:
+		rctx.Unhandled()
+	}
+	r.step(rctx)
+}
+
+// inbound handles a gateway's frame.
+func (r *Room) inbound(rctx *actor.ReceiveContext, in *Inbound) {
+	if r.dead != nil {
+		r.moved(in)
+		return
+	}
+	switch k := in.Frame.Kind.(type) {
+	case *roomv1.Frame_Publish:
+		r.publish(rctx, in, k.Publish)
+	case *roomv1.Frame_Join:
+		r.join(rctx, in, k.Join)
+	case *roomv1.Frame_Leave:
+		r.leave(rctx, in, k.Leave)
+	case *roomv1.Frame_Signal:
+		r.signal(in, k.Signal)
+	case *roomv1.Frame_Read:
+		r.pages.read(rctx, in, k.Read)
+	case *roomv1.Frame_PresenceQuery:
+		r.answer(in, presenceList(r.presence))
+	case *roomv1.Frame_Subscribe:
+		r.subscribe(in)
+	case *roomv1.Frame_Unsubscribe:
+		r.unsubscribe(in.From.Node)
+		in.Release()
+	case *roomv1.Frame_Online:
+		r.online(in, k.Online)
+	default:
+		in.Release()
+	}
+}
+
+// task runs work outside the actor and brings its result back as a message. The work must not touch the room.
+func (r *Room) task(rctx *actor.ReceiveContext, work func(ctx context.Context) any) {
+	r.tasks++
+	self := rctx.Self()
+	err := self.PipeTo(context.Background(), self, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), r.env.Limits.ReadTimeout)
+		defer cancel()
+		return work(ctx), nil
+	})
+	if err != nil {
+		// Only an actor that is stopping cannot pipe to itself.
+		r.tasks--
+	}
+}
+
+// step does what any message may have made possible.
+func (r *Room) step(rctx *actor.ReceiveContext) {
+	r.slot.subscribers.Store(int64(len(r.subscribers)))
+	if r.ending == "" || r.finished || r.busy() {
+		return
+	}
+	r.finished = true
+	r.tell(rctx, &Finished{RoomID: r.id, Slot: r.slot})
+}
+
+// busy tells whether something is in flight that will report back.
+func (r *Room) busy() bool {
+	return r.tasks > 0 || r.stream.Busy() || r.roster.busy()
+}
+
+func (r *Room) tell(rctx *actor.ReceiveContext, message any) {
+	if err := rctx.Self().Tell(context.Background(), r.host, message); err != nil {
+		r.logger.Warn("room cannot reach its host", slog.Any("err", err))
+	}
+}
+
+func (r *Room) epoch() uint64 { return r.stream.Claim().Epoch }

@@ -1,0 +1,269 @@
+package room
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/tochemey/goakt/v4/actor"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/persistence"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/names"
+	"github.com/parley-rt/parley/services/rooms/internal/room/core"
+)
+
+// roster is the room's memberships: one stream per shard of core.ShardMemberships sessions. A session stays in the shard
+// where it was first put. Shard 0 is members/<room>, shard n is members/<room>/<n>; shards are opened in order and never
+// closed, so the first key that was never claimed is the end.
+type roster struct {
+	room   *Room
+	shards []*shard
+	// Where sessions in flight go: a second operation of one must follow the first into its shard.
+	placing map[core.SessionKey]placement
+	// While a further shard is opened, changes that need it wait.
+	opening bool
+	waiting []*change
+}
+
+type shard struct {
+	stream *actorkit.Persistent[*core.Members, *change, core.Changed]
+	// Changes submitted and not answered.
+	pending int
+}
+
+type placement struct{ shard, pending int }
+
+// change is a join or a leave on its way into the journal.
+type change struct {
+	core.Change
+	in    *Inbound
+	shard int
+}
+
+// shardOpened reports on a further shard.
+type shardOpened struct {
+	shard *shard
+	err   error
+}
+
+func newRoster(r *Room) roster {
+	return roster{room: r, placing: make(map[core.SessionKey]placement)}
+}
+
+// shardKey returns the key of a shard's stream.
+func shardKey(roomID string, n int) persistence.StreamKey {
+	key := names.MembersStream(roomID)
+	if n > 0 {
+		key += "/" + strconv.Itoa(n)
+	}
+	return persistence.StreamKey(key)
+}
+
+// recover claims all shards there are.
+func (t *roster) recover(ctx context.Context) error {
+	for n := 0; ; n++ {
+		if n > 0 {
+			head, err := t.room.env.Journal.Head(ctx, shardKey(t.room.id, n))
+			if err != nil {
+				return fmt.Errorf("look for members shard %d: %w", n, err)
+			}
+			if head.Epoch == 0 {
+				return nil
+			}
+		}
+		s := t.newShard(n)
+		t.shards = append(t.shards, s)
+		if err := s.stream.Recover(ctx); err != nil {
+			return fmt.Errorf("recover members shard %d: %w", n, err)
+		}
+	}
+}
+
+func (t *roster) newShard(n int) *shard {
+	return &shard{stream: actorkit.NewPersistent(actorkit.PersistentConfig{
+		Key:           shardKey(t.room.id, n),
+		Owner:         t.room.env.Node,
+		Journal:       t.room.env.Journal,
+		Logger:        t.room.logger,
+		CommitTimeout: t.room.env.Limits.CommitTimeout,
+		Now:           t.room.env.Now,
+	}, membersBehavior{}, actorkit.PersistentHandler[*change, core.Changed]{
+		Committed: t.committed,
+		Failed:    t.failed,
+	})}
+}
+
+// receive handles the streams' own messages.
+func (t *roster) receive(rctx *actor.ReceiveContext) bool {
+	for _, s := range t.shards {
+		if s.stream.Receive(rctx) {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *roster) busy() bool {
+	for _, s := range t.shards {
+		if s.stream.Busy() {
+			return true
+		}
+	}
+	return false
+}
+
+// joined tells whether one of the member's sessions is in the room.
+func (t *roster) joined(member string) bool {
+	for _, s := range t.shards {
+		if s.stream.State().Joined(member) {
+			return true
+		}
+	}
+	return false
+}
+
+// submit sends a change to the shard that knows the session, else to the first that has room.
+func (t *roster) submit(rctx *actor.ReceiveContext, c *change) {
+	n, ok := t.place(c.SessionKey)
+	if !ok {
+		if len(t.waiting) >= t.room.env.Limits.ShardQueue {
+			t.room.refuse(c.in, clientv1.ErrorCode_ERROR_CODE_BUSY, "too many members are joining the room", busyRetryAfter)
+			return
+		}
+		t.waiting = append(t.waiting, c)
+		t.open(rctx)
+		return
+	}
+	s := t.shards[n]
+	if err := s.stream.Submit(rctx, c, c.in.bytes); err != nil {
+		if stopped := s.stream.Stopped(); stopped != nil {
+			t.room.die(rctx, stopped)
+			t.room.moved(c.in)
+			return
+		}
+		t.room.refuse(c.in, clientv1.ErrorCode_ERROR_CODE_BUSY, "too many members are joining the room", busyRetryAfter)
+		return
+	}
+	c.shard = n
+	s.pending++
+	t.placing[c.SessionKey] = placement{shard: n, pending: t.placing[c.SessionKey].pending + 1}
+}
+
+func (t *roster) place(k core.SessionKey) (int, bool) {
+	if p, ok := t.placing[k]; ok {
+		return p.shard, true
+	}
+	for n, s := range t.shards {
+		if s.stream.State().Knows(k) {
+			return n, true
+		}
+	}
+	for n, s := range t.shards {
+		if !s.stream.State().Full(s.pending) {
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+// answered takes a change out of the count of those in flight.
+func (t *roster) answered(c *change) {
+	t.shards[c.shard].pending--
+	p := t.placing[c.SessionKey]
+	if p.pending--; p.pending == 0 {
+		delete(t.placing, c.SessionKey)
+		return
+	}
+	t.placing[c.SessionKey] = p
+}
+
+func (t *roster) committed(rctx *actor.ReceiveContext, batch []actorkit.Decided[*change, core.Changed]) {
+	for _, d := range batch {
+		c := d.Command
+		t.answered(c)
+		if !d.Reply.Stored && !d.Reply.Stale {
+			t.shards[c.shard].stream.State().Heard(c.SessionKey, c.Operation)
+		}
+		t.room.changed(rctx, c, d.Reply)
+	}
+}
+
+func (t *roster) failed(rctx *actor.ReceiveContext, cmds []*change, err error) {
+	terminal := false
+	for _, s := range t.shards {
+		terminal = terminal || s.stream.Stopped() != nil
+	}
+	if terminal {
+		t.room.die(rctx, err)
+	}
+	for _, c := range cmds {
+		t.answered(c)
+		if terminal {
+			t.room.moved(c.in)
+			continue
+		}
+		code, retryAfter := refusalOf(err)
+		t.room.refuse(c.in, code, "the membership could not be stored", retryAfter)
+	}
+}
+
+// open claims the next shard in a task.
+func (t *roster) open(rctx *actor.ReceiveContext) {
+	if t.opening {
+		return
+	}
+	t.opening = true
+	s := t.newShard(len(t.shards))
+	t.room.task(rctx, func(ctx context.Context) any {
+		return &shardOpened{shard: s, err: s.stream.Recover(ctx)}
+	})
+}
+
+func (t *roster) opened(rctx *actor.ReceiveContext, m *shardOpened) {
+	t.room.tasks--
+	t.opening = false
+	if m.err == nil {
+		t.shards = append(t.shards, m.shard)
+	}
+	waiting := t.waiting
+	t.waiting = nil
+	for _, c := range waiting {
+		switch {
+		case t.room.dead != nil:
+			t.room.moved(c.in)
+		case m.err != nil:
+			code, retryAfter := refusalOf(m.err)
+			t.room.refuse(c.in, code, "the membership could not be stored", retryAfter)
+		default:
+			t.submit(rctx, c)
+		}
+	}
+}
+
+// membersBehavior adapts core.Members to actorkit.Persistent.
+type membersBehavior struct{}
+
+func (membersBehavior) Zero(persistence.Claim) *core.Members { return core.NewMembers() }
+
+func (membersBehavior) Apply(m *core.Members, e persistence.Event) (*core.Members, error) {
+	return m, m.Apply(e)
+}
+
+func (membersBehavior) Draft(m *core.Members) actorkit.Draft[*change, core.Changed] {
+	return membersDraft{m.Draft()}
+}
+
+func (membersBehavior) Snapshot(m *core.Members) (persistence.Snapshot, error) { return m.Snapshot() }
+
+func (membersBehavior) Restore(_ persistence.Claim, snap persistence.Snapshot) (*core.Members, error) {
+	return core.RestoreMembers(snap)
+}
+
+type membersDraft struct{ draft *core.MembersDraft }
+
+func (d membersDraft) Decide(c *change, _ uint64, now time.Time) ([]persistence.Event, core.Changed) {
+	return d.draft.Change(c.Change, now)
+}

@@ -1,0 +1,43 @@
+package room
+
+import "sync/atomic"
+
+// Slot is what a room's activation and its host share. Everything in it is safe for concurrent use.
+type Slot struct {
+	// Queue counts the bytes of frames that were handed to the activation and are not finished.
+	Queue *Meter
+
+	// Written by the room, read by the host.
+	epoch       atomic.Uint64
+	lastMessage atomic.Uint64
+	subscribers atomic.Int64
+	// wakeAt is when the room wants its next Tick, in Unix nanoseconds; 0: not at all.
+	wakeAt atomic.Int64
+
+	// lastUsed is when the last frame came, in Unix nanoseconds. Written by the host.
+	lastUsed atomic.Int64
+}
+
+// NewSlot returns the slot of one activation with a bound for its queue in bytes.
+func NewSlot(queueBytes int64) *Slot { return &Slot{Queue: NewMeter(queueBytes)} }
+
+// Head returns the activation's epoch and the seq of its newest message; both 0 before it is ready.
+func (s *Slot) Head() (epoch, lastMessage uint64) {
+	// The epoch is set last and never changes: one that is not 0 comes with a head.
+	epoch = s.epoch.Load()
+	return epoch, s.lastMessage.Load()
+}
+
+// Idle tells whether nobody subscribes and nothing came since the given time.
+func (s *Slot) Idle(since int64) bool {
+	return s.subscribers.Load() == 0 && s.lastUsed.Load() < since && s.Queue.Used() == 0
+}
+
+// Touch notes that a frame came.
+func (s *Slot) Touch(now int64) { s.lastUsed.Store(now) }
+
+// Due tells whether the room wants a Tick.
+func (s *Slot) Due(now int64) bool {
+	at := s.wakeAt.Load()
+	return at != 0 && at <= now
+}

@@ -1,0 +1,115 @@
+package room
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/protocol/names"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/rooms/internal/room/core"
+)
+
+// Windows of events read back to rebuild the dedupe window.
+const (
+	backfillFirst = 256
+	backfillMost  = 2048
+)
+
+func (r *Room) streamKey() persistence.StreamKey {
+	return persistence.StreamKey(names.RoomStream(r.id))
+}
+
+func (r *Room) streamConfig() actorkit.PersistentConfig {
+	return actorkit.PersistentConfig{
+		Key:           r.streamKey(),
+		Owner:         r.env.Node,
+		Journal:       r.env.Journal,
+		Claim:         persistence.ClaimOptions{Guard: r.guard},
+		Logger:        r.logger,
+		CommitTimeout: r.env.Limits.CommitTimeout,
+		Now:           r.env.Now,
+	}
+}
+
+// recover claims the room's stream first: its guard decides who may, and only the winner touches the memberships. The
+// rest runs side by side.
+func (r *Room) recover(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.env.Limits.StartTimeout)
+	defer cancel()
+	if err := r.stream.Recover(ctx); err != nil {
+		return fmt.Errorf("recover room %s: %w", r.id, err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.backfill(ctx) })
+	g.Go(func() error { return r.roster.recover(ctx) })
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("recover room %s: %w", r.id, err)
+	}
+	state := r.stream.State()
+	state.Live(r.env.Now())
+	r.slot.lastMessage.Store(state.LastMessage())
+	r.slot.epoch.Store(r.epoch())
+	return nil
+}
+
+// backfill reads the events before the snapshot back until they are too old for the dedupe window (S3).
+func (r *Room) backfill(ctx context.Context) error {
+	state := r.stream.State()
+	before, size := state.Base()+1, backfillFirst
+	for before > state.Trimmed()+1 {
+		events, err := r.env.Journal.ReadReverse(ctx, r.streamKey(), before, size)
+		if errors.Is(err, persistence.ErrTrimmed) || err == nil && len(events) == 0 {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read back from %d: %w", before, err)
+		}
+		more, err := state.Backfill(events)
+		if err != nil {
+			return fmt.Errorf("read back from %d: %w", before, err)
+		}
+		if !more {
+			return nil
+		}
+		before, size = events[len(events)-1].Seq, min(2*size, backfillMost)
+	}
+	return nil
+}
+
+// streamBehavior adapts core.State to actorkit.Persistent.
+type streamBehavior struct{ r *Room }
+
+func (b streamBehavior) Zero(c persistence.Claim) *core.State {
+	return core.NewState(c, b.r.env.Limits.WindowMax)
+}
+
+func (b streamBehavior) Apply(s *core.State, e persistence.Event) (*core.State, error) {
+	return s, s.Apply(e)
+}
+
+func (b streamBehavior) Draft(s *core.State) actorkit.Draft[*publish, []*roomv1.Outcome] {
+	return streamDraft{draft: s.Draft(b.r.env.Limits.MaxContentBytes), roster: &b.r.roster}
+}
+
+func (b streamBehavior) Snapshot(s *core.State) (persistence.Snapshot, error) { return s.Snapshot() }
+
+func (b streamBehavior) Restore(c persistence.Claim, snap persistence.Snapshot) (*core.State, error) {
+	return core.RestoreState(c, snap, b.r.env.Limits.WindowMax)
+}
+
+type streamDraft struct {
+	draft  *core.Draft
+	roster *roster
+}
+
+// Decide looks at the membership when the batch is formed, not when the frame came: a member that has left meanwhile is
+// refused (S8).
+func (d streamDraft) Decide(p *publish, nextSeq uint64, now time.Time) ([]persistence.Event, []*roomv1.Outcome) {
+	return d.draft.Publish(p.member, d.roster.joined(p.member), p.drafts, nextSeq, now)
+}

@@ -1,0 +1,62 @@
+package roomhost
+
+import (
+	"time"
+
+	"github.com/parley-rt/parley/services/rooms/internal/room"
+)
+
+// Config of a host. Zero durations and numbers mean the defaults named.
+type Config struct {
+	Env room.Env
+	// Node counts the bytes of all frames waiting on this node.
+	Node *room.Meter
+	// Live tells whether the directory has a record of a rooms node. Safe for concurrent use.
+	Live func(node string) bool
+
+	// QueueBytes bounds what waits for one room. Default 8 MiB.
+	QueueBytes int64
+	// StartQueue is how many frames wait for a room that starts or stops. Default 1,024.
+	StartQueue int
+	// QueueTimeout is how long a frame waits for a room to start before it is refused. Default 4 s.
+	QueueTimeout time.Duration
+	// IdleAfter is how long a room without subscribers and frames is kept. Default 2 min.
+	IdleAfter time.Duration
+	// FencedMin and FencedMax bound the random time for which a room that was lost is not claimed. Defaults 1 s and 5 s.
+	FencedMin, FencedMax time.Duration
+	// RetryMin and RetryMax bound the time between two tries to start a room. Defaults 100 ms and 5 s.
+	RetryMin, RetryMax time.Duration
+	// StopTimeout bounds the end of one room: final snapshots and release. Default 5 s.
+	StopTimeout time.Duration
+	// Starts and Stops are how many rooms start and stop at a time. Defaults 64 and 64.
+	Starts, Stops int
+}
+
+// WithDefaults fills in what is zero.
+func (c Config) WithDefaults() Config {
+	c.Env = c.Env.WithDefaults()
+	number := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	duration := func(v *time.Duration, d time.Duration) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	if c.QueueBytes <= 0 {
+		c.QueueBytes = 8 << 20
+	}
+	number(&c.StartQueue, 1024)
+	number(&c.Starts, 64)
+	number(&c.Stops, 64)
+	duration(&c.QueueTimeout, 4*time.Second)
+	duration(&c.IdleAfter, 2*time.Minute)
+	duration(&c.FencedMin, time.Second)
+	duration(&c.FencedMax, 5*time.Second)
+	duration(&c.RetryMin, 100*time.Millisecond)
+	duration(&c.RetryMax, 5*time.Second)
+	duration(&c.StopTimeout, 5*time.Second)
+	return c
+}

@@ -1,0 +1,30 @@
+// Package roomhost is the parent of a node's rooms: it decides whether a room may run here, starts and stops its
+// activation, and hands frames to it.
+//
+// # Ownership
+//
+// The journal's head of a room names its owner. Asked for room r, host h serves it when it runs here. Else it claims the
+// room if the owner is empty, h itself (an earlier life), has no live record in the directory, or cannot be reached: its
+// Link is down after it was up, or it says of itself that it is blind. In all other cases it answers Moved. The claim is
+// guarded by the epoch that was looked at, and the room's epoch in the journal decides who may write: a wrong guess here
+// costs a takeover, never a message. So the guess may be eager, which is what makes failover fast (L3).
+//
+// A host that was fenced off a room does not claim it again for 1 to 5 s and sends askers on to the winner meanwhile, so
+// that two hosts with different views do not take a room from each other in turns (L6).
+//
+// # A room's slot
+//
+//	(none) ──frame──► starting ──claimed──► running ──Finish──► stopping ──terminated──► (none)
+//	                     │                     ▲  │                 │
+//	                     └─ Moved, refused     │  └─crashed─►(none) │
+//	                                           └────────Keep────────┘
+//
+// While a room starts or stops its frames queue, bounded by number, bytes and age; beyond that they are refused with BUSY
+// or UNAVAILABLE. They go to the next activation once the last one has terminated. Starting and stopping do I/O and run
+// in tasks; the host itself never blocks. A room that cannot be started, or that crashed, is not tried again for a while
+// that grows with every failure, so a poisoned room costs little (S9).
+//
+// # Concurrency
+//
+// Host is an actor: everything but the methods named so runs on its turn.
+package roomhost

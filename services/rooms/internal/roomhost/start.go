@@ -1,0 +1,84 @@
+package roomhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/tochemey/goakt/v4/actor"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/persistence"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/names"
+	"github.com/parley-rt/parley/services/rooms/internal/room"
+)
+
+const (
+	codeBusy        = clientv1.ErrorCode_ERROR_CODE_BUSY
+	codeUnavailable = clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE
+
+	busyRetryAfter = 250 // ms
+	// guardRetries is how often a start looks at the head again because somebody claimed meanwhile.
+	guardRetries = 3
+)
+
+// start looks at the room's head and starts it if it may run here. It runs in a task.
+func start(self *actor.PID, cfg Config, s *slot, name string) *startResult {
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.Env.Limits.StartTimeout)
+	defer cancel()
+	key := persistence.StreamKey(names.RoomStream(s.roomID))
+	var err error
+	for try := range guardRetries {
+		var head persistence.Head
+		if head, err = cfg.Env.Journal.Head(ctx, key); err != nil {
+			return &startResult{slot: s, err: fmt.Errorf("look at head of room: %w", err)}
+		}
+		if !mayClaim(cfg.Env.Node, head, ownerOf(cfg, head.Owner)) {
+			return &startResult{slot: s, moved: true, owner: head.Owner}
+		}
+		var pid *actor.PID
+		// Every try has its own name: GoAkt may still know the one before.
+		if pid, err = spawn(ctx, self, cfg, s, name+"."+strconv.Itoa(try), head.Epoch); err == nil {
+			return &startResult{slot: s, pid: pid}
+		}
+		if !errors.Is(err, persistence.ErrGuard) {
+			break
+		}
+	}
+	var fenced *persistence.FencedError
+	if errors.As(err, &fenced) && fenced.Owner != cfg.Env.Node {
+		return &startResult{slot: s, moved: true, owner: fenced.Owner}
+	}
+	return &startResult{slot: s, err: err}
+}
+
+func ownerOf(cfg Config, node string) Owner {
+	o := Owner{Live: cfg.Live(node)}
+	o.Link, o.Known = cfg.Env.Links.Link(node)
+	return o
+}
+
+// spawn starts the actor, which claims and recovers the room.
+func spawn(ctx context.Context, self *actor.PID, cfg Config, s *slot, name string, epoch uint64) (*actor.PID, error) {
+	r := room.New(cfg.Env, s.roomID, s.shared, epoch, self)
+	pid, err := self.SpawnChild(ctx, name, r, actorkit.SpawnOptions()...)
+	if err != nil {
+		return nil, fmt.Errorf("spawn room %s: %w", s.roomID, err)
+	}
+	if err := r.StartErr(); err != nil {
+		stopCtx, cancel := context.WithTimeout(context.Background(), cfg.StopTimeout)
+		defer cancel()
+		return nil, errors.Join(err, pid.Shutdown(stopCtx))
+	}
+	return pid, nil
+}
+
+// startRefusal is what askers are told about a room that cannot be started. Nothing of theirs was stored.
+func startRefusal(err error) (clientv1.ErrorCode, string) {
+	if errors.Is(err, persistence.ErrOverloaded) {
+		return codeBusy, "too many rooms are starting"
+	}
+	return codeUnavailable, "the room cannot be started at the moment"
+}

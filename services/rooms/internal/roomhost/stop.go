@@ -1,0 +1,178 @@
+package roomhost
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/tochemey/goakt/v4/actor"
+
+	"github.com/parley-rt/parley/services/rooms/internal/room"
+)
+
+// finish asks a running room to end. From here on its frames queue.
+func (h *Host) finish(rctx *actor.ReceiveContext, s *slot, why room.Why) {
+	s.state = finishing
+	if why == room.WhyDrain {
+		h.finishing++
+		s.drain = true
+	}
+	if err := rctx.Self().Tell(context.Background(), s.pid, &room.Finish{Why: why}); err != nil {
+		h.logger.Debug("room to finish is gone", slog.String("room_id", s.roomID), slog.Any("err", err))
+	}
+}
+
+// roomStopping: the room cannot go on.
+func (h *Host) roomStopping(rctx *actor.ReceiveContext, m *room.Stopping) {
+	s, ok := h.slots[m.RoomID]
+	if !ok || s.shared != m.Slot {
+		return
+	}
+	s.failed, s.fenced, s.owner = true, m.Fenced, m.Owner
+	if s.state == running {
+		h.finish(rctx, s, room.WhyFailed)
+	}
+}
+
+// roomKept: the room is in use again.
+func (h *Host) roomKept(rctx *actor.ReceiveContext, m *room.Keep) {
+	s, ok := h.slots[m.RoomID]
+	if !ok || s.shared != m.Slot || s.state != finishing {
+		return
+	}
+	s.state = running
+	s.shared.Touch(h.cfg.Env.Now().UnixNano())
+	h.flush(rctx, s)
+	switch {
+	case s.failed:
+		h.finish(rctx, s, room.WhyFailed)
+	case len(h.draining) > 0:
+		h.finishQueue = append(h.finishQueue, s)
+		h.finishMore(rctx)
+	}
+}
+
+// roomFinished: nothing is in flight in the room any more.
+func (h *Host) roomFinished(rctx *actor.ReceiveContext, m *room.Finished) {
+	s, ok := h.slots[m.RoomID]
+	if !ok || s.shared != m.Slot || s.state != finishing {
+		return
+	}
+	s.state = waitingStop
+	h.stopQueue = append(h.stopQueue, s)
+	h.stopMore(rctx)
+}
+
+func (h *Host) stopMore(rctx *actor.ReceiveContext) {
+	for h.stops < h.cfg.Stops && len(h.stopQueue) > 0 {
+		s := h.stopQueue[0]
+		h.stopQueue = h.stopQueue[1:]
+		s.state = stopping
+		h.stops++
+		timeout := h.cfg.StopTimeout
+		h.pipe(rctx, func() any {
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
+			if err := s.pid.Shutdown(ctx); err != nil {
+				return &stopResult{slot: s, err: fmt.Errorf("shut down room %s: %w", s.roomID, err)}
+			}
+			return &stopResult{slot: s}
+		})
+	}
+}
+
+func (h *Host) stopped(rctx *actor.ReceiveContext, m *stopResult) {
+	h.stops--
+	if m.err != nil {
+		h.logger.Warn("room did not stop cleanly", slog.String("room_id", m.slot.roomID), slog.Any("err", m.err))
+	}
+	h.stopMore(rctx)
+	// Shutdown has returned, so the activation is over whether or not Terminated arrives.
+	h.terminated(rctx, m.slot.pid.Name())
+}
+
+// terminated ends a slot and gives its queue to the next activation, or to whom the room went.
+func (h *Host) terminated(rctx *actor.ReceiveContext, name string) {
+	s, ok := h.byName[name]
+	if !ok {
+		return
+	}
+	if s.state == waitingStop || s.state == stopping {
+		h.leaveQueues(s)
+	} else {
+		wait := h.holdOff(s.roomID)
+		h.logger.Error("room crashed", slog.String("room_id", s.roomID), slog.Duration("retry_after", wait))
+	}
+	h.remove(s)
+	if s.drain {
+		h.finishing--
+		h.finishMore(rctx)
+	}
+	if s.fenced {
+		h.holdFenced(s.roomID, s.owner)
+	}
+	queue := s.queue
+	s.queue = nil
+	for _, in := range queue {
+		in.Discharge()
+	}
+	// What the activation took to its grave is not waiting any more; the askers ask again.
+	h.cfg.Node.Add(-int(s.shared.Queue.Used()))
+	for _, in := range queue {
+		h.inbound(rctx, in)
+	}
+	h.drained()
+}
+
+// leaveQueues takes a slot out of the queue for stopping, when its actor ended by itself.
+func (h *Host) leaveQueues(s *slot) {
+	for i, q := range h.stopQueue {
+		if q == s {
+			h.stopQueue = append(h.stopQueue[:i], h.stopQueue[i+1:]...)
+			return
+		}
+	}
+}
+
+// drain ends all rooms, as many at a time as may stop.
+func (h *Host) drain(rctx *actor.ReceiveContext, m *Drain) {
+	h.draining = append(h.draining, m.Done)
+	if len(h.draining) > 1 {
+		h.drained()
+		return
+	}
+	for _, s := range h.slots {
+		switch s.state {
+		case waitingStart, starting:
+			s.drain = true
+		case running:
+			h.finishQueue = append(h.finishQueue, s)
+		}
+	}
+	h.finishMore(rctx)
+	h.drained()
+}
+
+// finishMore lets the next rooms end, a few more than can be shut down at once so that none of those places is idle.
+func (h *Host) finishMore(rctx *actor.ReceiveContext) {
+	for h.finishing < 2*h.cfg.Stops && len(h.finishQueue) > 0 {
+		s := h.finishQueue[0]
+		h.finishQueue = h.finishQueue[1:]
+		if s.state == running && h.slots[s.roomID] == s {
+			h.finish(rctx, s, room.WhyDrain)
+		}
+	}
+}
+
+// drained tells who waits for it that no room is left.
+func (h *Host) drained() {
+	if len(h.slots) > 0 {
+		return
+	}
+	for i, done := range h.draining {
+		if done != nil {
+			close(done)
+			h.draining[i] = nil
+		}
+	}
+}

@@ -1,0 +1,265 @@
+package rooms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tochemey/goakt/v4/actor"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/dcplane"
+	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/protocol/names"
+	"github.com/parley-rt/parley/services/rooms/internal/door"
+	"github.com/parley-rt/parley/services/rooms/internal/room"
+	"github.com/parley-rt/parley/services/rooms/internal/roomhost"
+)
+
+// ServiceName is what rooms nodes are called in the directory.
+const ServiceName = "rooms"
+
+// tickEvery drives idle rooms, owed Closed frames and queue ages.
+const tickEvery = 500 * time.Millisecond
+
+// Service is one rooms node. Start and Stop once each.
+type Service struct {
+	cfg    Config
+	deps   Deps
+	logger *slog.Logger
+
+	links *lateNode
+	meter *room.Meter
+	door  *door.Door
+
+	mu      sync.Mutex
+	started bool
+	local   actor.ActorSystem
+	host    *actor.PID
+	node    *actorkit.Node
+	reg     dcplane.Registration
+	// Goroutines of this service and how they end.
+	cancel context.CancelFunc
+	loops  sync.WaitGroup
+	checks []func()
+	blind  *blindness
+}
+
+// New checks everything and starts nothing. The error tells all problems and wraps ErrInvalidConfig.
+func New(cfg Config, deps Deps) (*Service, error) {
+	cfg, deps = cfg.withDefaults(), deps.withDefaults()
+	if err := errors.Join(cfg.validate(), deps.validate()); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+	}
+	return &Service{
+		cfg:    cfg,
+		deps:   deps,
+		logger: deps.Logger.With(slog.String("service", ServiceName), slog.String("node", cfg.Node)),
+		links:  &lateNode{},
+		meter:  room.NewMeter(cfg.NodeQueueBytes),
+	}, nil
+}
+
+// Name implements opskit.Component.
+func (s *Service) Name() string { return ServiceName }
+
+// Start brings the node up and makes it visible. When it fails nothing is left running.
+func (s *Service) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started {
+		return ErrState
+	}
+	s.started = true
+	if err := s.start(ctx); err != nil {
+		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
+		defer cancel()
+		return errors.Join(fmt.Errorf("start rooms node %s: %w", s.cfg.Node, err), s.stop(stopCtx))
+	}
+	return nil
+}
+
+func (s *Service) start(ctx context.Context) error {
+	var err error
+	if s.local, err = actorkit.StartLocal(ctx, ServiceName, s.logger); err != nil {
+		return err
+	}
+	if err := s.spawnHost(ctx); err != nil {
+		return err
+	}
+	if s.node, err = actorkit.StartNode(ctx, s.nodeConfig(), s.door); err != nil {
+		return err
+	}
+	s.links.node.Store(s.node)
+	loopCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	s.blind = newBlindness(s.cfg.BlindAfter, s.node.SetBlind)
+	s.addChecks()
+	s.loops.Go(func() { s.watchPeers(loopCtx) })
+	s.loops.Go(func() { s.pollTakeovers(loopCtx) })
+	s.loops.Go(func() { s.tick(loopCtx) })
+
+	if s.reg, err = s.deps.Directory.Register(ctx, s.record(dcplane.StateStarting)); err != nil {
+		return err
+	}
+	reg := s.reg
+	s.loops.Go(func() { s.watchRegistration(loopCtx, reg) })
+	// A node that does not know its peers would take rooms from owners that live.
+	if err := s.waitForDirectory(ctx); err != nil {
+		return err
+	}
+	if err := s.reg.Update(ctx, dcplane.StateReady, 0); err != nil {
+		return err
+	}
+	self := s.node.Self()
+	s.logger.Info("rooms node is ready", slog.String("addr", fmt.Sprintf("%s:%d", self.Host, self.RemotingPort)))
+	return nil
+}
+
+func (s *Service) spawnHost(ctx context.Context) error {
+	metrics, err := room.NewMetrics(s.deps.MeterProvider, s.meter)
+	if err != nil {
+		return fmt.Errorf("create metrics: %w", err)
+	}
+	host := roomhost.New(roomhost.Config{
+		Env: room.Env{
+			Node:    s.cfg.Node,
+			Journal: s.deps.Backend,
+			Links:   s.links,
+			Logger:  s.logger,
+			Metrics: metrics,
+			Tracer:  s.deps.TracerProvider.Tracer("github.com/parley-rt/parley/services/rooms"),
+			Limits: room.Limits{
+				MaxContentBytes: s.cfg.MaxContentBytes,
+				Reads:           s.cfg.ReadsPerRoom,
+				CommitTimeout:   s.cfg.CommitTimeout,
+				StartTimeout:    s.cfg.StartTimeout,
+			},
+			Reads: make(chan struct{}, s.cfg.ReadsPerNode),
+			Now:   time.Now,
+		},
+		Node:       s.meter,
+		Live:       s.live,
+		QueueBytes: s.cfg.RoomQueueBytes,
+		IdleAfter:  s.cfg.IdleAfter,
+		FencedMin:  s.cfg.FencedMin,
+		FencedMax:  s.cfg.FencedMax,
+	})
+	if s.host, err = s.local.Spawn(ctx, names.RoomHost, host, actorkit.SpawnOptions()...); err != nil {
+		return fmt.Errorf("spawn room host: %w", err)
+	}
+	s.door, err = door.New(door.Config{
+		Host:          s.host,
+		Links:         s.links,
+		Node:          s.meter,
+		Metrics:       metrics,
+		MeterProvider: s.deps.MeterProvider,
+		Logger:        opskit.RateLimited(s.logger),
+		Now:           time.Now,
+	})
+	return err
+}
+
+func (s *Service) nodeConfig() actorkit.NodeConfig {
+	return actorkit.NodeConfig{
+		System:        ServiceName + "-" + s.cfg.DC,
+		Node:          s.cfg.Node,
+		Service:       ServiceName,
+		Host:          s.cfg.Host,
+		RemotingPort:  s.cfg.RemotingPort,
+		DiscoveryPort: s.cfg.DiscoveryPort,
+		PeersPort:     s.cfg.PeersPort,
+		Seeds:         s.cfg.Seeds,
+		Quorum:        s.cfg.Quorum,
+		DataDir:       s.cfg.DataDir,
+		Logger:        s.logger,
+		MeterProvider: s.deps.MeterProvider,
+	}
+}
+
+func (s *Service) record(state dcplane.NodeState) dcplane.Node {
+	self := s.node.Self()
+	return dcplane.Node{
+		Service:      ServiceName,
+		DC:           s.cfg.DC,
+		Region:       s.cfg.Region,
+		Name:         s.cfg.Node,
+		Incarnation:  self.Incarnation,
+		Host:         self.Host,
+		RemotingPort: self.RemotingPort,
+		State:        state,
+		Version:      s.cfg.Version,
+	}
+}
+
+// live tells whether the directory has a record of a rooms node of this DC.
+func (s *Service) live(node string) bool {
+	_, ok := s.deps.Directory.Lookup(s.cfg.DC, ServiceName, node)
+	return ok
+}
+
+// Stop drains: the node stops taking rooms, gives those it has away and tells their subscribers, then leaves. It is
+// bounded by DrainTimeout and ctx; rooms that could not be given away by then are simply left, which costs their next
+// owner nothing but a claim.
+func (s *Service) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stop(ctx)
+}
+
+func (s *Service) stop(ctx context.Context) error {
+	var problems []error
+	if s.reg != nil {
+		if err := s.reg.Update(ctx, dcplane.StateDraining, 0); err != nil {
+			s.logger.Warn("directory not told of the drain", slog.Any("err", err))
+		}
+	}
+	if s.host != nil {
+		problems = append(problems, s.drain(ctx))
+	}
+	for _, remove := range s.checks {
+		remove()
+	}
+	s.checks = nil
+	if s.reg != nil {
+		if err := s.reg.Deregister(ctx); err != nil {
+			s.logger.Warn("node not removed from the directory, its lease will", slog.Any("err", err))
+		}
+		s.reg = nil
+	}
+	if s.cancel != nil {
+		s.cancel()
+		s.cancel = nil
+	}
+	s.loops.Wait()
+	if s.node != nil {
+		problems = append(problems, s.node.Stop(ctx))
+		s.node = nil
+	}
+	if s.local != nil {
+		if err := s.local.Stop(context.WithoutCancel(ctx)); err != nil {
+			problems = append(problems, fmt.Errorf("stop local actor system: %w", err))
+		}
+		s.local, s.host = nil, nil
+		s.logger.Info("rooms node stopped")
+	}
+	return errors.Join(problems...)
+}
+
+func (s *Service) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
+	defer cancel()
+	done := make(chan struct{})
+	if err := actor.Tell(ctx, s.host, &roomhost.Drain{Done: done}); err != nil {
+		return fmt.Errorf("drain rooms: %w", err)
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("drain rooms: %w", ctx.Err())
+	}
+}
