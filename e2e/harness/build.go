@@ -19,6 +19,9 @@ const module = "github.com/parley-rt/parley/e2e"
 const buildDirPrefix = "parley-e2e-"
 
 var build = sync.OnceValues(func() (string, error) {
+	if binary := os.Getenv("PARLEY_E2E_BINARY"); binary != "" {
+		return filepath.Abs(binary)
+	}
 	root, err := Root()
 	if err != nil {
 		return "", err

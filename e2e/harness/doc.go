@@ -9,8 +9,8 @@
 // process dies in another way. Everything it prints is kept and shown when the test fails. The binary is built once per
 // test process.
 //
-// Environment: PARLEY_E2E_RACE=1 builds it with the race detector (a report fails the test); PARLEY_E2E_LOGS=DIR also
-// keeps the servers' output there.
+// Environment: PARLEY_E2E_RACE=1 builds it with the race detector (a report fails the test); PARLEY_E2E_BINARY=FILE tests
+// that binary instead of building one; PARLEY_E2E_LOGS=DIR also keeps the servers' output there.
 //
 // A Server's methods are for one goroutine at a time; the addresses may be read by all.
 package harness

@@ -23,6 +23,7 @@ let atEnd = true;
 let unseen = 0;
 let loading = false;
 let due = false;
+let first; // seq of the first line on the screen
 let typed = 0;
 const typing = new Map(); // member → when they stop unless they go on
 
@@ -44,7 +45,7 @@ function show(id) {
   atEnd = true;
   const link = new URL("?room=" + encodeURIComponent(id), location.href).href;
   $("second").href = $("tab").href = link;
-  $("cli").textContent = `parley chat ${id} --url ${url.origin}`;
+  $("cli").textContent = `parley chat ${id} --server ${url.href}`;
   redraw();
   refreshPeople();
 }
@@ -67,12 +68,13 @@ function redraw() {
 
 function draw() {
   due = false;
-  const bottom = scroll.scrollHeight - scroll.scrollTop;
+  const fromEnd = scroll.scrollHeight - scroll.scrollTop;
   if (atEnd) room.trim();
   const shown = view.draw(room, client.member);
-  // Keep the end in view, or the line that is being read.
-  scroll.scrollTop = atEnd ? scroll.scrollHeight : Math.max(0, scroll.scrollHeight - (inserted ? bottom : scroll.scrollHeight - scroll.scrollTop));
-  inserted = false;
+  // Keep the end in view, or the line that is being read while older ones come in above it.
+  if (atEnd) scroll.scrollTop = scroll.scrollHeight;
+  else if (room.first !== first) scroll.scrollTop = scroll.scrollHeight - fromEnd;
+  first = room.first;
   const joined = room.phase === "joined";
   $("older").hidden = !(room.older && shown);
   $("older").textContent = loading ? "Loading…" : "Load older messages";
@@ -80,26 +82,37 @@ function draw() {
   $("start").textContent = `This is where #${room.id} begins.`;
   $("empty").hidden = shown > 0 || !joined || room.older;
   document.body.dataset.phase = room.fault ? "fault" : room.phase;
-  text.placeholder = `Message #${room.id}`;
-  if (room.fault) note(`#${room.id}: ${room.fault.message || room.fault.code}`);
+  text.placeholder = `Message #${room.id}` + (client.member ? ` as ${nick(client.member)}` : "");
+  text.disabled = !!room.fault;
+  banner();
   document.title = (unseen ? `(${unseen}) ` : "") + `#${room.id} · Parley`;
   $("jump").hidden = atEnd;
   $("jump").textContent = unseen ? `${unseen} new ${unseen > 1 ? "messages" : "message"} ↓` : "Newest ↓";
   if (joined && room.older && room.lines.length < 30) older();
 }
 
-let inserted = false;
 async function older() {
   if (loading) return;
   loading = true;
   try {
     await client.older(room);
-    inserted = true;
   } catch {
-    // The connection ended; being joined again starts over.
+    await new Promise((resolve) => setTimeout(resolve, 1000)); // asked again while it is wanted
   }
   loading = false;
   redraw();
+}
+
+/** What needs the user's decision: the server sent us away, or the room did. */
+function banner() {
+  const closed = client.state.phase === "closed" && client.state;
+  $("banner").hidden = !closed && !room.fault;
+  if ($("banner").hidden) return;
+  const why = closed
+    ? { 4503: "You are banned.", 4504: "This session goes on in another tab." }[closed.code] ?? `The server closed the connection: ${closed.reason || "no reason given"} (${closed.code}).`
+    : `#${room.id}: ${room.fault.message || room.fault.code}`;
+  const act = closed ? el("button", { onclick: () => client.renew() }, "Start a new session") : el("button", { onclick: () => client.join(room.id) }, "Join again");
+  $("banner").replaceChildren(why, act);
 }
 
 function note(message) {
@@ -116,9 +129,10 @@ function pill() {
     connecting: [s.attempt ? "Reconnecting…" : "Connecting…", "Waiting for the server"],
     open: ["Connected", `${s.node ?? ""} · ${s.dc ?? ""}`],
     waiting: [`Reconnecting in ${left} s`, `${s.reason || "connection lost"} (${s.code}). Press to try now.`],
-    closed: [{ 4503: "Banned", 4504: "Moved to another tab" }[s.code] ?? "Closed", `${s.reason || "closed"} (${s.code}). Press to start again.`],
+    closed: [`Closed: ${s.reason || s.code}`, `Close code ${s.code}. Press to start again.`],
   }[s.phase];
   const conn = $("conn");
+  if (conn.dataset.conn !== s.phase) $("announce").textContent = words[0];
   conn.dataset.conn = s.phase;
   conn.title = words[1];
   conn.lastChild.replaceChildren(words[0], s.phase === "open" ? el("small", {}, " " + words[1]) : "");
@@ -219,7 +233,8 @@ addEventListener("keydown", (e) => {
   if ((e.ctrlKey || e.metaKey) && e.key === "k") {
     e.preventDefault();
     $("room").select();
-  } else if (e.key === "Escape" && document.activeElement === $("room")) {
+  } else if (e.key === "Escape") {
+    panel(false);
     $("room").value = room.id;
     text.focus();
   } else if (e.key.length === 1 && !e.ctrlKey && !e.metaKey && !e.altKey && document.activeElement === document.body) text.focus();
@@ -266,10 +281,12 @@ $("invite").onclick = async () => {
     prompt("Link to this room", link);
   }
 };
-$("people-button").onclick = () => {
-  const open = document.body.classList.toggle("people");
+function panel(open) {
+  document.body.classList.toggle("people", open);
   $("people-button").setAttribute("aria-expanded", open);
-};
+}
+$("people-button").onclick = () => panel(!document.body.classList.contains("people"));
+document.querySelector(".chat").onpointerdown = () => panel(false);
 
 show(roomInURL());
 client.connect();

@@ -129,7 +129,7 @@ export class Client {
     const page = await this.history(room.id, before === undefined ? {} : { before_seq: String(before) });
     if (room.first !== before && before !== undefined) return; // a reset came between
     room.merge(page, this.mine, Date.now());
-    room.older = !!page.more;
+    room.older = !!page.more && page.messages?.length > 0;
     this.#changed(room);
   }
 

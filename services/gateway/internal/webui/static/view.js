@@ -7,7 +7,8 @@ const REASONS = {
   replay_limit: "You were away for many messages; scroll up to read them",
 };
 const time = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
-const day = new Intl.DateTimeFormat([], { weekday: "long", day: "numeric", month: "long" });
+const date = new Intl.DateTimeFormat([], { weekday: "long", day: "numeric", month: "long" });
+const day = (at) => (new Date(at).toDateString() === new Date().toDateString() ? "Today" : date.format(at));
 
 /** An element: el("p.note", {title}, "text", child). A property starting with data- or aria- is set as an attribute. */
 export function el(spec, props = {}, ...children) {
@@ -47,10 +48,10 @@ function linked(text) {
 /** What a line's delivery state looks like: [state, icon, explanation]. */
 function delivery(line) {
   if (line.seq) return ["durable", "check", `durable at seq ${line.seq}`];
-  const why = line.error ? `${line.error.code} ${line.error.message}`.trim() : "";
+  const why = line.error ? line.error.code + (line.error.message && `: ${line.error.message}`) : "";
   if (line.state === "refused") return ["refused", "cross", why];
   if (line.state === "unknown") return ["unknown", "ask", "Outcome unknown: the session ended before the answer came"];
-  return ["sending", "clock", why ? `${why}, trying again` : "sending"];
+  return ["sending", "clock", why ? `${why}; trying again` : "sending"];
 }
 
 export class View {
@@ -73,7 +74,7 @@ export class View {
       keep.add(key);
       const fresh = !previous.at || new Date(previous.at).toDateString() !== new Date(line.at).toDateString();
       const joined = !fresh && !previous.divider && previous.sender === line.sender && line.at - previous.at < GROUP_MS;
-      const heading = fresh ? day.format(line.at || Date.now()) : "";
+      const heading = fresh ? day(line.at || Date.now()) : "";
       const drawn = [line.seq, line.state, line.error?.message, joined, heading].join();
       let entry = this.#elements.get(key);
       if (entry?.drawn !== drawn) {
@@ -105,15 +106,16 @@ export class View {
   #line(line, joined) {
     const [state, glyph, why] = delivery(line);
     const text = el("div.text", { dir: "auto", "data-text": "" }, ...linked(line.content));
-    const meta = el("div.meta", { title: why }, el("time", {}, line.at ? time.format(line.at) : ""));
+    const meta = el("div.meta", { title: line.own ? why : "" });
     if (line.own) meta.append(icon(glyph), el("span.away", {}, why));
-    if (line.seq) meta.append(el("span.seq", {}, "#" + line.seq));
+    meta.append(el("time", {}, line.at ? time.format(line.at) : ""), el("span.seq", {}, line.seq ? "#" + line.seq : ""));
     const body = el("div.body", {}, el("b.who", { title: line.sender }, line.own ? nick(line.sender) + " (you)" : nick(line.sender)), text);
     if (line.content.length > FOLD_CHARS) {
       text.classList.add("folded");
       body.append(el("button.more", { onclick: (e) => (text.classList.remove("folded"), e.target.remove()) }, "Show all"));
     }
     if (state === "refused" || state === "unknown") body.append(this.#fault(line, state, why));
+    else if (line.error) body.append(el("p.fault", {}, why));
     return el("li.line" + (joined ? ".joined" : "") + (line.own ? ".own" : ""), {
       "data-line": "", "data-seq": line.seq ?? "", "data-state": state, "data-message-id": line.id, "data-sender": line.sender ?? "",
     }, avatar(line.sender), body, meta);
