@@ -23,6 +23,9 @@ func (s *store) open(ctx context.Context) (jetstream.KeyValue, error) {
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		kv, err = s.create(ctx)
 	}
+	if errors.Is(err, natsio.ErrNoResponders) {
+		err = fmt.Errorf("jetstream does not answer; it is not enabled or still starting: %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", s.cfg.Bucket, err)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsio "github.com/nats-io/nats.go"
@@ -29,24 +31,22 @@ func Connect(ctx context.Context, cfg Config) (dcplane.Directory, error) {
 		return nil, fmt.Errorf("connect node directory: %w", err)
 	}
 	cfg = cfg.withDefaults()
-	conn, owned, err := connection(cfg)
+	l, err := dial(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect node directory: %w", err)
 	}
-	js, err := jetstream.New(conn)
+	js, err := jetstream.New(l.conn)
 	if err != nil {
-		if owned {
-			conn.Close()
-		}
+		l.close()
 		return nil, fmt.Errorf("connect node directory: %w", err)
 	}
-	e, err := engine.Open(ctx, newStore(cfg, conn, owned, js), engine.Config{
+	e, err := engine.Open(ctx, newStore(cfg, l, js), engine.Config{
 		Timing: cfg.timing(), Logger: cfg.Logger, MeterProvider: cfg.MeterProvider,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &directory{Directory: e, engine: e, status: watchStatus(conn, e.Kick)}, nil
+	return &directory{Directory: e, engine: e, status: watchStatus(l.conn, e.Kick)}, nil
 }
 
 // Close implements dcplane.Directory.
@@ -55,11 +55,20 @@ func (d *directory) Close(ctx context.Context) error {
 	return d.engine.Close(ctx)
 }
 
-// connection returns cfg's connection, or a new one that the directory owns.
-func connection(cfg Config) (conn *natsio.Conn, owned bool, err error) {
+// line is the connection to the server.
+type line struct {
+	conn  *natsio.Conn
+	owned bool
+	// failure is why the last attempt to connect failed, as far as it is known: nats.Conn.LastError does not say.
+	failure atomic.Pointer[error]
+}
+
+// dial takes cfg's connection or makes one.
+func dial(cfg Config) (*line, error) {
 	if cfg.Conn != nil {
-		return cfg.Conn, false, nil
+		return &line{conn: cfg.Conn}, nil
 	}
+	l := &line{owned: true}
 	options := []natsio.Option{
 		natsio.Name("parley node directory"),
 		natsio.RetryOnFailedConnect(true),
@@ -68,6 +77,7 @@ func connection(cfg Config) (conn *natsio.Conn, owned bool, err error) {
 		natsio.ReconnectWait(250 * time.Millisecond),
 		natsio.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
 		natsio.ReconnectBufSize(-1),
+		natsio.ReconnectErrHandler(func(_ *natsio.Conn, err error) { l.failure.Store(&err) }),
 		natsio.Timeout(2 * time.Second),
 		// A frozen server or a cut cable shows no error; pings find it within some six seconds.
 		natsio.PingInterval(2 * time.Second),
@@ -77,8 +87,33 @@ func connection(cfg Config) (conn *natsio.Conn, owned bool, err error) {
 	if cfg.InProcess != nil {
 		options = append(options, natsio.InProcessServer(cfg.InProcess))
 	}
-	conn, err = natsio.Connect(cfg.URL, append(options, cfg.Options...)...)
-	return conn, true, err
+	var err error
+	l.conn, err = natsio.Connect(cfg.URL, append(options, cfg.Options...)...)
+	return l, err
+}
+
+// check fails fast while there is no connection, with the reason: a call would only wait for its deadline, and on a
+// connection passed in it might even be buffered and arrive much later.
+func (l *line) check() error {
+	status := l.conn.Status()
+	if status == natsio.CONNECTED {
+		return nil
+	}
+	reason := l.conn.LastError()
+	if last := l.failure.Load(); last != nil {
+		reason = *last
+	}
+	if reason == nil {
+		return fmt.Errorf("not connected to nats: %s", strings.ToLower(status.String()))
+	}
+	return fmt.Errorf("not connected to nats: %w", reason)
+}
+
+// close closes an owned connection.
+func (l *line) close() {
+	if l.owned {
+		l.conn.Close()
+	}
 }
 
 // asyncErrors keeps the client from printing to stderr. What matters shows up as failed calls.

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	natsio "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parley-rt/parley/libs/dcplane"
@@ -18,8 +17,7 @@ import (
 // store implements engine.Store over one bucket.
 type store struct {
 	cfg    Config
-	conn   *natsio.Conn
-	owned  bool
+	line   *line
 	js     jetstream.JetStream
 	logger *slog.Logger
 
@@ -32,28 +30,14 @@ type store struct {
 	warned     map[string]uint64  // undecodable records by key, with the revision the log knows
 }
 
-func newStore(cfg Config, conn *natsio.Conn, owned bool, js jetstream.JetStream) *store {
-	return &store{cfg: cfg, conn: conn, owned: owned, js: js, logger: cfg.Logger, warned: make(map[string]uint64)}
+func newStore(cfg Config, l *line, js jetstream.JetStream) *store {
+	return &store{cfg: cfg, line: l, js: js, logger: cfg.Logger, warned: make(map[string]uint64)}
 }
 
 // Close implements engine.Store.
 func (s *store) Close() {
-	if s.owned {
-		s.conn.Close()
-	}
+	s.line.close()
 	s.pumps.Wait()
-}
-
-// connected fails fast while there is no connection, with the reason: a call would only wait for its deadline, and on a
-// connection passed in it might even be buffered and arrive much later.
-func (s *store) connected() error {
-	if s.conn.Status() == natsio.CONNECTED {
-		return nil
-	}
-	if err := s.conn.LastError(); err != nil {
-		return fmt.Errorf("not connected to nats: %w", err)
-	}
-	return fmt.Errorf("not connected to nats: connection %s", s.conn.Status())
 }
 
 // Get implements engine.Store.
@@ -113,7 +97,7 @@ func (s *store) Delete(ctx context.Context, key dcplane.Key, revision uint64) er
 
 // do runs one call on the bucket. When the bucket is gone it is made again and the call repeated once.
 func (s *store) do(ctx context.Context, call func(jetstream.KeyValue) error) error {
-	if err := s.connected(); err != nil {
+	if err := s.line.check(); err != nil {
 		return err
 	}
 	kv, err := s.open(ctx)
