@@ -15,12 +15,20 @@ type TokenHash [32]byte
 type Session struct {
 	ID     SessionID
 	Member string
-	// Rooms the member joined in this session, sorted.
+	// Rooms the member joined in this session, sorted; nil when there are none.
 	Rooms []string
 	// Generation rises with every resume; a connection of an older generation has been replaced.
 	Generation uint64
 	ExpiresAt  time.Time
 }
+
+// Limits of a session.
+const (
+	// MaxSessionRooms is how many rooms a session may list.
+	MaxSessionRooms = 1_000
+	// MaxExtendSessions is how many sessions one ExtendSessions takes.
+	MaxExtendSessions = 1_000
+)
 
 // SessionStore keeps sessions. Every change is one conditional update, group-committed across sessions; all times are by
 // the backend's clock. Implementations are safe for concurrent use.

@@ -1,0 +1,162 @@
+package sqlite
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
+)
+
+// Claim implements persistence.Journal. It goes through the writer's queue, so it comes after every append that was
+// accepted before it.
+func (b *Backend) Claim(ctx context.Context, key persistence.StreamKey, owner string, opts persistence.ClaimOptions) (persistence.Claim, error) {
+	if err := persistence.ValidateClaim(key, owner, opts); err != nil {
+		return persistence.Claim{}, fmt.Errorf("claim stream: %w", err)
+	}
+	m := &claimMutation{key: key, owner: owner, guard: opts.Guard}
+	if err := b.submit(ctx, &request{mutation: m, events: 1, bytes: len(key) + len(owner)}); err != nil {
+		return persistence.Claim{}, fmt.Errorf("claim stream %s: %w", key, err)
+	}
+	return m.claim, nil
+}
+
+type claimMutation struct {
+	key   persistence.StreamKey
+	owner string
+	guard persistence.Guard
+	claim persistence.Claim
+}
+
+func (m *claimMutation) apply(w *writer) error {
+	head, err := w.headByKey(m.key)
+	if err != nil {
+		return err
+	}
+	if guard, ok := m.guard.(persistence.GuardEpoch); ok && guard.Epoch != head.Epoch {
+		return &persistence.GuardError{Guard: guard, Head: head.Head}
+	}
+	w.claims++
+	if head.Epoch == 0 {
+		return m.create(w)
+	}
+	s := w.st.claimStream
+	s.Int(1, head.StreamID)
+	s.Text(2, m.owner)
+	s.Int(3, w.claims)
+	s.Int(4, w.at.UnixNano())
+	if err := s.Run(); err != nil {
+		return err
+	}
+	m.claim = persistence.Claim{
+		Key: m.key, StreamID: head.StreamID, Epoch: head.Epoch + 1, Incarnation: head.Incarnation,
+		LastSeq: head.LastSeq, SnapSeq: head.SnapSeq, TrimSeq: head.TrimSeq, Lane: head.lane,
+		Owner: m.owner, PreviousOwner: head.Owner,
+	}
+	return nil
+}
+
+func (m *claimMutation) create(w *writer) error {
+	incarnation := newIncarnation()
+	s := w.st.createStream
+	s.Text(1, string(m.key))
+	s.Text(2, m.owner)
+	s.Int(3, int64(incarnation))
+	s.Int(4, w.claims)
+	s.Int(5, w.at.UnixNano())
+	if err := s.Run(); err != nil {
+		return err
+	}
+	m.claim = persistence.Claim{
+		Key: m.key, StreamID: w.conn.LastInsertID(), Epoch: 1, Incarnation: incarnation, Owner: m.owner,
+	}
+	return nil
+}
+
+// newIncarnation draws 63 bits that are not all zero.
+func newIncarnation() uint64 {
+	for {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // never fails; it ends the process instead
+		if n := binary.LittleEndian.Uint64(b[:]) >> 1; n != 0 {
+			return n
+		}
+	}
+}
+
+// Release implements persistence.Journal.
+func (b *Backend) Release(ctx context.Context, c persistence.Claim) error {
+	if err := c.Validate(); err != nil {
+		return fmt.Errorf("release stream: %w", err)
+	}
+	if err := b.submit(ctx, &request{mutation: releaseMutation{c}, events: 1}); err != nil {
+		return fmt.Errorf("release stream %s: %w", c.Key, err)
+	}
+	return nil
+}
+
+type releaseMutation struct{ claim persistence.Claim }
+
+func (m releaseMutation) apply(w *writer) error {
+	s := w.st.releaseStream
+	s.Int(1, m.claim.StreamID)
+	s.Int(2, int64(m.claim.Epoch))
+	return s.Run()
+}
+
+// head is a row of journal_stream.
+type head struct {
+	persistence.Head
+	lane int16
+}
+
+func (w *writer) headByKey(key persistence.StreamKey) (head, error) {
+	w.st.headByKey.Text(1, string(key))
+	h, err := scanHead(w.st.headByKey)
+	h.Key = key
+	return h, err
+}
+
+// scanHead steps a statement that selects headColumns; a missing row gives the zero head.
+func scanHead(s *lite.Stmt) (head, error) {
+	row, err := s.Step()
+	if err != nil || !row {
+		return head{}, err
+	}
+	defer s.Reset()
+	return head{
+		Head: persistence.Head{
+			StreamID:    s.ColumnInt(0),
+			Epoch:       uint64(s.ColumnInt(1)),
+			Incarnation: uint64(s.ColumnInt(2)),
+			LastSeq:     uint64(s.ColumnInt(3)),
+			SnapSeq:     uint64(s.ColumnInt(4)),
+			TrimSeq:     uint64(s.ColumnInt(5)),
+			Owner:       s.ColumnText(6),
+			ClaimedAt:   fromNanos(s.ColumnInt(7)),
+		},
+		lane: int16(s.ColumnInt(8)),
+	}, nil
+}
+
+// lost tells the holder of c why a conditional update did not find its stream; conflict is the answer when it still holds
+// the stream.
+func (w *writer) lost(c persistence.Claim, conflict func(persistence.Head) error) error {
+	w.st.headByID.Int(1, c.StreamID)
+	h, err := scanHead(w.st.headByID)
+	switch {
+	case err != nil:
+		return err
+	case h.Epoch == 0:
+		return fmt.Errorf("claim is of another journal, this one has no stream %d: %w", c.StreamID, persistence.ErrInvalid)
+	case h.Epoch != c.Epoch:
+		return &persistence.FencedError{Key: c.Key, MyEpoch: c.Epoch, Epoch: h.Epoch, Owner: h.Owner, LastSeq: h.LastSeq}
+	}
+	h.Key = c.Key
+	return conflict(h.Head)
+}
+
+func fromNanos(ns int64) time.Time { return time.Unix(0, ns).UTC() }

@@ -1,0 +1,342 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
+)
+
+// Bounds of the first page of a recovery.
+const (
+	recoverEvents = 1000
+	recoverBytes  = 4 << 20
+)
+
+// checkEvery is how many rows are read between two looks at the context.
+const checkEvery = 128
+
+// reader is one connection that only reads; whoever took it from the pool owns it.
+type reader struct {
+	conn *lite.Conn
+	st   *readStatements
+}
+
+func openReader(path string) (*reader, error) {
+	conn, err := connect(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.Exec("PRAGMA query_only = ON; PRAGMA cache_size = -8192"); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	st, err := prepareReads(conn)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &reader{conn: conn, st: st}, nil
+}
+
+func (r *reader) close() error { return errors.Join(closeAll(r.st.all), r.conn.Close()) }
+
+// read runs fn on one state of the store.
+func (b *Backend) read(ctx context.Context, fn func(*reader) error) error {
+	select {
+	case <-b.closing:
+		return persistence.ErrClosed
+	default:
+	}
+	select {
+	case <-b.closing:
+		return persistence.ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", persistence.ErrUnavailable, ctx.Err())
+	case r := <-b.readers:
+		defer func() { b.readers <- r }()
+		return r.transaction(fn)
+	}
+}
+
+func (r *reader) transaction(fn func(*reader) error) error {
+	err := r.st.begin.Run()
+	if err == nil {
+		err = errors.Join(fn(r), r.st.commit.Run())
+	}
+	e := lite.As(err)
+	switch {
+	case e == nil:
+		return err
+	case e.Code() == lite.CodeCorrupt || e.Code() == lite.CodeNotADB:
+		return fmt.Errorf("%w: %w", persistence.ErrCorrupt, err)
+	default:
+		return fmt.Errorf("%w: %w", persistence.ErrUnavailable, err)
+	}
+}
+
+func (r *reader) head(key persistence.StreamKey) (persistence.Head, error) {
+	r.st.head.Text(1, string(key))
+	h, err := scanHead(r.st.head)
+	h.Key = key
+	return h.Head, err
+}
+
+// Head implements persistence.Journal.
+func (b *Backend) Head(ctx context.Context, key persistence.StreamKey) (h persistence.Head, err error) {
+	if err := key.Validate(); err != nil {
+		return h, fmt.Errorf("head of stream: %w", err)
+	}
+	if err = b.read(ctx, func(r *reader) error {
+		h, err = r.head(key)
+		return err
+	}); err != nil {
+		return persistence.Head{}, fmt.Errorf("head of stream %s: %w", key, err)
+	}
+	return h, nil
+}
+
+// Read implements persistence.Journal.
+func (b *Backend) Read(ctx context.Context, key persistence.StreamKey, from uint64, limit int) (events []persistence.Event, err error) {
+	if err := persistence.ValidateRead(key, limit); err != nil {
+		return nil, fmt.Errorf("read stream: %w", err)
+	}
+	if err = b.read(ctx, func(r *reader) error {
+		h, err := r.head(key)
+		if err != nil {
+			return err
+		}
+		first := max(from, 1)
+		if first <= h.TrimSeq {
+			return fmt.Errorf("from %d, trimmed up to %d: %w", from, h.TrimSeq, persistence.ErrTrimmed)
+		}
+		if first > h.LastSeq {
+			return nil
+		}
+		last := first + min(uint64(limit)-1, h.LastSeq-first)
+		events, err = r.events(ctx, r.st.events, h.StreamID, first, last, 0)
+		if err != nil {
+			return err
+		}
+		return checkRun(events, first, last)
+	}); err != nil {
+		return nil, fmt.Errorf("read stream %s: %w", key, err)
+	}
+	return events, nil
+}
+
+// ReadReverse implements persistence.Journal.
+func (b *Backend) ReadReverse(ctx context.Context, key persistence.StreamKey, before uint64, limit int) (events []persistence.Event, err error) {
+	if err := persistence.ValidateRead(key, limit); err != nil {
+		return nil, fmt.Errorf("read stream backwards: %w", err)
+	}
+	if err = b.read(ctx, func(r *reader) error {
+		h, err := r.head(key)
+		if err != nil {
+			return err
+		}
+		last := h.LastSeq
+		if before != 0 {
+			last = min(last, before-1)
+		}
+		if last <= h.TrimSeq {
+			return nil
+		}
+		first := last - min(uint64(limit), last-h.TrimSeq) + 1
+		events, err = r.events(ctx, r.st.eventsDesc, h.StreamID, first, last, 0)
+		if err != nil {
+			return err
+		}
+		slices.Reverse(events)
+		if err := checkRun(events, first, last); err != nil {
+			return err
+		}
+		slices.Reverse(events)
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("read stream %s backwards: %w", key, err)
+	}
+	return events, nil
+}
+
+// events reads rows of [first, last] in the statement's order; it stops after the row that passes maxBytes (0: no bound).
+func (r *reader) events(ctx context.Context, s *lite.Stmt, stream int64, first, last uint64, maxBytes int) ([]persistence.Event, error) {
+	s.Int(1, stream)
+	s.Int(2, int64(first))
+	s.Int(3, int64(last))
+	defer s.Reset()
+	events := make([]persistence.Event, 0, last-first+1)
+	manifest, size := "", 0
+	for {
+		row, err := s.Step()
+		if err != nil || !row {
+			return events, err
+		}
+		if !s.TextIs(5, manifest) {
+			manifest = s.ColumnText(5)
+		}
+		e := persistence.Event{
+			Seq:      uint64(s.ColumnInt(0)),
+			Epoch:    uint64(s.ColumnInt(1)),
+			At:       fromNanos(s.ColumnInt(2)),
+			Codec:    persistence.Codec(s.ColumnInt(3)),
+			Manifest: manifest,
+			Meta:     s.ColumnBlob(6),
+			Payload:  s.ColumnBlob(7),
+		}
+		s.CopyBlob(4, e.MessageID[:])
+		events = append(events, e)
+		if size += len(e.Payload) + len(e.Meta); maxBytes > 0 && size >= maxBytes {
+			return events, nil
+		}
+		if len(events)%checkEvery == 0 && ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %w", persistence.ErrUnavailable, ctx.Err())
+		}
+	}
+}
+
+// checkRun proves that ascending events are exactly first..last.
+func checkRun(events []persistence.Event, first, last uint64) error {
+	for i := range events {
+		if want := first + uint64(i); events[i].Seq != want {
+			return fmt.Errorf("event %d follows where %d is due: %w", events[i].Seq, want, persistence.ErrCorrupt)
+		}
+	}
+	if end := first + uint64(len(events)) - 1; end != last {
+		return fmt.Errorf("events end at %d, head says %d: %w", end, last, persistence.ErrCorrupt)
+	}
+	return nil
+}
+
+// Recover implements persistence.Journal.
+func (b *Backend) Recover(ctx context.Context, c persistence.Claim) (rec persistence.Recovery, err error) {
+	if err := c.Validate(); err != nil {
+		return rec, fmt.Errorf("recover stream: %w", err)
+	}
+	if err := b.read(ctx, func(r *reader) error {
+		rec, err = r.recovery(ctx, c)
+		return err
+	}); err != nil {
+		return persistence.Recovery{}, fmt.Errorf("recover stream %s: %w", c.Key, err)
+	}
+	return rec, nil
+}
+
+func (r *reader) recovery(ctx context.Context, c persistence.Claim) (rec persistence.Recovery, err error) {
+	h, err := r.head(c.Key)
+	if err != nil {
+		return rec, err
+	}
+	if h.StreamID != c.StreamID || h.LastSeq < c.LastSeq {
+		return rec, fmt.Errorf("stream %d ends at %d, claimed was %d up to %d: %w",
+			h.StreamID, h.LastSeq, c.StreamID, c.LastSeq, persistence.ErrCorrupt)
+	}
+	if rec.Snapshot, rec.Previous, err = r.snapshots(c); err != nil {
+		return rec, err
+	}
+	first := rec.Snapshot.Seq + 1
+	if first > c.LastSeq {
+		return rec, nil
+	}
+	if first <= h.TrimSeq {
+		return rec, fmt.Errorf("from %d, trimmed up to %d: %w", first, h.TrimSeq, persistence.ErrTrimmed)
+	}
+	last := min(c.LastSeq, rec.Snapshot.Seq+recoverEvents)
+	if rec.Tail, err = r.events(ctx, r.st.events, c.StreamID, first, last, recoverBytes); err != nil {
+		return rec, err
+	}
+	if bytesOf(rec.Tail) >= recoverBytes {
+		last = rec.Tail[len(rec.Tail)-1].Seq
+	}
+	rec.More = last < c.LastSeq
+	return rec, checkRun(rec.Tail, first, last)
+}
+
+func bytesOf(events []persistence.Event) (n int) {
+	for i := range events {
+		n += len(events[i].Payload) + len(events[i].Meta)
+	}
+	return n
+}
+
+// snapshots returns the newest two at or below the claim's head.
+func (r *reader) snapshots(c persistence.Claim) (newest, previous persistence.Snapshot, err error) {
+	s := r.st.snapshots
+	s.Int(1, c.StreamID)
+	s.Int(2, int64(c.LastSeq))
+	defer s.Reset()
+	for _, to := range []*persistence.Snapshot{&newest, &previous} {
+		row, err := s.Step()
+		if err != nil || !row {
+			return newest, previous, err
+		}
+		*to = persistence.Snapshot{
+			Seq:      uint64(s.ColumnInt(0)),
+			Epoch:    uint64(s.ColumnInt(1)),
+			At:       fromNanos(s.ColumnInt(2)),
+			Codec:    persistence.Codec(s.ColumnInt(3)),
+			Manifest: s.ColumnText(4),
+			Meta:     s.ColumnBlob(5),
+			Payload:  s.ColumnBlob(6),
+		}
+	}
+	return newest, previous, nil
+}
+
+// firstTakeovers is how far back the first question goes.
+const firstTakeovers = time.Minute
+
+// Takeovers implements persistence.Journal. The mark is one above the number of the newest claim that was committed when
+// it was taken: claims are numbered in commit order by one writer, so none can appear below it later.
+func (b *Backend) Takeovers(ctx context.Context, owner string, since persistence.Mark) (list []persistence.Takeover, next persistence.Mark, err error) {
+	var oldest time.Time
+	if since == (persistence.Mark{}) {
+		oldest = b.writer.now().Add(-firstTakeovers)
+	}
+	if err := b.read(ctx, func(r *reader) error {
+		claims, err := r.claims()
+		if err != nil {
+			return err
+		}
+		next = persistence.NewMark(claims + 1)
+		list, err = r.takeovers(owner, since.Value()-1, oldest)
+		return err
+	}); err != nil {
+		return nil, since, fmt.Errorf("list takeovers: %w", err)
+	}
+	return list, next, nil
+}
+
+func (r *reader) claims() (int64, error) {
+	defer r.st.claims.Reset()
+	if _, err := r.st.claims.Step(); err != nil {
+		return 0, err
+	}
+	return r.st.claims.ColumnInt(0), nil
+}
+
+// takeovers reads claims numbered above after, newest first, until one that is older than oldest.
+func (r *reader) takeovers(owner string, after int64, oldest time.Time) (list []persistence.Takeover, err error) {
+	s := r.st.takeovers
+	s.Int(1, after)
+	defer s.Reset()
+	for {
+		row, err := s.Step()
+		if err != nil || !row {
+			return list, err
+		}
+		if !oldest.IsZero() && fromNanos(s.ColumnInt(3)).Before(oldest) {
+			return list, nil
+		}
+		if s.TextIs(2, owner) {
+			continue
+		}
+		list = append(list, persistence.Takeover{
+			Key:   persistence.StreamKey(s.ColumnText(0)),
+			Epoch: uint64(s.ColumnInt(1)),
+			Owner: s.ColumnText(2),
+		})
+	}
+}

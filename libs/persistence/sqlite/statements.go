@@ -1,0 +1,162 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
+)
+
+const headColumns = `stream_id, epoch, incarnation, last_seq, snap_seq, trim_seq, owner, claimed_at, lane`
+
+// writeStatements are the writer's.
+type writeStatements struct {
+	begin, commit, rollback *lite.Stmt
+	saveLane                *lite.Stmt
+
+	headByKey, headByID       *lite.Stmt
+	createStream, claimStream *lite.Stmt
+	releaseStream             *lite.Stmt
+
+	advance, insertEvent *lite.Stmt
+
+	snapStream, insertSnapshot, dropSnapshots *lite.Stmt
+	trimStream                                *lite.Stmt
+	purgeState, purgeEvents, purged           *lite.Stmt
+
+	probe *lite.Stmt
+
+	createSession, resumeSession, sessionRooms *lite.Stmt
+	sessionAlive, extendSession                *lite.Stmt
+	expiredSessions, deleteSession             *lite.Stmt
+
+	lease, acquireLease, renewLease, releaseLease *lite.Stmt
+
+	all []*lite.Stmt
+}
+
+func prepareWrites(c *lite.Conn) (*writeStatements, error) {
+	st := &writeStatements{}
+	for _, s := range []struct {
+		to  **lite.Stmt
+		sql string
+	}{
+		{&st.begin, `BEGIN IMMEDIATE`},
+		{&st.commit, `COMMIT`},
+		{&st.rollback, `ROLLBACK`},
+		{&st.saveLane, `UPDATE journal_lane SET pos = ?1, claims = ?2 WHERE lane = 0`},
+
+		{&st.headByKey, `SELECT ` + headColumns + ` FROM journal_stream WHERE stream_key = ?1`},
+		{&st.headByID, `SELECT ` + headColumns + ` FROM journal_stream WHERE stream_id = ?1`},
+		{&st.createStream, `INSERT INTO journal_stream (epoch, last_seq, snap_seq, trim_seq, purged_seq, lane,
+			stream_key, owner, incarnation, claim_no, claimed_at) VALUES (1, 0, 0, 0, 0, 0, ?1, ?2, ?3, ?4, ?5)`},
+		{&st.claimStream, `UPDATE journal_stream SET epoch = epoch + 1, owner = ?2, claim_no = ?3, claimed_at = ?4
+			WHERE stream_id = ?1`},
+		{&st.releaseStream, `UPDATE journal_stream SET owner = '' WHERE stream_id = ?1 AND epoch = ?2`},
+
+		// An append: fence and optimistic check in one conditional update, then the rows.
+		{&st.advance, `UPDATE journal_stream SET last_seq = last_seq + ?4
+			WHERE stream_id = ?1 AND epoch = ?2 AND last_seq = ?3`},
+		{&st.insertEvent, `INSERT INTO journal_event (pos, stream_id, seq, epoch, at, lane, part, codec,
+			message_id, manifest, meta, payload) VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10)`},
+
+		{&st.snapStream, `UPDATE journal_stream SET snap_seq = ?3
+			WHERE stream_id = ?1 AND epoch = ?2 AND last_seq >= ?3 AND snap_seq < ?3`},
+		{&st.insertSnapshot, `INSERT INTO journal_snapshot (stream_id, seq, epoch, at, codec, manifest, meta, payload)
+			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`},
+		{&st.dropSnapshots, `DELETE FROM journal_snapshot WHERE stream_id = ?1
+			AND seq < (SELECT max(seq) FROM journal_snapshot WHERE stream_id = ?1 AND seq < ?2)`},
+		{&st.trimStream, `UPDATE journal_stream SET trim_seq = max(trim_seq, ?3)
+			WHERE stream_id = ?1 AND epoch = ?2 AND snap_seq >= ?3`},
+		{&st.purgeState, `SELECT purged_seq, trim_seq FROM journal_stream WHERE stream_id = ?1`},
+		{&st.purgeEvents, `DELETE FROM journal_event WHERE stream_id = ?1 AND seq <= ?2`},
+		{&st.purged, `UPDATE journal_stream SET purged_seq = ?2 WHERE stream_id = ?1`},
+
+		{&st.probe, `INSERT INTO journal_probe (id, at) VALUES (0, ?1)
+			ON CONFLICT (id) DO UPDATE SET at = max(at + 1, excluded.at)`},
+
+		{&st.createSession, `INSERT INTO session (id, token_hash, member, rooms, generation, expires_at)
+			VALUES (?1, ?2, ?3, ?4, 1, ?5) ON CONFLICT (id) DO NOTHING`},
+		{&st.resumeSession, `UPDATE session SET token_hash = ?3, prev_hash = ?2, generation = generation + 1, expires_at = ?5
+			WHERE id = ?1 AND (token_hash = ?2 OR prev_hash = ?2) AND expires_at > ?4
+			RETURNING member, rooms, generation`},
+		{&st.sessionRooms, `UPDATE session SET rooms = ?3, expires_at = ?5
+			WHERE id = ?1 AND generation = ?2 AND expires_at > ?4`},
+		{&st.sessionAlive, `SELECT 1 FROM session WHERE id = ?1 AND expires_at > ?2`},
+		{&st.extendSession, `UPDATE session SET expires_at = max(expires_at, ?3) WHERE id = ?1 AND expires_at > ?2`},
+		{&st.expiredSessions, `SELECT id, member, rooms, generation, expires_at FROM session
+			WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2`},
+		{&st.deleteSession, `DELETE FROM session WHERE id = ?1`},
+
+		{&st.lease, `SELECT owner, epoch, expires_at FROM lease WHERE name = ?1`},
+		{&st.acquireLease, `INSERT INTO lease (name, owner, epoch, expires_at) VALUES (?1, ?2, ?3, ?4)
+			ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, epoch = excluded.epoch, expires_at = excluded.expires_at`},
+		{&st.renewLease, `UPDATE lease SET expires_at = ?4 WHERE name = ?1 AND owner = ?2 AND epoch = ?3`},
+		{&st.releaseLease, `UPDATE lease SET owner = '', expires_at = 0 WHERE name = ?1 AND owner = ?2 AND epoch = ?3`},
+	} {
+		stmt, err := c.Prepare(s.sql)
+		if err != nil {
+			return nil, errors.Join(err, st.close())
+		}
+		*s.to = stmt
+		st.all = append(st.all, stmt)
+	}
+	return st, nil
+}
+
+func (st *writeStatements) close() error { return closeAll(st.all) }
+
+// readStatements are those of one reading connection.
+type readStatements struct {
+	begin, commit *lite.Stmt
+
+	head               *lite.Stmt
+	events, eventsDesc *lite.Stmt
+	snapshots          *lite.Stmt
+	claims             *lite.Stmt
+	takeovers          *lite.Stmt
+
+	all []*lite.Stmt
+}
+
+const eventColumns = `seq, epoch, at, codec, message_id, manifest, meta, payload`
+
+func prepareReads(c *lite.Conn) (*readStatements, error) {
+	st := &readStatements{}
+	for _, s := range []struct {
+		to  **lite.Stmt
+		sql string
+	}{
+		{&st.begin, `BEGIN`},
+		{&st.commit, `COMMIT`},
+		{&st.head, `SELECT ` + headColumns + ` FROM journal_stream WHERE stream_key = ?1`},
+		{&st.events, `SELECT ` + eventColumns + ` FROM journal_event
+			WHERE stream_id = ?1 AND seq >= ?2 AND seq <= ?3 ORDER BY seq`},
+		{&st.eventsDesc, `SELECT ` + eventColumns + ` FROM journal_event
+			WHERE stream_id = ?1 AND seq >= ?2 AND seq <= ?3 ORDER BY seq DESC`},
+		{&st.snapshots, `SELECT seq, epoch, at, codec, manifest, meta, payload FROM journal_snapshot
+			WHERE stream_id = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT 2`},
+		{&st.claims, `SELECT claims FROM journal_lane WHERE lane = 0`},
+		{&st.takeovers, `SELECT stream_key, epoch, owner, claimed_at FROM journal_stream
+			WHERE claim_no > ?1 ORDER BY claim_no DESC`},
+	} {
+		stmt, err := c.Prepare(s.sql)
+		if err != nil {
+			return nil, errors.Join(err, closeAll(st.all))
+		}
+		*s.to = stmt
+		st.all = append(st.all, stmt)
+	}
+	return st, nil
+}
+
+func closeAll(statements []*lite.Stmt) error {
+	var errs error
+	for _, s := range statements {
+		errs = errors.Join(errs, s.Close())
+	}
+	if errs != nil {
+		return fmt.Errorf("close statements: %w", errs)
+	}
+	return nil
+}

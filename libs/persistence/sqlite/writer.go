@@ -1,0 +1,266 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
+)
+
+// writer is the one goroutine that changes the file. Everything here belongs to it.
+//
+// A batch goes through:
+//
+//	take ──► BEGIN ──► apply each ──► COMMIT ──► complete all
+//	           ▲           │             │
+//	           │           ├ refused: that request has its answer, the others go on
+//	           └─ ROLLBACK ┼ poison: that request has its answer, once more without it
+//	                       │             │
+//	                       └ store error: ROLLBACK, all ErrUnavailable
+//	                                     └ store error: ErrUnavailable if the disk is full (no commit
+//	                                       record was written), else ErrUnknown
+type writer struct {
+	path    string
+	queue   *queue
+	log     *slog.Logger
+	now     func() time.Time
+	metrics *metrics
+	done    chan struct{}
+
+	conn *lite.Conn // nil after it broke; opened again for the next batch
+	st   *writeStatements
+
+	// pos and claims are the lane's counters inside the current transaction.
+	pos, claims int64
+	// stored are the counters that are committed.
+	stored laneCounters
+	// at is the transaction's time.
+	at time.Time
+	// purges are streams with trimmed rows to delete.
+	purges []int64
+
+	// commit ends the transaction. A field, so that tests can make it fail.
+	commit func() error
+}
+
+type laneCounters struct{ pos, claims int64 }
+
+// run works until the queue is closed and empty.
+func (w *writer) run() {
+	defer close(w.done)
+	for {
+		b := &batch{copied: make(chan struct{})}
+		if !w.queue.take(b, len(w.purges) == 0) {
+			return
+		}
+		if len(b.requests) > 0 {
+			w.store(b)
+		}
+		if len(w.purges) > 0 {
+			w.purge(len(b.requests) > 0)
+		}
+	}
+}
+
+// store applies and commits the batch and completes its requests.
+func (w *writer) store(b *batch) {
+	w.at = w.now()
+	w.metrics.taken(b)
+	err := w.apply(b)
+	close(b.copied)
+	if err == nil {
+		if err = w.commit(); err != nil {
+			err = w.commitFailed(err)
+		} else {
+			w.stored = laneCounters{pos: w.pos, claims: w.claims}
+		}
+	}
+	for _, r := range b.requests {
+		if err != nil && !r.poison {
+			r.err = err
+		}
+		close(r.done)
+	}
+}
+
+// apply leaves an open transaction with every request in it, or none and the error of all of them.
+func (w *writer) apply(b *batch) error {
+	for {
+		if err := w.begin(); err != nil {
+			return unavailable("begin", err)
+		}
+		broken := w.applyAll(b)
+		if broken == nil {
+			if err := w.saveCounters(); err != nil {
+				return w.rolledBack(unavailable("save the lane", err))
+			}
+			return nil
+		}
+		if !isPoison(broken.err) {
+			err := unavailable("write", broken.err)
+			broken.err = nil
+			return w.rolledBack(err)
+		}
+		broken.poison = true
+		w.log.Error("request broke its transaction", "err", broken.err)
+		if err := w.rolledBack(nil); err != nil {
+			return err
+		}
+	}
+}
+
+// applyAll returns the request that broke the transaction.
+func (w *writer) applyAll(b *batch) (broken *request) {
+	for _, r := range b.requests {
+		if r.poison {
+			continue
+		}
+		r.err = r.apply(w)
+		if r.err != nil && lite.As(r.err) != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+func (w *writer) begin() error {
+	if w.conn == nil {
+		if err := w.open(); err != nil {
+			return err
+		}
+		w.log.Info("journal connection opened again")
+	}
+	w.pos, w.claims = w.stored.pos, w.stored.claims
+	return w.st.begin.Run()
+}
+
+func (w *writer) saveCounters() error {
+	if w.pos == w.stored.pos && w.claims == w.stored.claims {
+		return nil
+	}
+	s := w.st.saveLane
+	s.Int(1, w.pos)
+	s.Int(2, w.claims)
+	return s.Run()
+}
+
+// rolledBack ends the transaction without a change and returns err. A connection that cannot do that is given up:
+// closing it rolls back.
+func (w *writer) rolledBack(err error) error {
+	if w.conn.InTransaction() {
+		if rollback := w.st.rollback.Run(); rollback != nil {
+			w.log.Error("rollback refused, closing the journal connection", "err", rollback)
+			w.close()
+			if err == nil {
+				err = unavailable("roll back", rollback)
+			}
+		}
+	}
+	return err
+}
+
+// commitFailed says what a failed COMMIT means. A full disk stops the log before its commit record is complete. After any
+// other error the record may be in the file, where a crash before the next commit would find it.
+func (w *writer) commitFailed(err error) error {
+	w.log.Error("commit refused", "err", err)
+	if e := lite.As(err); e != nil && e.Code() == lite.CodeFull {
+		return w.rolledBack(unavailable("commit", err))
+	}
+	return w.rolledBack(fmt.Errorf("commit: %w: %w", persistence.ErrUnknown, err))
+}
+
+func unavailable(what string, err error) error {
+	return fmt.Errorf("%s: %w: %w", what, persistence.ErrUnavailable, err)
+}
+
+// isPoison tells errors that one request brings with it from those of the store.
+func isPoison(err error) bool {
+	switch lite.As(err).Code() {
+	case lite.CodeConstraint, lite.CodeCorrupt, lite.CodeTooBig, lite.CodeMismatch, lite.CodeRange:
+		return true
+	}
+	return false
+}
+
+// submit queues the request and waits for its result. See Journal for what the end of ctx means.
+func (b *Backend) submit(ctx context.Context, r *request) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("not queued: %w: %w", persistence.ErrUnavailable, err)
+	}
+	r.done = make(chan struct{})
+	r.since = time.Now()
+	if err := b.queue.put(r); err != nil {
+		return err
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+	}
+	if r.state.CompareAndSwap(queued, withdrawn) {
+		return fmt.Errorf("withdrawn from the queue: %w: %w", persistence.ErrUnavailable, ctx.Err())
+	}
+	if r.batch == nil { // dropped from the queue by Close
+		<-r.done
+		return r.err
+	}
+	<-r.batch.copied
+	select {
+	case <-r.done: // the answer is better than none
+		return r.err
+	default:
+		return fmt.Errorf("in a commit: %w: %w", persistence.ErrUnknown, ctx.Err())
+	}
+}
+
+// open connects, brings the schema up to date and reads the lane.
+func (w *writer) open() (err error) {
+	conn, err := connect(w.path)
+	if err != nil {
+		return err
+	}
+	w.conn = conn
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	steps, err := loadMigrations(migrationFiles)
+	if err != nil {
+		return err
+	}
+	if err := migrate(conn, steps, w.now()); err != nil {
+		return err
+	}
+	if w.st, err = prepareWrites(conn); err != nil {
+		return err
+	}
+	w.commit = w.st.commit.Run
+	if w.stored.pos, err = queryInt(conn, "SELECT pos FROM journal_lane WHERE lane = 0"); err != nil {
+		return err
+	}
+	if w.stored.claims, err = queryInt(conn, "SELECT claims FROM journal_lane WHERE lane = 0"); err != nil {
+		return err
+	}
+	w.purges, err = pendingPurges(conn)
+	return err
+}
+
+// close closes the connection, which rolls back what is open.
+func (w *writer) close() {
+	if w.conn == nil {
+		return
+	}
+	var errs error
+	if w.st != nil {
+		errs = w.st.close()
+	}
+	if err := errors.Join(errs, w.conn.Close()); err != nil {
+		w.log.Error("close the journal connection", "err", err)
+	}
+	w.conn, w.st = nil, nil
+}
