@@ -187,7 +187,18 @@ func (l *link) lookup() (m any, _ error) {
 	ctx, cancel := context.WithTimeout(l.node.ctx, l.node.cfg.AskTimeout)
 	defer cancel()
 	door, err := l.node.sys.NoSender().RemoteLookup(ctx, l.peer.Host, l.peer.RemotingPort, doorPath(l.peer.Node))
+	if err != nil {
+		l.dropConnection()
+	}
 	return &looked{door: door, err: err}, nil
+}
+
+// dropConnection makes the next attempt dial anew. A server of GoAkt that was stopped goes on answering on connections it
+// had, with errors, as long as its process lives; a request whose time is over makes the client throw one away.
+func (l *link) dropConnection() {
+	ctx, cancel := context.WithDeadline(l.node.ctx, time.Unix(0, 0))
+	defer cancel()
+	_, _ = l.node.sys.NoSender().RemoteLookup(ctx, l.peer.Host, l.peer.RemotingPort, doorPath(l.peer.Node))
 }
 
 // ask sends the batch that next has formed. It runs in a task.
@@ -203,6 +214,8 @@ func (l *link) ask(pid, door *actor.PID, bodies int) (m *answered) {
 	l.out.release()
 	if err == nil {
 		err = checkReply(reply, l.peer)
+	} else {
+		l.dropConnection()
 	}
 	if err == nil {
 		n.metrics.rtt.Record(n.ctx, time.Since(start).Seconds())

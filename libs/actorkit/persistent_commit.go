@@ -172,7 +172,10 @@ func isCertain(err error) bool {
 func (p *Persistent[S, C, R]) settle(rctx *actor.ReceiveContext, c *commit[S, C, R]) {
 	p.inFlight = nil
 	if c.err == nil {
-		c.err = p.apply(c.events)
+		if err := p.apply(c.events); err != nil {
+			// The events are durable all the same: what became of them is known when another activation has read them.
+			c.err = fmt.Errorf("%w: %w", persistence.ErrUnknown, err)
+		}
 	}
 	switch {
 	case c.err == nil:
@@ -189,14 +192,13 @@ func (p *Persistent[S, C, R]) settle(rctx *actor.ReceiveContext, c *commit[S, C,
 	p.maybeSnapshot(rctx)
 }
 
-// apply moves the state over durable events. An event that cannot be applied is durable all the same, so its command's
-// outcome is unknown until another activation has read it.
+// apply moves the state over durable events.
 func (p *Persistent[S, C, R]) apply(events []persistence.Event) error {
 	p.applying = true
 	for _, e := range events {
 		next, err := p.behavior.Apply(p.state, e)
 		if err != nil {
-			return fmt.Errorf("apply event %d of %s: %w: %w", e.Seq, p.cfg.Key, persistence.ErrUnknown, err)
+			return fmt.Errorf("apply event %d of %s: %w", e.Seq, p.cfg.Key, err)
 		}
 		p.state, p.seq = next, e.Seq
 	}

@@ -26,7 +26,7 @@ type Recorder struct {
 	frames  []Received
 	events  []actorkit.LinkEvent
 	changed chan struct{}
-	block   chan struct{}
+	block   *blockade
 	hook    func(Received)
 }
 
@@ -36,7 +36,8 @@ func (r *Recorder) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
 	block, hook := r.block, r.hook
 	r.mu.Unlock()
 	if block != nil {
-		<-block
+		block.once.Do(func() { close(block.met) })
+		<-block.open
 	}
 	got := Received{From: from, Frame: f}
 	if hook != nil {
@@ -67,18 +68,24 @@ func (r *Recorder) OnFrame(f func(Received)) {
 	r.hook = f
 }
 
-// Block makes HandleFrame wait until the returned function is called, which may be called again.
-func (r *Recorder) Block() (release func()) {
-	block := make(chan struct{})
+// Block makes HandleFrame wait until release is called, which may be called again. blocked is closed when the first frame
+// waits.
+func (r *Recorder) Block() (blocked <-chan struct{}, release func()) {
+	b := &blockade{open: make(chan struct{}), met: make(chan struct{})}
 	r.mu.Lock()
-	r.block = block
+	r.block = b
 	r.mu.Unlock()
-	return sync.OnceFunc(func() {
+	return b.met, sync.OnceFunc(func() {
 		r.mu.Lock()
 		r.block = nil
 		r.mu.Unlock()
-		close(block)
+		close(b.open)
 	})
+}
+
+type blockade struct {
+	open, met chan struct{}
+	once      sync.Once
 }
 
 // Frames returns the frames so far.
