@@ -113,8 +113,10 @@ func (t *Tail) Before(before uint64, limit, maxBytes int, trimmed uint64) (page 
 		}
 		end = t.search(before)
 	}
+	oldest := t.search(trimmed + 1)
+	end = max(end, oldest)
 	first, bytes := end, 0
-	for first > 0 && end-first < limit {
+	for first > oldest && end-first < limit {
 		w := Weight(t.get(first - 1))
 		if first < end && bytes+w > maxBytes {
 			break
@@ -122,7 +124,7 @@ func (t *Tail) Before(before uint64, limit, maxBytes int, trimmed uint64) (page 
 		bytes += w
 		first--
 	}
-	filled := end-first >= limit || first > 0
+	filled := end-first >= limit || first > oldest
 	if !filled && t.floor > trimmed {
 		return nil, false, false
 	}
