@@ -47,7 +47,7 @@ func awaitNode(t *testing.T, d dcplane.Directory, n dcplane.Node) {
 // unready runs Connect until a short deadline and returns its error.
 func unready(t *testing.T, cfg Config) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	_, err := Connect(ctx, cfg)
 	require.ErrorIs(t, err, dcplane.ErrUnavailable)
@@ -55,19 +55,25 @@ func unready(t *testing.T, cfg Config) error {
 	return err
 }
 
-func TestConnectSaysWhyNot(t *testing.T) {
+func TestConnectSaysWhyNotReachable(t *testing.T) {
 	t.Parallel()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, free.Close())
 	err = unready(t, Config{URL: "nats://" + free.Addr().String()})
 	require.ErrorContains(t, err, "not connected to nats: dial tcp "+free.Addr().String()+": connect: connection refused")
+}
 
-	without := startServer(t, &server.Options{})
-	require.ErrorContains(t, unready(t, Config{URL: without.ClientURL()}), "jetstream does not answer; it is not enabled or still starting")
+func TestConnectSaysWhyNoBucket(t *testing.T) {
+	t.Parallel()
+	err := unready(t, Config{URL: startServer(t, &server.Options{}).ClientURL()})
+	require.ErrorContains(t, err, "jetstream does not answer; it is not enabled or still starting")
+}
 
+func TestConnectSaysWhyNotAllowed(t *testing.T) {
+	t.Parallel()
 	locked := startServer(t, &server.Options{Username: "u", Password: "right"})
-	err = unready(t, Config{URL: strings.Replace(locked.ClientURL(), "//", "//u:wrong@", 1)})
+	err := unready(t, Config{URL: strings.Replace(locked.ClientURL(), "//", "//u:wrong@", 1)})
 	require.ErrorContains(t, err, "Authorization Violation")
 	require.NotContains(t, err.Error(), "wrong")
 }

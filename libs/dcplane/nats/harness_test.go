@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -11,14 +10,13 @@ import (
 	natsio "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/dcplane/dcplanetest"
 	"github.com/parley-rt/parley/libs/dcplane/nats/embedded"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { dcplanetest.Main(m) }
 
 // plane is an embedded server behind a proxy that can be cut, so that an outage need not lose the bucket, which lives in
 // the server's memory.
@@ -26,6 +24,9 @@ type plane struct {
 	server *embedded.Server
 	dir    string
 	proxy  *proxy
+	// freezes makes an outage one in which connections stay open and nothing passes, as behind a cut cable or a server
+	// that hangs; what was sent arrives when it ends.
+	freezes bool
 }
 
 func newPlane(t *testing.T) *plane {
@@ -66,10 +67,17 @@ func connect(t *testing.T, cfg Config) dcplane.Directory {
 	return d
 }
 
-func (p *plane) Stop(*testing.T) { p.proxy.cut() }
+func (p *plane) Stop(*testing.T) {
+	if p.freezes {
+		p.proxy.freeze(true)
+		return
+	}
+	p.proxy.cut()
+}
 
 func (p *plane) Start(t *testing.T, empty bool) {
 	t.Helper()
+	defer p.proxy.freeze(false)
 	if empty {
 		require.NoError(t, p.server.Shutdown(t.Context()))
 		p.startServer(t)
@@ -117,17 +125,20 @@ type proxy struct {
 	mu     sync.Mutex
 	target string // "" refuses
 	conns  map[net.Conn]struct{}
+	thawed chan struct{} // closed when traffic passes
 }
 
 func newProxy(t *testing.T) *proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &proxy{listener: listener, conns: make(map[net.Conn]struct{})}
+	p := &proxy{listener: listener, conns: make(map[net.Conn]struct{}), thawed: make(chan struct{})}
+	close(p.thawed)
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
 		_ = listener.Close()
 		p.cut()
+		p.freeze(false)
 		p.wg.Wait()
 	})
 	return p
@@ -175,11 +186,44 @@ func (p *proxy) forward(client net.Conn) {
 		return
 	}
 	p.conns[client], p.conns[server] = struct{}{}, struct{}{}
-	pipe := func(to, from net.Conn) {
-		_, _ = io.Copy(to, from) // either end may break at any time
+	p.wg.Go(func() { p.pipe(server, client) })
+	p.wg.Go(func() { p.pipe(client, server) })
+}
+
+// pipe copies until either end breaks.
+func (p *proxy) pipe(to, from net.Conn) {
+	defer func() {
 		_ = to.Close()
 		_ = from.Close()
+	}()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		thawed := p.thawed
+		p.mu.Unlock()
+		<-thawed
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
 	}
-	p.wg.Go(func() { pipe(server, client) })
-	p.wg.Go(func() { pipe(client, server) })
+}
+
+// freeze stops or resumes the traffic of all connections, present and future.
+func (p *proxy) freeze(frozen bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.thawed:
+		if frozen {
+			p.thawed = make(chan struct{})
+		}
+	default:
+		if !frozen {
+			close(p.thawed)
+		}
+	}
 }
