@@ -9,6 +9,7 @@ import (
 )
 
 func TestTwoTabsTalk(t *testing.T) {
+	t.Parallel()
 	room := newRoom()
 	a := openTab(t, "a", server.URL()+"/?room="+room)
 	a.waitConnected()
@@ -38,6 +39,7 @@ func TestTwoTabsTalk(t *testing.T) {
 }
 
 func TestTypingIsShown(t *testing.T) {
+	t.Parallel()
 	room := newRoom()
 	a := openTab(t, "a", server.URL()+"/?room="+room)
 	b := openTab(t, "b", server.URL()+"/?room="+room)
@@ -53,6 +55,7 @@ func TestTypingIsShown(t *testing.T) {
 }
 
 func TestHostileContentIsOnlyText(t *testing.T) {
+	t.Parallel()
 	room := newRoom()
 	a := openTab(t, "a", server.URL()+"/?room="+room)
 	b := openTab(t, "b", server.URL()+"/?room="+room)
@@ -91,6 +94,7 @@ func TestHostileContentIsOnlyText(t *testing.T) {
 }
 
 func TestHistoryIsReadPageByPage(t *testing.T) {
+	t.Parallel()
 	room := newRoom()
 	a := openTab(t, "a", server.URL()+"/?room="+room)
 	a.waitConnected()
@@ -118,6 +122,7 @@ func TestHistoryIsReadPageByPage(t *testing.T) {
 }
 
 func TestRoomsAreSwitched(t *testing.T) {
+	t.Parallel()
 	one, two := newRoom(), newRoom()
 	a := openTab(t, "a", server.URL()+"/?room="+one)
 	a.waitConnected()
@@ -145,6 +150,7 @@ func TestRoomsAreSwitched(t *testing.T) {
 }
 
 func TestReloadKeepsSessionAndLines(t *testing.T) {
+	t.Parallel()
 	room := newRoom()
 	a := openTab(t, "a", server.URL()+"/?room="+room)
 	a.waitConnected()
@@ -161,6 +167,7 @@ func TestReloadKeepsSessionAndLines(t *testing.T) {
 }
 
 func TestDrawerShowsFrames(t *testing.T) {
+	t.Parallel()
 	a := openTab(t, "a", server.URL()+"/?room="+newRoom())
 	a.waitConnected()
 	a.say("on the wire")

@@ -74,6 +74,7 @@ func (f *fake) hello(c *fakeConn, h *clientv1.Hello) {
 	token := fmt.Sprintf("token-%d", f.numbers)
 	f.sessions[token] = session
 	c.session = session
+	f.opened++
 	f.conns[c] = true
 	c.send(&clientv1.Envelope{Kind: &clientv1.Envelope_Session{Session: &clientv1.Session{
 		Token: token, MemberId: session.member, Rooms: session.rooms, Resumed: resumed, Node: "gateway-1", Dc: "dc-a",

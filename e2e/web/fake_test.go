@@ -22,6 +22,7 @@ type fake struct {
 	sessions map[string]*fakeSession // by token
 	conns    map[*fakeConn]bool
 	numbers  int
+	opened   int                 // sessions opened or resumed
 	got      []*clientv1.Message // every publish that arrived, in order
 	arrived  *sync.Cond
 

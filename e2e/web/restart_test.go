@@ -14,6 +14,7 @@ import (
 // Two people talk while the server is killed under them, three times, and started again on the same data. Neither reloads
 // the page; afterwards both show every line once, in the same order, those typed while the server was away too.
 func TestTabsSurviveKilledServer(t *testing.T) {
+	t.Parallel()
 	server := harness.StartDev(t)
 	url := server.URL() + "/?room=crash"
 	tabs := []*tab{openTab(t, "a", url), openTab(t, "b", url)}

@@ -4,6 +4,7 @@ package webui
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strings"
 	"time"
 )
 
@@ -38,9 +40,15 @@ func contentTypes() map[string]string {
 	}
 }
 
+// file is one embedded file, ready to be sent in two forms.
 type file struct {
-	name, contentType, etag string
-	body                    []byte
+	name, contentType string
+	plain, zipped     form
+}
+
+type form struct {
+	body []byte
+	etag string
 }
 
 // Handler serves the chat page at "/" and its files beside it, for a gateway whose WebSocket is at DefaultWSPath. Other
@@ -71,9 +79,26 @@ func HandlerFor(wsPath string) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		// Kept but asked about each time: after an upgrade no tab mixes old and new modules.
 		h.Set("Cache-Control", "no-cache")
-		h.Set("ETag", f.etag)
-		http.ServeContent(w, r, f.name, time.Time{}, bytes.NewReader(f.body))
+		h.Set("Vary", "Accept-Encoding")
+		form := f.plain
+		if acceptsGzip(r) {
+			form = f.zipped
+			h.Set("Content-Encoding", "gzip")
+		}
+		h.Set("ETag", form.etag)
+		http.ServeContent(w, r, f.name, time.Time{}, bytes.NewReader(form.body))
 	})
+}
+
+// acceptsGzip reads Accept-Encoding as far as browsers and proxies use it: gzip is named, and not with a weight of 0.
+func acceptsGzip(r *http.Request) bool {
+	for coding := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
+		name, weight, _ := strings.Cut(strings.ReplaceAll(coding, " ", ""), ";")
+		if strings.EqualFold(name, "gzip") {
+			return strings.Trim(strings.TrimPrefix(weight, "q="), "0.") != "" || weight == ""
+		}
+	}
+	return false
 }
 
 func load(wsPath string) (map[string]file, error) {
@@ -98,11 +123,34 @@ func load(wsPath string) (map[string]file, error) {
 			at = "/"
 			body = bytes.Replace(body, []byte(`content="`+DefaultWSPath+`"`), []byte(`content="`+html.EscapeString(wsPath)+`"`), 1)
 		}
-		sum := sha256.Sum256(body)
-		files[at] = file{name: base, contentType: contentType, etag: `"` + hex.EncodeToString(sum[:8]) + `"`, body: body}
+		zipped, err := zip(body)
+		if err != nil {
+			return nil, fmt.Errorf("compress %s: %w", name, err)
+		}
+		files[at] = file{name: base, contentType: contentType, plain: newForm(body), zipped: newForm(zipped)}
 	}
 	if _, ok := files["/"]; !ok {
 		return nil, fmt.Errorf("static/%s: %w", index, fs.ErrNotExist)
 	}
 	return files, nil
+}
+
+func newForm(body []byte) form {
+	sum := sha256.Sum256(body)
+	return form{body: body, etag: `"` + hex.EncodeToString(sum[:8]) + `"`}
+}
+
+func zip(body []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(body); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }

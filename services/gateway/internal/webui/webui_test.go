@@ -1,6 +1,7 @@
 package webui
 
 import (
+	"compress/gzip"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,8 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sizeBudget is what the page may weigh in all, before compression.
-const sizeBudget = 64 << 10
+// What the page may weigh in all, in bytes as written and as sent to a browser.
+const (
+	sizeBudget   = 60 << 10
+	zippedBudget = 24 << 10
+)
 
 func ask(t *testing.T, h http.Handler, method, path string, headers ...string) (*http.Response, string) {
 	t.Helper()
@@ -67,6 +71,27 @@ func TestHandlerAnswersNotModified(t *testing.T) {
 	require.Equal(t, http.StatusOK, other.StatusCode)
 }
 
+func TestHandlerCompresses(t *testing.T) {
+	t.Parallel()
+	for accept, want := range map[string]bool{"gzip, deflate, br": true, "br;q=1.0, GZIP;q=0.8": true, "": false, "br": false, "gzip;q=0": false, "gzip; q=0.0": false} {
+		plain, body := ask(t, Handler(), http.MethodGet, "/app.js")
+		res, sent := ask(t, Handler(), http.MethodGet, "/app.js", "Accept-Encoding", accept)
+		require.Equal(t, "Accept-Encoding", res.Header.Get("Vary"), accept)
+		if !want {
+			require.Empty(t, res.Header.Get("Content-Encoding"), accept)
+			require.Equal(t, body, sent, accept)
+			continue
+		}
+		require.Equal(t, "gzip", res.Header.Get("Content-Encoding"), accept)
+		require.NotEqual(t, plain.Header.Get("ETag"), res.Header.Get("ETag"), accept)
+		r, err := gzip.NewReader(strings.NewReader(sent))
+		require.NoError(t, err)
+		unzipped, err := io.ReadAll(r)
+		require.NoError(t, err)
+		require.Equal(t, body, string(unzipped), accept)
+	}
+}
+
 func TestHandlerRefusesWhatItIsNotFor(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/nothing", "/static/app.js", "/index.html", "/..%2fwebui.go", "/app.js/", "/ws", "//"} {
@@ -97,13 +122,14 @@ func TestPageObeysItsPolicy(t *testing.T) {
 	t.Parallel()
 	files, err := load(DefaultWSPath)
 	require.NoError(t, err)
-	total := 0
+	total, zipped := 0, 0
 	outside := regexp.MustCompile(`(?:https?:)?//[a-z0-9-]+\.[a-z]`)
 	inline := regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|javascript:|<script(?:[^>]*)>[^<]`)
 	markup := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function`)
 	for at, f := range files {
-		total += len(f.body)
-		text := strings.ReplaceAll(string(f.body), `xmlns="http://www.w3.org/2000/svg"`, "")
+		total += len(f.plain.body)
+		zipped += len(f.zipped.body)
+		text := strings.ReplaceAll(string(f.plain.body), `xmlns="http://www.w3.org/2000/svg"`, "")
 		text = strings.ReplaceAll(text, `"http://www.w3.org/2000/svg"`, "")
 		require.NotRegexp(t, outside, text, at)
 		switch f.contentType {
@@ -115,6 +141,7 @@ func TestPageObeysItsPolicy(t *testing.T) {
 		}
 	}
 	require.Less(t, total, sizeBudget, "the page is to stay small")
+	require.Less(t, zipped, zippedBudget, "the page is to stay small")
 }
 
 func TestPageFindsTheWebSocket(t *testing.T) {
@@ -133,7 +160,7 @@ func TestModulesAreThere(t *testing.T) {
 	reference := regexp.MustCompile(`from "\./([^"]+)"|(?:src|href)="([a-z][a-z.]+)"`)
 	seen := 0
 	for at, f := range files {
-		for _, m := range reference.FindAllStringSubmatch(string(f.body), -1) {
+		for _, m := range reference.FindAllStringSubmatch(string(f.plain.body), -1) {
 			seen++
 			require.Contains(t, files, "/"+m[1]+m[2], "referred to by %s", at)
 		}

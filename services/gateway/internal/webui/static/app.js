@@ -22,6 +22,8 @@ let room; // the Room on the screen
 let atEnd = true;
 let unseen = 0;
 let loading = false;
+let asking = false;
+let here = new Set();
 let due = false;
 let first; // seq of the first line on the screen
 let typed = 0;
@@ -145,13 +147,23 @@ function pill() {
 async function refreshPeople() {
   clearTimeout(refreshPeople.timer);
   refreshPeople.timer = setTimeout(refreshPeople, document.hidden ? 4 * PRESENCE_MS : PRESENCE_MS);
+  if (room.phase !== "joined" || asking) return;
   const asked = room;
-  if (room.phase !== "joined") return;
+  asking = true;
   const state = await client.presence(room.id).catch(() => undefined);
+  asking = false;
   if (state && asked === room) people(state);
 }
 
+/** Somebody is heard of who is not in the list yet. */
+function heard(member) {
+  if (here.has(member)) return;
+  here.add(member);
+  refreshPeople();
+}
+
 function people(state = {}) {
+  here = new Set((state.members ?? []).map((m) => m.member_id));
   const members = [...(state.members ?? [])].sort((a, b) => (b.member_id === client.member) - (a.member_id === client.member) || a.member_id.localeCompare(b.member_id));
   $("count").textContent = $("count").dataset.count = state.count ?? "–";
   const more = (state.count ?? 0) - Math.min(members.length, 200);
@@ -204,6 +216,7 @@ client.on("state", () => {
 client.on("change", (r) => r === room && redraw());
 client.on("message", (r, m) => {
   if (r !== room) return;
+  heard(m.sender);
   if (typing.delete(m.sender)) drawTyping();
   if (client.mine.has(m.sender)) return;
   if (document.hidden || !atEnd) unseen++;
@@ -211,6 +224,7 @@ client.on("message", (r, m) => {
 });
 client.on("signal", (s) => {
   if (s.target !== room.id || s.type !== "typing") return;
+  heard(s.sender);
   typing.set(s.sender, Date.now() + 2 * TYPING_MS);
   drawTyping();
 });
