@@ -1,0 +1,297 @@
+package rooms
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/actorkit/actorkittest"
+	"github.com/parley-rt/parley/libs/dcplane"
+	"github.com/parley-rt/parley/libs/dcplane/memory"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+)
+
+// patience is how long a test waits for something that must come.
+const patience = 15 * time.Second
+
+// fakeGateway speaks room.proto over real Links, as a gateway node's hub and connections do.
+type fakeGateway struct {
+	t    testing.TB
+	name string
+	node *actorkit.Node
+	reg  dcplane.Registration
+
+	mu      sync.Mutex
+	next    uint64
+	answers map[uint64]chan *roomv1.Frame
+	// Frames that answer nothing, in order of arrival, with the node they came from.
+	frames  []received
+	changed chan struct{}
+	// stalled makes the door wait: the Link to this gateway fills up.
+	stalled chan struct{}
+}
+
+type received struct {
+	from  string
+	frame *roomv1.Frame
+}
+
+func startGateway(t testing.TB, plane *memory.Plane, name string, edit ...func(*actorkit.NodeConfig)) *fakeGateway {
+	t.Helper()
+	g := &fakeGateway{t: t, name: name, answers: make(map[uint64]chan *roomv1.Frame), changed: make(chan struct{})}
+	g.node = actorkittest.StartNode(t, name, g, edit...)
+	dir, err := plane.Open(t.Context(), memory.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dir.Close(context.Background())) })
+	self := g.node.Self()
+	g.reg, err = dir.Register(t.Context(), dcplane.Node{
+		Service: gatewayService, DC: "dc-a", Name: name, Incarnation: self.Incarnation,
+		Host: self.Host, RemotingPort: self.RemotingPort, State: dcplane.StateReady,
+	})
+	require.NoError(t, err)
+	return g
+}
+
+// connect links the gateway with rooms nodes and waits until the Links are up in both directions.
+func (g *fakeGateway) connect(services ...*Service) {
+	g.t.Helper()
+	peers := make([]actorkit.Peer, len(services))
+	for i, s := range services {
+		peers[i] = s.node.Self()
+	}
+	g.node.SetPeers(peers)
+	for _, s := range services {
+		actorkittest.WaitUp(g.t, g.node, s.cfg.Node)
+		actorkittest.WaitUp(g.t, s.node, g.name)
+	}
+}
+
+func (g *fakeGateway) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
+	g.mu.Lock()
+	stalled := g.stalled
+	g.mu.Unlock()
+	if stalled != nil {
+		<-stalled
+	}
+	frame := new(roomv1.Frame)
+	if err := proto.Unmarshal(f.Body, frame); err != nil {
+		g.t.Errorf("rooms sent what is no frame: %v", err)
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if ch, ok := g.answers[frame.Request]; ok && frame.Request != 0 {
+		delete(g.answers, frame.Request)
+		ch <- frame
+		return
+	}
+	g.frames = append(g.frames, received{from.Node, frame})
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+func (g *fakeGateway) HandleLink(actorkit.LinkEvent) {}
+
+// stall makes the gateway take nothing until the returned function is called.
+func (g *fakeGateway) stall() (release func()) {
+	stalled := make(chan struct{})
+	g.mu.Lock()
+	g.stalled = stalled
+	g.mu.Unlock()
+	return sync.OnceFunc(func() {
+		g.mu.Lock()
+		g.stalled = nil
+		g.mu.Unlock()
+		close(stalled)
+	})
+}
+
+// send sends a frame without waiting for an answer.
+func (g *fakeGateway) send(node string, frame *roomv1.Frame) error {
+	body, err := proto.Marshal(frame)
+	require.NoError(g.t, err)
+	return g.node.Send(node, actorkit.Frame{Body: body})
+}
+
+// start sends a request and returns where its answer will come.
+func (g *fakeGateway) start(node, roomID string, frame *roomv1.Frame) <-chan *roomv1.Frame {
+	g.t.Helper()
+	ch := make(chan *roomv1.Frame, 1)
+	g.mu.Lock()
+	g.next++
+	frame.RoomId, frame.Request, frame.Connection = roomID, g.next, 1
+	g.answers[g.next] = ch
+	g.mu.Unlock()
+	require.NoError(g.t, g.send(node, frame))
+	return ch
+}
+
+func (g *fakeGateway) await(ch <-chan *roomv1.Frame) *roomv1.Frame {
+	g.t.Helper()
+	select {
+	case frame := <-ch:
+		return frame
+	case <-time.After(patience):
+		require.FailNow(g.t, "no answer")
+		return nil
+	}
+}
+
+// ask sends a request and waits for its answer.
+func (g *fakeGateway) ask(node, roomID string, frame *roomv1.Frame) *roomv1.Frame {
+	g.t.Helper()
+	return g.await(g.start(node, roomID, frame))
+}
+
+func (g *fakeGateway) join(node, roomID, member string) *roomv1.Joined {
+	g.t.Helper()
+	answer := g.ask(node, roomID, joinFrame(member, "s-"+member, 1, nil))
+	require.NotNil(g.t, answer.GetJoined(), "join answered by %v", answer)
+	return answer.GetJoined()
+}
+
+func (g *fakeGateway) subscribe(node, roomID string) *roomv1.Subscribed {
+	g.t.Helper()
+	answer := g.ask(node, roomID, &roomv1.Frame{Kind: &roomv1.Frame_Subscribe{Subscribe: &roomv1.Subscribe{}}})
+	require.NotNil(g.t, answer.GetSubscribed(), "subscribe answered by %v", answer)
+	return answer.GetSubscribed()
+}
+
+// publish publishes messages and returns their outcomes.
+func (g *fakeGateway) publish(node, roomID, member string, messageIDs ...string) []*roomv1.Outcome {
+	g.t.Helper()
+	answer := g.ask(node, roomID, publishFrame(member, messageIDs...))
+	require.NotNil(g.t, answer.GetPublished(), "publish answered by %v", answer)
+	return answer.GetPublished().Outcomes
+}
+
+// insist publishes as a gateway does: it follows Moved and sends the batch again after silence or a retryable refusal.
+func (g *fakeGateway) insist(node, roomID, member string, messageIDs ...string) []*roomv1.Outcome {
+	g.t.Helper()
+	deadline := time.Now().Add(patience)
+	for time.Now().Before(deadline) {
+		var answer *roomv1.Frame
+		ch := g.start(node, roomID, publishFrame(member, messageIDs...))
+		select {
+		case answer = <-ch:
+		case <-time.After(2 * time.Second):
+			continue
+		}
+		switch k := answer.Kind.(type) {
+		case *roomv1.Frame_Published:
+			return k.Published.Outcomes
+		case *roomv1.Frame_Moved:
+			if k.Moved.Owner != "" {
+				node = k.Moved.Owner
+			}
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	require.FailNow(g.t, "publish was never stored")
+	return nil
+}
+
+// wait waits until the frames that answer nothing satisfy cond.
+func (g *fakeGateway) wait(what string, cond func([]received) bool) []received {
+	g.t.Helper()
+	timeout := time.After(patience)
+	for {
+		g.mu.Lock()
+		frames, changed := g.frames, g.changed
+		g.mu.Unlock()
+		if cond(frames) {
+			return frames
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			require.FailNow(g.t, "no "+what, "have %v", frames)
+		}
+	}
+}
+
+// delivered waits for n delivered messages of a room and returns them.
+func (g *fakeGateway) delivered(roomID string, n int) []*roomv1.Message {
+	g.t.Helper()
+	var messages []*roomv1.Message
+	g.wait(fmt.Sprintf("%d deliveries in %s", n, roomID), func(frames []received) bool {
+		messages = messagesOf(frames, roomID)
+		return len(messages) >= n
+	})
+	return messages
+}
+
+func messagesOf(frames []received, roomID string) []*roomv1.Message {
+	var messages []*roomv1.Message
+	for _, r := range frames {
+		if r.frame.RoomId == roomID {
+			messages = append(messages, r.frame.GetDeliver().GetMessages()...)
+		}
+	}
+	return messages
+}
+
+// closed waits for the n-th Closed of a room.
+func (g *fakeGateway) closed(roomID string, n int) *roomv1.Closed {
+	g.t.Helper()
+	var found *roomv1.Closed
+	g.wait("Closed of "+roomID, func(frames []received) bool {
+		seen := 0
+		for _, r := range frames {
+			if c := r.frame.GetClosed(); c != nil && r.frame.RoomId == roomID {
+				if seen++; seen == n {
+					found = c
+					return true
+				}
+			}
+		}
+		return false
+	})
+	return found
+}
+
+func joinFrame(member, session string, operation uint64, cursor *roomv1.Cursor) *roomv1.Frame {
+	return &roomv1.Frame{Kind: &roomv1.Frame_Join{Join: &roomv1.Join{
+		MemberId: member, SessionId: session, Operation: operation, Cursor: cursor,
+	}}}
+}
+
+func leaveFrame(member, session string, operation uint64) *roomv1.Frame {
+	return &roomv1.Frame{Kind: &roomv1.Frame_Leave{Leave: &roomv1.Leave{MemberId: member, SessionId: session, Operation: operation}}}
+}
+
+func publishFrame(member string, messageIDs ...string) *roomv1.Frame {
+	drafts := make([]*roomv1.Draft, len(messageIDs))
+	for i, id := range messageIDs {
+		drafts[i] = &roomv1.Draft{MessageId: id, Content: "content of " + id}
+	}
+	return &roomv1.Frame{Kind: &roomv1.Frame_Publish{Publish: &roomv1.Publish{MemberId: member, Drafts: drafts}}}
+}
+
+func readFrame(read *roomv1.Read) *roomv1.Frame {
+	return &roomv1.Frame{Kind: &roomv1.Frame_Read{Read: read}}
+}
+
+// contiguous checks the chain of messages after the one at last.
+func contiguous(t testing.TB, last uint64, messages []*roomv1.Message) {
+	t.Helper()
+	for _, m := range messages {
+		require.Equal(t, last, m.PrevSeq, "message %d does not follow", m.Seq)
+		require.Greater(t, m.Seq, last)
+		last = m.Seq
+	}
+}
+
+func refusedWith(t testing.TB, answer *roomv1.Frame, code clientv1.ErrorCode) *roomv1.Refused {
+	t.Helper()
+	require.NotNil(t, answer.GetRefused(), "answered by %v", answer)
+	require.Equal(t, code.String(), clientv1.ErrorCode(answer.GetRefused().Code).String())
+	return answer.GetRefused()
+}
