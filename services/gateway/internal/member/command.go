@@ -212,7 +212,12 @@ func (c *Core) succeed(o *op, env *clientv1.Envelope) {
 		return
 	}
 	o.answered = true
-	if env != nil {
+	switch {
+	case env == nil:
+	case o.kind == opHistory || o.kind == opPresence:
+		env.Id = o.id
+		c.out.Page(env)
+	default:
 		env.Id = o.id
 		c.out.Reply(env)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/parley-rt/parley/libs/persistence"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
@@ -16,6 +17,8 @@ type Effects interface {
 	Reply(env *clientv1.Envelope)
 	// Room says whether the client has read enough to be sent a page; if not, input Drained follows.
 	Room() bool
+	// Page queues a page that Room was asked for.
+	Page(env *clientv1.Envelope)
 	// Close closes the connection behind everything queued. Nothing is asked of the Effects after it but Detach and Done.
 	Close(code clientv1.CloseCode)
 	// Release gives the command's share of the read window back.
@@ -31,6 +34,9 @@ type Effects interface {
 	// Send sends a request towards the room's owner and says to which node it went, passing over refusing ones, and over
 	// avoid as long as another one is there. The error is ErrUnreachable or ErrBusy.
 	Send(f *roomv1.Frame, avoid []string, span trace.Span) (node string, err error)
+
+	// Owner tells which node runs a room, as an answer showed.
+	Owner(room, node string)
 
 	// Attach makes the connection part of the room's fan-out, or restarts its stream.
 	Attach(a Attachment)
@@ -83,4 +89,6 @@ type Opened struct {
 	Rooms      []string
 	Resumed    bool
 	ExpiresAt  time.Time
+
+	id persistence.SessionID
 }

@@ -147,7 +147,14 @@ func (c *Core) answer(now time.Time, q *request, from string, f *roomv1.Frame) {
 			c.later(now, q, 0)
 			return
 		}
-		q.avoid = append(q.avoid[:0], from)
+		q.avoid = q.avoid[:0]
+		owner := k.Moved.GetOwner()
+		if owner != "" {
+			c.out.Owner(q.room.id, owner)
+		}
+		if owner != from { // else the room is starting anew there
+			q.avoid = append(q.avoid, from)
+		}
 		c.send(now, q)
 	case *roomv1.Frame_Refused:
 		code := clientv1.ErrorCode(k.Refused.GetCode())
@@ -187,6 +194,7 @@ func (c *Core) refused(now time.Time, q *request, code clientv1.ErrorCode, messa
 // complete takes the answer that was hoped for; one of another kind is ignored, and time decides.
 func (c *Core) complete(now time.Time, q *request, from string, f *roomv1.Frame) {
 	o := q.ops[0]
+	c.out.Owner(q.room.id, from)
 	switch k := f.GetKind().(type) {
 	case *roomv1.Frame_Joined:
 		if o.kind == opJoin {

@@ -106,6 +106,33 @@ func (o *outbox) Offer(frames [][]byte, w Waiter) int {
 	return n
 }
 
+// SendPaced is Send of a frame that does not count towards the overflow: its sender asked HasRoom before it had the frame
+// made, and has few of them.
+func (o *outbox) SendPaced(frame []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing || o.dead {
+		return false
+	}
+	l := o.queue()
+	l.frames = append(l.frames, frame)
+	o.queued += len(frame)
+	o.start()
+	return true
+}
+
+// HasRoom says whether less than half of OutboxBytes waits; if not, w is told once that is so. On a closing connection
+// there is room: what is sent then goes nowhere.
+func (o *outbox) HasRoom(w Waiter) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing || o.dead || o.queued < o.s.cfg.OutboxBytes/2 {
+		return true
+	}
+	o.waiters = append(o.waiters, w)
+	return false
+}
+
 // Close queues a close frame behind everything queued. code is a close code of RFC 6455 or Parley, reason its bare name.
 // Only the first call counts.
 func (o *outbox) Close(code int, reason string) {

@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/parley-rt/parley/libs/dcplane"
+	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/protocol/ids"
+	"github.com/parley-rt/parley/services/gateway/internal/ws"
+)
+
+// AuthNone lets everybody in as a guest with a server-made member id. For development and trusted networks.
+const AuthNone = "none"
+
+// Config of the service. Zero values mean the defaults named; DC, Node and AuthMode have none.
+type Config struct {
+	DC     string
+	Region string
+	// Node is unique among the nodes of the DC.
+	Node string
+	// Host is the IP address that other nodes connect to. Default 127.0.0.1.
+	Host string
+	// Ports; 0 means a free one.
+	RemotingPort, DiscoveryPort, PeersPort int
+	// Seeds are host:discovery_port of the DC's gateway nodes. Empty: only this one.
+	Seeds []string
+	// Quorum is the number of members below which the cluster refuses to work. Default 1.
+	Quorum int
+	// DataDir gets GoAkt's own files. Default: the home directory.
+	DataDir string
+	// Version is what the directory shows.
+	Version string
+
+	// Listen is the address for clients. Default 127.0.0.1:8080; port 0 means a free one, see Service.Addr.
+	Listen string
+	// WSPath is where clients find the WebSocket. Default /ws. The chat page is at /.
+	WSPath string
+	// AuthMode says how members prove who they are. This build knows AuthNone.
+	AuthMode string
+	// AllowedOrigins lists the origins that browsers may come from, "*" for all. Empty: only the gateway's own.
+	AllowedOrigins []string
+	// MaxConnections open at once; more get HTTP 429. Default 100,000.
+	MaxConnections int
+	// MaxMessageBytes of one WebSocket message; a larger one is closed with 1009. Default 64 KiB.
+	MaxMessageBytes int
+	// MaxRooms a connection may be in. Default 100.
+	MaxRooms int
+	// OutboxBytes may wait for one connection; more closes it with 4001. Default 256 KiB.
+	OutboxBytes int
+	// WriteTimeout bounds one write of up to 64 KiB. Default 10 s.
+	WriteTimeout time.Duration
+	// PingEvery is the period of liveness checks; a connection silent for two of them is cut. Default 25 s.
+	PingEvery time.Duration
+	// FirstFrameWait is how long a client may take to send hello before it gets a new session. Default 500 ms.
+	FirstFrameWait time.Duration
+	// SessionTTL is how long a session can be resumed after its connection ended. Default 24 h.
+	SessionTTL time.Duration
+	// SessionReplayLimit is the most messages a resume replays per room; more gives reset. Default 10,000.
+	SessionReplayLimit int
+	// DrainTimeout bounds sending clients away in Stop. Default 20 s.
+	DrainTimeout time.Duration
+}
+
+// Deps are what the service is given. Backend and Directory are required and stay the caller's.
+type Deps struct {
+	// Backend keeps the sessions.
+	Backend   persistence.Backend
+	Directory dcplane.Directory
+	// Health gets the service's checks; nil: nowhere.
+	Health *opskit.Health
+	// Logger; nil discards.
+	Logger *slog.Logger
+	// MeterProvider and TracerProvider; nil: none.
+	MeterProvider  metric.MeterProvider
+	TracerProvider trace.TracerProvider
+}
+
+func (c Config) withDefaults() Config {
+	number := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	text := func(v *string, d string) {
+		if *v == "" {
+			*v = d
+		}
+	}
+	duration := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	text(&c.Host, "127.0.0.1")
+	text(&c.Listen, "127.0.0.1:8080")
+	text(&c.WSPath, "/ws")
+	number(&c.Quorum, 1)
+	number(&c.SessionReplayLimit, 10_000)
+	duration(&c.PingEvery, 25*time.Second)
+	duration(&c.FirstFrameWait, 500*time.Millisecond)
+	duration(&c.SessionTTL, 24*time.Hour)
+	duration(&c.DrainTimeout, 20*time.Second)
+	return c
+}
+
+func (d Deps) withDefaults() Deps {
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+	if d.MeterProvider == nil {
+		d.MeterProvider = metricnoop.NewMeterProvider()
+	}
+	if d.TracerProvider == nil {
+		d.TracerProvider = tracenoop.NewTracerProvider()
+	}
+	return d
+}
+
+// ws is the part of the configuration that is the WebSocket server's.
+func (c Config) ws() ws.Config {
+	return ws.Config{
+		MaxMessageBytes: c.MaxMessageBytes, OutboxBytes: c.OutboxBytes, WriteTimeout: c.WriteTimeout,
+		MaxConnections: c.MaxConnections, AllowedOrigins: c.AllowedOrigins,
+	}
+}
+
+// minSessionTTL keeps sessions alive between two rounds of extending them.
+const minSessionTTL = 10 * time.Second
+
+// validate reports every problem at once.
+func (c Config) validate() error {
+	var problems []error
+	fail := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	for _, n := range []struct{ name, value string }{{"dc", c.DC}, {"node", c.Node}} {
+		if n.value == "" {
+			fail("%s is empty", n.name)
+		} else if err := ids.CheckNode(n.value); err != nil {
+			fail("%s: %w", n.name, err)
+		}
+	}
+	if net.ParseIP(c.Host) == nil {
+		fail("host %q is not an IP address", c.Host)
+	}
+	for _, p := range []struct {
+		name string
+		port int
+	}{{"remoting port", c.RemotingPort}, {"discovery port", c.DiscoveryPort}, {"peers port", c.PeersPort}} {
+		if p.port < 0 || p.port > 65535 {
+			fail("%s %d is not in 0–65535", p.name, p.port)
+		}
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		fail("listen %q is not host:port", c.Listen)
+	}
+	if !strings.HasPrefix(c.WSPath, "/") || c.WSPath == "/" || strings.ContainsAny(c.WSPath, " {}?#") {
+		fail("ws path %q is not a path below /", c.WSPath)
+	}
+	switch c.AuthMode {
+	case AuthNone:
+	case "":
+		fail("auth mode is not set: set it to %q to let everybody in as a guest", AuthNone)
+	default:
+		fail("auth mode %q is not known: this build supports only %q", c.AuthMode, AuthNone)
+	}
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{
+		{"quorum", int64(c.Quorum)},
+		{"max rooms", int64(c.MaxRooms)},
+		{"session replay limit", int64(c.SessionReplayLimit)},
+		{"ping every", int64(c.PingEvery)},
+		{"first frame wait", int64(c.FirstFrameWait)},
+		{"drain timeout", int64(c.DrainTimeout)},
+	} {
+		if n.value < 0 {
+			fail("%s is negative", n.name)
+		}
+	}
+	if c.SessionTTL < minSessionTTL {
+		fail("session ttl %s is below %s", c.SessionTTL, minSessionTTL)
+	}
+	if err := c.ws().Validate(); err != nil {
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
+}
+
+func (d Deps) validate() error {
+	var problems []error
+	if d.Backend == nil {
+		problems = append(problems, errors.New("backend is missing"))
+	}
+	if d.Directory == nil {
+		problems = append(problems, errors.New("directory is missing"))
+	}
+	return errors.Join(problems...)
+}

@@ -1,0 +1,13 @@
+package gateway
+
+import "errors"
+
+var (
+	// ErrInvalidConfig wraps everything that New finds wrong.
+	ErrInvalidConfig = errors.New("invalid gateway configuration")
+	// ErrState: Start or Stop was called out of order.
+	ErrState = errors.New("gateway was started before")
+
+	errDirectoryStale = errors.New("directory is not complete or too old")
+	errNotListening   = errors.New("not listening")
+)

@@ -1,0 +1,265 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/tochemey/goakt/v4/actor"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/dcplane"
+	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/services/gateway/internal/hub"
+	"github.com/parley-rt/parley/services/gateway/internal/member"
+	"github.com/parley-rt/parley/services/gateway/internal/route"
+	"github.com/parley-rt/parley/services/gateway/internal/webui"
+	"github.com/parley-rt/parley/services/gateway/internal/ws"
+)
+
+// ServiceName is what gateway nodes are called in the directory.
+const ServiceName = "gateway"
+
+// tickEvery is the one clock of all connections and rooms.
+const tickEvery = 100 * time.Millisecond
+
+// Limits of the HTTP server that carries the handshakes.
+const (
+	readHeaderTimeout = 5 * time.Second
+	requestTimeout    = 10 * time.Second
+	idleTimeout       = 60 * time.Second
+	maxHeaderBytes    = 16 << 10
+)
+
+// Service is one gateway node. Start and Stop once each.
+type Service struct {
+	cfg    Config
+	deps   Deps
+	logger *slog.Logger
+
+	links    *lateNode
+	router   *route.Router
+	registry *member.Registry
+	sessions *member.Sessions
+	wheel    *ws.Wheel
+
+	mu       sync.Mutex
+	started  bool
+	local    actor.ActorSystem
+	hub      *hub.Hub
+	members  *member.Deps
+	node     *actorkit.Node
+	reg      dcplane.Registration
+	acceptor *ws.Acceptor
+	listener net.Listener
+	server   *http.Server
+	// Goroutines of this service and how they end.
+	cancel context.CancelFunc
+	loops  sync.WaitGroup
+	checks []func()
+}
+
+// New checks everything and starts nothing. The error tells all problems and wraps ErrInvalidConfig.
+func New(cfg Config, deps Deps) (*Service, error) {
+	cfg, deps = cfg.withDefaults(), deps.withDefaults()
+	if err := errors.Join(cfg.validate(), deps.validate()); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+	}
+	links := &lateNode{}
+	return &Service{
+		cfg: cfg, deps: deps,
+		logger:   deps.Logger.With(slog.String("service", ServiceName), slog.String("node", cfg.Node)),
+		links:    links,
+		router:   route.NewRouter(links),
+		registry: member.NewRegistry(),
+		sessions: member.NewSessions(deps.Backend, cfg.SessionTTL, member.NewGuest),
+		wheel:    ws.NewWheel(cfg.PingEvery),
+	}, nil
+}
+
+// Name implements opskit.Component.
+func (s *Service) Name() string { return ServiceName }
+
+// Addr is the address that clients connect to, with the port really bound. Empty before Start.
+func (s *Service) Addr() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener == nil {
+		return ""
+	}
+	return s.listener.Addr().String()
+}
+
+// Start brings the node up and begins to serve. When it fails nothing is left running.
+func (s *Service) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started {
+		return ErrState
+	}
+	s.started = true
+	if err := s.start(ctx); err != nil {
+		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
+		defer cancel()
+		return errors.Join(fmt.Errorf("start gateway node %s: %w", s.cfg.Node, err), s.stop(stopCtx))
+	}
+	return nil
+}
+
+func (s *Service) start(ctx context.Context) error {
+	var err error
+	// First what fails most often: the port may be taken.
+	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
+		return fmt.Errorf("listen for clients: %w", err)
+	}
+	if s.local, err = actorkit.StartLocal(ctx, ServiceName, s.logger); err != nil {
+		return err
+	}
+	if err := s.makeParts(ctx); err != nil {
+		return err
+	}
+	door := route.NewDoor(s.registry, s.hub, opskit.RateLimited(s.logger))
+	if s.node, err = actorkit.StartNode(ctx, s.nodeConfig(), door); err != nil {
+		return err
+	}
+	s.links.node.Store(s.node)
+
+	loopCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	s.loops.Go(func() { s.watchRooms(loopCtx) })
+	s.loops.Go(func() { s.tick(loopCtx) })
+	s.loops.Go(func() { s.wheel.Run(loopCtx) })
+	s.loops.Go(func() { s.sessions.Keep(loopCtx, s.registry, opskit.RateLimited(s.logger)) })
+
+	// Rooms nodes learn from the directory where to answer to.
+	if s.reg, err = s.deps.Directory.Register(ctx, s.record(dcplane.StateStarting)); err != nil {
+		return err
+	}
+	s.waitForRooms(ctx)
+	s.serve()
+	s.addChecks()
+	if err := s.reg.Update(ctx, dcplane.StateReady, 0); err != nil {
+		return err
+	}
+	s.logger.Info("gateway node is ready", slog.String("addr", s.listener.Addr().String()))
+	return nil
+}
+
+// makeParts makes what runs in the local actor system, and the acceptor.
+func (s *Service) makeParts(ctx context.Context) error {
+	logger := opskit.RateLimited(s.logger)
+	var err error
+	s.hub, err = hub.New(ctx, hub.Config{}, hub.Deps{
+		System: s.local, Router: s.router, Logger: logger, Now: time.Now,
+		MeterProvider: s.deps.MeterProvider, TracerProvider: s.deps.TracerProvider,
+	})
+	if err != nil {
+		return err
+	}
+	s.members = &member.Deps{
+		Config: member.Config{
+			Node: s.cfg.Node, DC: s.cfg.DC, MaxRooms: s.cfg.MaxRooms, ReplayLimit: uint32(s.cfg.SessionReplayLimit),
+		},
+		FirstFrameWait: s.cfg.FirstFrameWait,
+		System:         s.local, Router: s.router, Hub: s.hub, Sessions: s.sessions, Registry: s.registry,
+		Logger: logger, Now: time.Now,
+		MeterProvider: s.deps.MeterProvider, TracerProvider: s.deps.TracerProvider,
+	}
+	if err := s.members.Init(); err != nil {
+		return err
+	}
+	s.acceptor, err = ws.NewAcceptor(s.cfg.ws(), s.wheel, s.deps.MeterProvider, logger,
+		func(c *ws.Conn, _ *http.Request) ws.Handler { return member.NewClient(s.members, c) })
+	return err
+}
+
+func (s *Service) nodeConfig() actorkit.NodeConfig {
+	return actorkit.NodeConfig{
+		System:        ServiceName + "-" + s.cfg.DC,
+		Node:          s.cfg.Node,
+		Service:       ServiceName,
+		Host:          s.cfg.Host,
+		RemotingPort:  s.cfg.RemotingPort,
+		DiscoveryPort: s.cfg.DiscoveryPort,
+		PeersPort:     s.cfg.PeersPort,
+		Seeds:         s.cfg.Seeds,
+		Quorum:        s.cfg.Quorum,
+		DataDir:       s.cfg.DataDir,
+		Logger:        s.logger,
+		MeterProvider: s.deps.MeterProvider,
+	}
+}
+
+func (s *Service) record(state dcplane.NodeState) dcplane.Node {
+	self := s.node.Self()
+	return dcplane.Node{
+		Service: ServiceName, DC: s.cfg.DC, Region: s.cfg.Region, Name: s.cfg.Node, Incarnation: self.Incarnation,
+		Host: self.Host, RemotingPort: self.RemotingPort, State: state, Version: s.cfg.Version,
+	}
+}
+
+// serve begins to take connections.
+func (s *Service) serve() {
+	mux := http.NewServeMux()
+	mux.Handle(s.cfg.WSPath, s.acceptor)
+	mux.Handle("/", webui.HandlerFor(s.cfg.WSPath))
+	s.server = &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      requestTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(opskit.RateLimited(s.logger).Handler(), slog.LevelDebug),
+	}
+	server, listener := s.server, s.listener
+	s.loops.Go(func() {
+		if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.logger.Error("client listener failed", slog.Any("err", err))
+		}
+	})
+}
+
+// addChecks registers what readiness means for this service.
+func (s *Service) addChecks() {
+	if s.deps.Health == nil {
+		return
+	}
+	addr := s.listener.Addr().String()
+	s.checks = append(s.checks,
+		s.deps.Health.AddCheck("gateway-sessions", s.deps.Backend.Ping),
+		s.deps.Health.AddCheck("gateway-directory", func(context.Context) error {
+			if !s.deps.Directory.Ready() {
+				return fmt.Errorf("%w: age %s", errDirectoryStale, s.deps.Directory.Age())
+			}
+			return nil
+		}),
+		s.deps.Health.AddCheck("gateway-listener", func(ctx context.Context) error {
+			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+			if err != nil {
+				return fmt.Errorf("%w: %w", errNotListening, err)
+			}
+			return c.Close()
+		}),
+	)
+}
+
+// tick drives all deadlines.
+func (s *Service) tick(ctx context.Context) {
+	t := time.NewTicker(tickEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			s.registry.Tick(now)
+			s.hub.Tick()
+		}
+	}
+}

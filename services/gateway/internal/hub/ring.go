@@ -1,0 +1,68 @@
+package hub
+
+import (
+	"slices"
+	"sort"
+)
+
+// ring holds a room's most recent messages in one encoding: a contiguous run after base. Each entry's prev_seq is the seq
+// of the one before it, base for the first.
+type ring struct {
+	base   uint64
+	seqs   []uint64
+	frames [][]byte
+	bytes  int
+}
+
+// restart empties the ring; the next message follows base.
+func (r *ring) restart(base uint64) {
+	*r = ring{base: base}
+}
+
+// last is the seq of the newest message, base when there is none.
+func (r *ring) last() uint64 {
+	if len(r.seqs) == 0 {
+		return r.base
+	}
+	return r.seqs[len(r.seqs)-1]
+}
+
+// append adds messages that follow the last one and drops the oldest beyond the limits.
+func (r *ring) append(seqs []uint64, frames [][]byte, maxCount, maxBytes int) {
+	r.seqs = append(r.seqs, seqs...)
+	r.frames = append(r.frames, frames...)
+	for _, f := range frames {
+		r.bytes += len(f)
+	}
+	drop := 0
+	for len(r.seqs)-drop > maxCount || r.bytes > maxBytes && drop < len(r.seqs) {
+		r.base = r.seqs[drop]
+		r.bytes -= len(r.frames[drop])
+		r.frames[drop] = nil
+		drop++
+	}
+	if drop == 0 {
+		return
+	}
+	r.seqs, r.frames = r.seqs[drop:], r.frames[drop:]
+	// Reslicing keeps the front of the arrays alive and makes append reallocate anyway: move before it has to.
+	if cap(r.seqs)-len(r.seqs) < len(r.seqs)/4 {
+		r.seqs, r.frames = slices.Clone(r.seqs), slices.Clone(r.frames)
+	}
+}
+
+// after returns the position of the first message after cursor; ok is false when the ring does not reach back that far.
+func (r *ring) after(cursor uint64) (i int, ok bool) {
+	if cursor < r.base {
+		return 0, false
+	}
+	return firstAfter(r.seqs, cursor), true
+}
+
+// firstAfter returns the index of the first seq above cursor.
+func firstAfter(seqs []uint64, cursor uint64) int {
+	if n := len(seqs); n == 0 || seqs[n-1] <= cursor {
+		return n
+	}
+	return sort.Search(len(seqs), func(i int) bool { return seqs[i] > cursor })
+}

@@ -1,0 +1,81 @@
+package hub
+
+import (
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/codec"
+	"github.com/parley-rt/parley/services/gateway/internal/ws"
+)
+
+// Sink is a connection as the hub sees it: *ws.Conn. Nothing blocks.
+type Sink interface {
+	Codec() codec.Codec
+	Send(frame []byte) bool
+	SendAll(frames [][]byte) bool
+	Offer(frames [][]byte, w ws.Waiter) int
+	CloseWith(code clientv1.CloseCode)
+}
+
+// subState is where a connection stands in a room.
+type subState int
+
+const (
+	// subIdle: what it needs next is looked for by advance.
+	subIdle subState = iota
+	// subLive: it has everything the ring has, and gets each Deliver.
+	subLive
+	// subReading: it waits for a page.
+	subReading
+	// subFull: its outbox is full; Drained follows.
+	subFull
+	// subGone: it was detached; whatever still refers to it lets it be.
+	subGone
+)
+
+// sub is one connection's stream in one room.
+type sub struct {
+	topic       *Topic
+	sink        Sink
+	fan         *fan
+	member      string
+	cursor      uint64
+	incarnation uint64 // of the history the cursor belongs to
+	state       subState
+	index       int // in fan.live while live
+
+	page *page // being sent
+	pos  int   // of the next message in it
+	// strikes count pages that did not continue the cursor.
+	strikes int
+}
+
+// Drained implements ws.Waiter. It is called by a writing goroutine.
+func (s *sub) Drained() { s.topic.up.Drained(s.topic, s) }
+
+// page is a part of the room's history in one encoding, shared by all connections that asked for it.
+type page struct {
+	seqs   []uint64
+	frames [][]byte
+}
+
+// fan is what a topic has per encoding: the ring and the connections that are live in it.
+type fan struct {
+	codec codec.Codec
+	ring  ring
+	live  []*sub
+	count int // of all subs, live or not
+}
+
+func (f *fan) golive(s *sub) {
+	s.state, s.index = subLive, len(f.live)
+	f.live = append(f.live, s)
+}
+
+// unlive takes a sub out of the live ones; the last takes its place.
+func (f *fan) unlive(s *sub) {
+	last := len(f.live) - 1
+	f.live[s.index] = f.live[last]
+	f.live[s.index].index = s.index
+	f.live[last] = nil
+	f.live = f.live[:last]
+	s.state = subIdle
+}

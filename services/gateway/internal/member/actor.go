@@ -1,0 +1,236 @@
+package member
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/tochemey/goakt/v4/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/codec"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/gateway/internal/hub"
+	"github.com/parley-rt/parley/services/gateway/internal/ws"
+)
+
+// Messages to an Actor.
+type (
+	commandMsg  struct{ cmd *Command }
+	silenceMsg  struct{}
+	closedMsg   struct{}
+	tickMsg     struct{}
+	drainedMsg  struct{}
+	replacedMsg struct{}
+	drainMsg    struct{ afterMS uint32 }
+	linkDownMsg struct{ node string }
+	answerMsg   struct {
+		from  string
+		frame actorkit.Frame
+	}
+	openedMsg struct{ opened Opened }
+	savedMsg  struct {
+		version uint64
+		err     error
+	}
+)
+
+// Socket is a connection as its member sees it: *ws.Conn.
+type Socket interface {
+	hub.Sink
+	// HasRoom says whether little is queued; if not, w is told when that changes.
+	HasRoom(w ws.Waiter) bool
+	// SendPaced sends a page after HasRoom was asked.
+	SendPaced(frame []byte) bool
+}
+
+// Actor is the shell of one connection's Core.
+type Actor struct {
+	d      *Deps
+	core   *Core
+	conn   Socket
+	window *window
+	number uint64
+	entry  *entry
+
+	self      *actor.PID
+	rctx      *actor.ReceiveContext // during Receive
+	receiving atomic.Bool
+	stopped   bool // the Core let everything go
+	// asked: a Drained is on its way, so that one is enough for all that want room.
+	asked bool
+}
+
+func newActor(d *Deps, conn Socket, w *window, number uint64) *Actor {
+	a := &Actor{d: d, conn: conn, window: w, number: number}
+	a.core = NewCore(d.Config, (*effects)(a), rand.Uint64()>>1)
+	return a
+}
+
+// PreStart implements actor.Actor.
+func (a *Actor) PreStart(*actor.Context) error { return nil }
+
+// PostStop implements actor.Actor. Usually everything is over by now. After a panic, or when the system stops first, the
+// connection is closed here; the client resumes.
+func (a *Actor) PostStop(*actor.Context) error {
+	a.window.close()
+	a.conn.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+	if !a.stopped && !a.receiving.Load() {
+		a.letGo()
+	}
+	return nil
+}
+
+// Receive implements actor.Actor.
+func (a *Actor) Receive(rctx *actor.ReceiveContext) {
+	a.receiving.Store(true)
+	a.rctx = rctx
+	now := a.d.Now()
+	switch m := rctx.Message().(type) {
+	case *actor.PostStart:
+		a.self = rctx.Self()
+	case *commandMsg:
+		a.core.Frame(now, m.cmd)
+	case *answerMsg:
+		a.answer(now, m)
+	case *tickMsg:
+		if next := a.core.Tick(now); !next.IsZero() {
+			a.d.Registry.wake(a.entry, next)
+		}
+	case *silenceMsg:
+		a.core.Silence()
+	case *openedMsg:
+		a.opened(now, m)
+	case *savedMsg:
+		a.core.RoomsSaved(now, m.version, m.err)
+	case *drainedMsg:
+		a.asked = false
+		a.core.Drained(now)
+	case *linkDownMsg:
+		a.core.LinkDown(now, m.node)
+	case *replacedMsg:
+		a.core.Replaced()
+	case *drainMsg:
+		a.core.Drain(now, m.afterMS)
+	case *closedMsg:
+		a.letGo()
+		rctx.Shutdown()
+	default:
+		rctx.Unhandled()
+	}
+	a.rctx = nil
+	// Not deferred: after a panic it stays set, and PostStop keeps its hands off a Core in the middle of something.
+	a.receiving.Store(false)
+}
+
+func (a *Actor) letGo() {
+	a.stopped = true
+	a.d.Registry.remove(a.entry)
+	if a.core.session.ID != "" {
+		a.d.Registry.release(a.core.session.id, a.entry)
+	}
+	a.core.Stop()
+	a.window.close()
+}
+
+func (a *Actor) answer(now time.Time, m *answerMsg) {
+	f := &roomv1.Frame{}
+	if err := proto.Unmarshal(m.frame.Body, f); err != nil {
+		a.d.Logger.Warn("answer of a rooms node cannot be read", "peer", m.from, "err", err)
+		return
+	}
+	a.core.Answer(now, m.from, f)
+}
+
+func (a *Actor) opened(now time.Time, m *openedMsg) {
+	if m.opened.Err != nil {
+		a.d.Logger.Warn("session could not be opened", "err", m.opened.Err)
+	}
+	a.core.SessionOpened(now, m.opened)
+	if m.opened.Err == nil && !a.d.Registry.claim(m.opened.id, m.opened.Generation, a.entry) {
+		a.core.Replaced()
+	}
+}
+
+// Drained implements ws.Waiter.
+func (a *Actor) Drained() { tell(a.self, &drainedMsg{}) }
+
+// Client connects a WebSocket to its Actor: it is the ws.Handler of one connection.
+type Client struct {
+	d      *Deps
+	conn   *ws.Conn
+	window *window
+	actor  *Actor
+	pid    *actor.PID
+}
+
+// NewClient returns the handler of a connection.
+func NewClient(d *Deps, conn *ws.Conn) *Client {
+	return &Client{d: d, conn: conn, window: newWindow()}
+}
+
+// Opened implements ws.Handler.
+func (c *Client) Opened() time.Duration {
+	number := c.d.next.Add(1)
+	a := newActor(c.d, c.conn, c.window, number)
+	// Until the actor is known to the registry nothing can be addressed to it, so the entry may be set first.
+	a.entry = c.d.Registry.add(number, nil)
+	pid, err := c.d.System.Spawn(context.Background(), fmt.Sprintf("member-%d", number), a, actorkit.SpawnOptions()...)
+	if err != nil {
+		c.d.Registry.remove(a.entry)
+		c.d.Logger.Warn("member could not be started", "err", err)
+		c.conn.CloseWith(clientv1.CloseCode_CLOSE_CODE_OVERLOADED)
+		return 0
+	}
+	c.actor, c.pid = a, pid
+	c.d.Registry.bind(a.entry, pid)
+	return c.d.FirstFrameWait
+}
+
+// Message implements ws.Handler.
+func (c *Client) Message(payload []byte) {
+	if c.pid == nil {
+		return
+	}
+	bytes := len(payload) + frameWeight
+	if !c.window.take(bytes) {
+		return
+	}
+	env, err := c.conn.Codec().Decode(payload)
+	cmd := &Command{Env: env, Bytes: bytes, At: c.d.Now()}
+	if err != nil {
+		cmd.Env, cmd.Err = nil, decodeError(err)
+	}
+	c.d.metrics.received(cmd)
+	cmd.Span = c.d.span(cmd)
+	if !tell(c.pid, &commandMsg{cmd}) {
+		cmd.Span.End()
+		c.conn.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+	}
+}
+
+// Silence implements ws.Handler.
+func (c *Client) Silence() {
+	if c.pid != nil {
+		tell(c.pid, &silenceMsg{})
+	}
+}
+
+// Closed implements ws.Handler.
+func (c *Client) Closed(code int) {
+	c.d.Logger.Debug("connection closed", "code", code, "remote_addr", c.conn.RemoteAddr().String())
+	if c.pid != nil {
+		tell(c.pid, &closedMsg{})
+	}
+}
+
+func decodeError(err error) *codec.DecodeError {
+	if e, ok := err.(*codec.DecodeError); ok { //nolint:errorlint // Decode promises exactly this type
+		return e
+	}
+	return &codec.DecodeError{Code: clientv1.ErrorCode_ERROR_CODE_BAD_FRAME, Message: "frame cannot be read"}
+}

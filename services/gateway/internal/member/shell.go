@@ -1,0 +1,216 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/tochemey/goakt/v4/actor"
+	"go.opentelemetry.io/otel/attribute"
+	otelcodes "go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/codec"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/gateway/internal/hub"
+	"github.com/parley-rt/parley/services/gateway/internal/route"
+)
+
+// Router is what a member needs of route.Router.
+type Router interface {
+	Send(f *roomv1.Frame, trace actorkit.Frame, avoid []string) (string, error)
+	SetOwner(room, node string)
+}
+
+// Hub is what a member needs of hub.Hub.
+type Hub interface {
+	Attach(sink hub.Sink, room string, start hub.Start)
+	Rejoin(sink hub.Sink, room string, id uint32)
+	Detach(sink hub.Sink, room string, last []byte)
+}
+
+// Deps is what all members of a node share. All fields are required; call Init once before use.
+type Deps struct {
+	Config Config
+	// FirstFrameWait is how long a client may take to send hello before it gets a new session.
+	FirstFrameWait time.Duration
+	System         actor.ActorSystem
+	Router         Router
+	Hub            Hub
+	Sessions       *Sessions
+	Registry       *Registry
+	Logger         *slog.Logger
+	MeterProvider  metric.MeterProvider
+	TracerProvider trace.TracerProvider
+	Now            func() time.Time
+
+	metrics *metrics
+	tracer  trace.Tracer
+	next    atomic.Uint64 // connection number
+}
+
+// Init makes the instruments.
+func (d *Deps) Init() error {
+	m, err := newMetrics(d.MeterProvider)
+	if err != nil {
+		return fmt.Errorf("create instruments: %w", err)
+	}
+	d.metrics = m
+	d.tracer = d.TracerProvider.Tracer("github.com/parley-rt/parley/services/gateway/internal/member")
+	// Answers to connections of an earlier life of this node must not meet one of this.
+	d.next.Store(rand.Uint64() >> 1)
+	return nil
+}
+
+// span starts a command's span: a root, or a child of the trace that the client's message names.
+func (d *Deps) span(cmd *Command) trace.Span {
+	name, ctx := "client frame", context.Background()
+	var attributes []attribute.KeyValue
+	if cmd.Err == nil {
+		name = "client " + codec.Kind(cmd.Env)
+		if m := cmd.Env.GetMessage(); m != nil && m.GetTraceparent() != "" {
+			ctx = actorkit.ExtractTrace(ctx, actorkit.Frame{Traceparent: m.GetTraceparent(), Tracestate: m.GetTracestate()})
+		}
+	}
+	_, span := d.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(cmd.At))
+	if span.IsRecording() {
+		attributes = append(attributes, attribute.String("messaging.system", "parley"))
+		if room := roomOf(cmd.Env); room != "" {
+			attributes = append(attributes, attribute.String("messaging.destination.template", "room"), attribute.String("messaging.destination.name", room))
+		}
+		span.SetAttributes(attributes...)
+	}
+	return span
+}
+
+func roomOf(env *clientv1.Envelope) string {
+	switch k := env.GetKind().(type) {
+	case *clientv1.Envelope_JoinRoom:
+		return echo(k.JoinRoom.GetRoomId())
+	case *clientv1.Envelope_LeaveRoom:
+		return echo(k.LeaveRoom.GetRoomId())
+	case *clientv1.Envelope_Message:
+		return echo(k.Message.GetTarget())
+	case *clientv1.Envelope_Signal:
+		return echo(k.Signal.GetTarget())
+	case *clientv1.Envelope_History:
+		return echo(k.History.GetRoomId())
+	case *clientv1.Envelope_Presence:
+		return echo(k.Presence.GetRoomId())
+	default:
+		return ""
+	}
+}
+
+// effects are an Actor's Effects: a type of its own so that they are not part of the Actor's methods.
+type effects Actor
+
+func (e *effects) Reply(env *clientv1.Envelope) {
+	if f := e.compile(env); f != nil {
+		e.conn.Send(f)
+	}
+}
+
+// compile encodes a frame for this connection. What cannot be encoded is a fault of ours, and the client is not left
+// waiting for it: it resumes.
+func (e *effects) compile(env *clientv1.Envelope) []byte {
+	f, err := hub.Frame(e.conn.Codec(), env)
+	if err != nil {
+		e.d.Logger.Error("frame cannot be encoded; the connection is closed to resume", "kind", codec.Kind(env), "err", err)
+		e.conn.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+		return nil
+	}
+	e.d.metrics.sent(env)
+	return f
+}
+
+func (e *effects) Room() bool {
+	if e.asked {
+		return false
+	}
+	e.asked = !e.conn.HasRoom((*Actor)(e))
+	return !e.asked
+}
+
+func (e *effects) Page(env *clientv1.Envelope) {
+	if f := e.compile(env); f != nil {
+		e.conn.SendPaced(f)
+	}
+}
+
+func (e *effects) Close(code clientv1.CloseCode) { e.conn.CloseWith(code) }
+
+func (e *effects) Release(bytes int) { e.window.give(bytes) }
+
+func (e *effects) OpenSession(token string) {
+	sessions := e.d.Sessions
+	e.rctx.PipeTo(e.self, func() (any, error) {
+		return &openedMsg{sessions.open(context.Background(), token)}, nil
+	})
+}
+
+func (e *effects) SaveRooms(version uint64, rooms []string) {
+	sessions, session := e.d.Sessions, e.core.session
+	e.rctx.PipeTo(e.self, func() (any, error) {
+		return &savedMsg{version, sessions.saveRooms(context.Background(), session, rooms)}, nil
+	})
+}
+
+func (e *effects) Send(f *roomv1.Frame, avoid []string, span trace.Span) (string, error) {
+	f.Connection = e.number
+	var carrier actorkit.Frame
+	if span.SpanContext().IsValid() {
+		actorkit.InjectTrace(trace.ContextWithSpan(context.Background(), span), &carrier)
+	}
+	node, err := e.d.Router.Send(f, carrier, avoid)
+	switch {
+	case errors.Is(err, route.ErrBusy):
+		err = ErrBusy
+	case err != nil:
+		err = ErrUnreachable
+	}
+	return node, err
+}
+
+func (e *effects) Owner(room, node string) { e.d.Router.SetOwner(room, node) }
+
+func (e *effects) Attach(a Attachment) {
+	first := make([][]byte, 0, len(a.First))
+	for _, env := range a.First {
+		if f := e.compile(env); f != nil {
+			first = append(first, f)
+		}
+	}
+	e.d.Hub.Attach(e.conn, a.Room, hub.Start{
+		Member: e.core.session.Member, Cursor: a.Cursor, Epoch: a.Epoch, Incarnation: a.Incarnation, Node: a.Node, First: first,
+	})
+}
+
+func (e *effects) Rejoin(room string, id uint32) { e.d.Hub.Rejoin(e.conn, room, id) }
+
+func (e *effects) Detach(room string, last *clientv1.Envelope) {
+	var f []byte
+	if last != nil {
+		f = e.compile(last)
+	}
+	e.d.Hub.Detach(e.conn, room, f)
+}
+
+func (e *effects) Wake(at time.Time) { e.d.Registry.wake(e.entry, at) }
+
+func (e *effects) Done(cmd *Command, outcome string) {
+	if cmd.Env.GetMessage() != nil {
+		e.d.metrics.published(e.d.Now().Sub(cmd.At), outcome)
+	}
+	if cmd.Span.IsRecording() && outcome != outcomeOK {
+		cmd.Span.SetStatus(otelcodes.Error, outcome)
+	}
+	cmd.Span.End()
+}

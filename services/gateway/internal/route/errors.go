@@ -1,0 +1,10 @@
+package route
+
+import "errors"
+
+var (
+	// ErrUnreachable: no rooms node of the own datacenter takes a frame now.
+	ErrUnreachable = errors.New("no rooms node can be reached")
+	// ErrBusy: the Link to the room's node is full.
+	ErrBusy = errors.New("the link to the rooms node is full")
+)

@@ -1,0 +1,82 @@
+package gateway
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/dcplane"
+)
+
+// roomsService is what rooms nodes are called in the directory.
+const roomsService = "rooms"
+
+// lateNode is the node for those that are made before it.
+type lateNode struct{ node atomic.Pointer[actorkit.Node] }
+
+func (l *lateNode) Send(node string, f actorkit.Frame) error {
+	if n := l.node.Load(); n != nil {
+		return n.Send(node, f)
+	}
+	return actorkit.ErrLinkDown
+}
+
+func (l *lateNode) Link(node string) (actorkit.LinkStatus, bool) {
+	if n := l.node.Load(); n != nil {
+		return n.Link(node)
+	}
+	return actorkit.LinkStatus{}, false
+}
+
+// watchRooms keeps Links to the DC's rooms nodes and tells everybody who routes.
+func (s *Service) watchRooms(ctx context.Context) {
+	for {
+		changed := s.deps.Directory.Changed()
+		// Before the first complete view there is nobody: Links that exist must not be closed for that.
+		if s.deps.Directory.Ready() {
+			nodes := s.deps.Directory.Nodes(s.cfg.DC, roomsService)
+			s.node.SetPeers(peersOf(nodes))
+			s.router.SetNodes(nodes)
+			s.hub.NodesChanged()
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func peersOf(nodes []dcplane.Node) []actorkit.Peer {
+	peers := make([]actorkit.Peer, len(nodes))
+	for i, n := range nodes {
+		peers[i] = actorkit.Peer{Node: n.Name, Incarnation: n.Incarnation, Service: n.Service, Host: n.Host, RemotingPort: n.RemotingPort}
+	}
+	return peers
+}
+
+// firstLinkWait bounds how long Start waits for a Link to a rooms node.
+const firstLinkWait = 3 * time.Second
+
+// waitForRooms waits a little for the first Link, so that "started" usually means that rooms can be joined. Without any
+// rooms node the gateway starts all the same: clients can connect, and their requests wait.
+func (s *Service) waitForRooms(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, firstLinkWait)
+	defer cancel()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		for _, n := range s.deps.Directory.Nodes(s.cfg.DC, roomsService) {
+			if status, ok := s.node.Link(n.Name); ok && status.Up {
+				return
+			}
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			s.logger.Warn("no rooms node can be reached yet")
+			return
+		}
+	}
+}
