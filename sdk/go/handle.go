@@ -53,8 +53,8 @@ func (c *Client) onAnswer(env *clientv1.Envelope) {
 		c.cfg.Logger.Debug("server asks to reconnect", "reason", k.Reconnect.GetReason(), "after_ms", k.Reconnect.GetAfterMs())
 		c.wakeWriter()
 	case *clientv1.Envelope_Error:
-		if id == signalID {
-			c.note(errorOf(k.Error))
+		if id != 0 && !known {
+			c.note(errorOf(k.Error)) // of a signal, or of an attempt that was given up
 			return
 		}
 		c.onError(why, errorOf(k.Error), now)

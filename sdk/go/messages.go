@@ -90,7 +90,8 @@ func (r *Room) catchUpLocked() {
 		return
 	}
 	r.lagging.Store(false)
-	if r.confirmed {
+	// A join that is on its way asked for the head, because the room lagged.
+	if r.confirmed || !r.askedAt.IsZero() {
 		// What arrives before the answer does not follow the cursor, and need not be noticed as a gap.
 		r.stream.gap = true
 		r.rejoin(time.Now())

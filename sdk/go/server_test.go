@@ -66,6 +66,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	ws.SetReadLimit(64 << 10)
 	p := &peer{t: s.t, ws: ws, path: r.URL.Path, header: r.Header, frames: make(chan *clientv1.Envelope, 4096), at: time.Now()}
 	s.peers <- p
 	defer close(p.frames)
