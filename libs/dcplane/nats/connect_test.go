@@ -44,10 +44,10 @@ func awaitNode(t *testing.T, d dcplane.Directory, n dcplane.Node) {
 	})
 }
 
-// unready runs Connect until a short deadline and returns its error.
+// unready runs Connect until a deadline and returns its error.
 func unready(t *testing.T, cfg Config) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	_, err := Connect(ctx, cfg)
 	require.ErrorIs(t, err, dcplane.ErrUnavailable)

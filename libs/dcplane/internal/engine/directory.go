@@ -93,10 +93,15 @@ func Open(ctx context.Context, store Store, cfg Config) (*Directory, error) {
 }
 
 func (d *Directory) firstSync(ctx context.Context) error {
+	var reason error
 	for {
 		err := d.refresh(ctx)
 		if err == nil {
 			return nil
+		}
+		// The last attempt is usually cut short by ctx and knows nothing; the one before may say why.
+		if reason == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+			reason = err
 		}
 		if ctx.Err() == nil && !d.manual {
 			select {
@@ -105,7 +110,7 @@ func (d *Directory) firstSync(ctx context.Context) error {
 			case <-ctx.Done():
 			}
 		}
-		return fmt.Errorf("%w: %w", dcplane.ErrUnavailable, errors.Join(ctx.Err(), err))
+		return fmt.Errorf("%w: %w", dcplane.ErrUnavailable, errors.Join(ctx.Err(), reason))
 	}
 }
 
