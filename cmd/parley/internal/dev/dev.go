@@ -96,7 +96,7 @@ func (p *process) open(ctx context.Context) error {
 	if p.journal == "" {
 		p.journal = "sqlite://" + filepath.Join(p.data, "journal.db")
 	}
-	p.backend, err = open.Open(ctx, p.journal, open.Options{Logger: p.logger})
+	p.backend, err = open.Open(ctx, p.journal, open.Options{Logger: p.logger, MeterProvider: p.telemetry.MeterProvider()})
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
@@ -105,7 +105,7 @@ func (p *process) open(ctx context.Context) error {
 }
 
 func (p *process) openControlPlane(ctx context.Context) error {
-	config := nats.Config{URL: p.opts.ControlPlane, Logger: p.logger}
+	config := nats.Config{URL: p.opts.ControlPlane, Logger: p.logger, MeterProvider: p.telemetry.MeterProvider()}
 	p.control = p.opts.ControlPlane
 	if p.control == "" {
 		server, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(p.data, "nats"), Logger: p.logger})
