@@ -123,14 +123,19 @@ func (g *fakeGateway) send(node string, frame *roomv1.Frame) error {
 // start sends a request and returns where its answer will come.
 func (g *fakeGateway) start(node, roomID string, frame *roomv1.Frame) <-chan *roomv1.Frame {
 	g.t.Helper()
+	ch, err := g.try(node, roomID, frame)
+	require.NoError(g.t, err)
+	return ch
+}
+
+func (g *fakeGateway) try(node, roomID string, frame *roomv1.Frame) (<-chan *roomv1.Frame, error) {
 	ch := make(chan *roomv1.Frame, 1)
 	g.mu.Lock()
 	g.next++
 	frame.RoomId, frame.Request, frame.Connection = roomID, g.next, 1
 	g.answers[g.next] = ch
 	g.mu.Unlock()
-	require.NoError(g.t, g.send(node, frame))
-	return ch
+	return ch, g.send(node, frame)
 }
 
 func (g *fakeGateway) await(ch <-chan *roomv1.Frame) *roomv1.Frame {
@@ -176,12 +181,19 @@ func (g *fakeGateway) publish(node, roomID, member string, messageIDs ...string)
 func (g *fakeGateway) insist(node, roomID, member string, messageIDs ...string) []*roomv1.Outcome {
 	g.t.Helper()
 	deadline := time.Now().Add(patience)
+	first := node
 	for time.Now().Before(deadline) {
 		var answer *roomv1.Frame
-		ch := g.start(node, roomID, publishFrame(member, messageIDs...))
+		ch, err := g.try(node, roomID, publishFrame(member, messageIDs...))
+		if err != nil {
+			node = first
+			<-time.After(5 * time.Millisecond)
+			continue
+		}
 		select {
 		case answer = <-ch:
 		case <-time.After(2 * time.Second):
+			node = first
 			continue
 		}
 		switch k := answer.Kind.(type) {
