@@ -45,9 +45,11 @@ func (r *reader) close() error { return errors.Join(closeAll(r.st.all), r.conn.C
 
 // read runs fn on one state of the store.
 func (b *Backend) read(ctx context.Context, fn func(*reader) error) error {
-	select {
+	select { // alone first: a free reader must not win against them
 	case <-b.closing:
 		return persistence.ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", persistence.ErrUnavailable, ctx.Err())
 	default:
 	}
 	select {

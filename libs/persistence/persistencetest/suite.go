@@ -1,0 +1,210 @@
+package persistencetest
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/parley-rt/parley/libs/persistence"
+)
+
+// Store is one opened, empty store.
+type Store struct {
+	Backend persistence.Backend
+	// Crash returns the store as a power cut at this moment would leave it, opened anew; the backend it came from is
+	// closed without a chance to tidy up, and acknowledged work must be there. Nil with Options.Volatile.
+	Crash func() Store
+}
+
+// Options say how to open stores and what they can do.
+type Options struct {
+	// Open opens an empty store whose clock is now. The suite closes its backend.
+	Open func(t testing.TB, now func() time.Time) Store
+	// Volatile: the store forgets everything when it is closed, so its Crash is nil.
+	Volatile bool
+	// OwnClock: the store has a clock that Open cannot replace. The suite then waits for expiries in real time.
+	OwnClock bool
+}
+
+// Exercise runs the suite. Everything in it is promised to callers by the comments of package persistence.
+func Exercise(t *testing.T, opts Options) {
+	type group struct {
+		name  string
+		tests []namedTest
+	}
+	groups := []group{
+		{"Claim", claimTests},
+		{"Append", appendTests},
+		{"Limits", limitTests},
+		{"Read", readTests},
+		{"Snapshot", snapshotTests},
+		{"Recovery", recoveryTests},
+		{"Takeovers", takeoverTests},
+		{"Session", sessionTests},
+		{"Lease", leaseTests},
+		{"Concurrency", concurrencyTests},
+		{"Lifecycle", lifecycleTests},
+	}
+	if !opts.Volatile {
+		groups = append(groups, group{"Durability", durabilityTests})
+	}
+	for _, group := range groups {
+		t.Run(group.name, func(t *testing.T) {
+			t.Parallel()
+			for _, test := range group.tests {
+				t.Run(test.name, func(t *testing.T) {
+					t.Parallel()
+					test.run(newBench(t, opts))
+				})
+			}
+		})
+	}
+	t.Run("Model", func(t *testing.T) {
+		t.Parallel()
+		checkModel(t, opts)
+	})
+}
+
+type namedTest struct {
+	name string
+	run  func(*bench)
+}
+
+// bench is one test with its own store.
+type bench struct {
+	*testing.T
+	persistence.Backend
+	store Store
+	opts  Options
+	clock *clock
+}
+
+func newBench(t *testing.T, opts Options) *bench {
+	clock := &clock{at: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}
+	b := &bench{T: t, opts: opts, clock: clock}
+	b.use(opts.Open(t, clock.now))
+	return b
+}
+
+func (b *bench) use(s Store) {
+	b.store, b.Backend = s, s.Backend
+	b.Cleanup(func() { closeBackend(b, s.Backend) })
+}
+
+func closeBackend(t require.TestingT, b persistence.Backend) {
+	ctx, cancel := timeout()
+	defer cancel()
+	require.NoError(t, b.Close(ctx))
+}
+
+// unit is the scale of the suite's times to live.
+func (b *bench) unit() time.Duration {
+	if b.opts.OwnClock {
+		return 100 * time.Millisecond
+	}
+	return time.Minute
+}
+
+// pass lets n units go by on the store's clock.
+func (b *bench) pass(n int) {
+	d := time.Duration(n) * b.unit()
+	if b.opts.OwnClock {
+		<-time.After(d)
+		return
+	}
+	b.clock.advance(d)
+}
+
+// expiresIn checks a time to be n units from now by the store's clock.
+func (b *bench) expiresIn(n int, at time.Time) {
+	b.Helper()
+	want := b.clock.now()
+	if b.opts.OwnClock {
+		want = time.Now()
+	}
+	require.WithinDuration(b, want.Add(time.Duration(n)*b.unit()), at, b.unit()/2)
+}
+
+func (b *bench) claim(key persistence.StreamKey, owner string) persistence.Claim {
+	b.Helper()
+	c, err := b.Claim(b.Context(), key, owner, persistence.ClaimOptions{})
+	require.NoError(b, err)
+	return c
+}
+
+// filled returns a claim on a new stream with n events, each of which is named by its seq.
+func (b *bench) filled(key persistence.StreamKey, n int) persistence.Claim {
+	b.Helper()
+	c := b.claim(key, "node-a")
+	for done := 0; done < n; {
+		events := newEvents(min(n-done, 1000))
+		last, err := b.Append(b.Context(), c, uint64(done), events)
+		require.NoError(b, err)
+		done += len(events)
+		require.EqualValues(b, done, last)
+	}
+	return c
+}
+
+func (b *bench) append(c persistence.Claim, expected uint64, events ...persistence.Event) {
+	b.Helper()
+	last, err := b.Append(b.Context(), c, expected, events)
+	require.NoError(b, err)
+	require.Equal(b, expected+uint64(len(events)), last)
+}
+
+func (b *bench) all(key persistence.StreamKey) []persistence.Event {
+	b.Helper()
+	events, err := b.Read(b.Context(), key, 1, persistence.MaxRead)
+	require.NoError(b, err)
+	return events
+}
+
+// clock is the suite's own time.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+func newEvent(payload string) persistence.Event {
+	e := persistence.Event{Manifest: "test.v1.Event", Codec: persistence.CodecProto, Payload: []byte(payload)}
+	_, _ = rand.Read(e.MessageID[:])
+	return e
+}
+
+func newEvents(n int) []persistence.Event {
+	events := make([]persistence.Event, n)
+	for i := range events {
+		events[i] = newEvent("payload")
+	}
+	return events
+}
+
+func seqs(events []persistence.Event) []uint64 {
+	var out []uint64
+	for _, e := range events {
+		out = append(out, e.Seq)
+	}
+	return out
+}
+
+// timeout bounds what must not hang; nothing in the suite takes a fraction of it.
+func timeout() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 30*time.Second)
+}
