@@ -68,6 +68,7 @@ func TestHostileContentIsOnlyText(t *testing.T) {
 		"שלום עולם, مرحبا بالعالم",
 		"emoji 👩‍👩‍👧‍👦 🏳️‍🌈 e\u0301 " + strings.Repeat("\u0336\u0489", 30),
 		"javascript:alert(1) https://example.org/a?b=<c>&d=(e). data:text/html,x",
+		strings.Repeat("unbroken", 200),
 		strings.Repeat("unbroken", 700),
 		strings.Repeat("many words ", 4000),
 	}

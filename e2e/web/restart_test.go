@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,66 +19,75 @@ func TestTabsSurviveKilledServer(t *testing.T) {
 	server := harness.StartDev(t)
 	url := server.URL() + "/?room=crash"
 	tabs := []*tab{openTab(t, "a", url), openTab(t, "b", url)}
-	said := map[string][]string{}
-	total := 0
-	say := func(i int) {
-		text := fmt.Sprintf("%s says %d", tabs[i].name, len(said[tabs[i].name]))
-		said[tabs[i].name] = append(said[tabs[i].name], text)
-		total++
-		tabs[i].say(text)
-	}
-	for _, tab := range tabs {
+	said := make([][]string, len(tabs))
+	members := make([]string, len(tabs))
+	for i, tab := range tabs {
 		tab.waitConnected()
 		require.True(t, eval[bool](tab, "window.notReloaded = true"))
+		members[i] = tab.member()
 	}
 	for _, tab := range tabs {
-		tab.waitCount(2)
+		tab.waitCount(len(tabs))
 	}
-	for range 3 {
-		for range 6 {
-			say(0)
-			say(1)
+	// talk lets everybody write n lines, all at the same time.
+	talk := func(n int) *sync.WaitGroup {
+		var talking sync.WaitGroup
+		for i, tab := range tabs {
+			talking.Go(func() {
+				for range n {
+					text := fmt.Sprintf("%s says %d", tab.name, len(said[i]))
+					said[i] = append(said[i], text)
+					tab.say(text)
+				}
+			})
 		}
-		server.Kill9() // some of these have no answer yet
+		return &talking
+	}
+	watcher := openTab(t, "watcher", url)
+	watcher.waitConnected()
+	for round := range 3 {
+		talking := talk(15)
+		watcher.wait(fmt.Sprintf(`document.querySelectorAll("[data-line][data-state=durable]").length > %d`, round*40+8))
+		server.Kill9() // in the middle of a sentence: some lines have no answer
+		talking.Wait()
 		for _, tab := range tabs {
 			tab.wait(`document.querySelector("[data-conn=waiting], [data-conn=connecting]")`)
 		}
-		for range 3 {
-			say(0)
-			say(1)
-		}
+		talk(4).Wait()
 		for _, tab := range tabs {
 			tab.waitFor("[data-line][data-state=sending]")
 		}
 		server.Restart()
-		say(0)
-		say(1)
-		for _, tab := range tabs {
+		talk(1).Wait()
+		for _, tab := range append([]*tab{watcher}, tabs...) {
 			tab.waitConnected()
-			tab.waitDurable(total)
+			tab.waitDurable((round + 1) * 40)
 		}
 	}
-	for _, tab := range tabs {
-		tab.waitCount(2)
+	for i, tab := range tabs {
+		tab.waitCount(len(tabs) + 1)
 		require.True(t, eval[bool](tab, "window.notReloaded"))
+		require.Equal(t, members[i], tab.member(), "the session was resumed")
 		requireSaid(t, tab.lines(), said)
 	}
 	require.Equal(t, tabs[0].lines(), tabs[1].lines())
+	require.Equal(t, tabs[0].lines(), watcher.lines())
 
 	late := openTab(t, "late", url)
 	late.waitConnected()
-	late.wait(`document.querySelectorAll("[data-line]").length >= 40`)
-	if total > 50 {
-		late.click("#older")
-	}
-	late.waitDurable(total)
+	late.waitDurable(50)
+	require.Equal(t, tabs[0].lines()[70:], late.lines(), "the newest page")
+	late.click("#older")
+	late.waitDurable(100)
+	late.click("#older")
+	late.waitDurable(120)
 	require.Equal(t, tabs[0].lines(), late.lines())
 }
 
 // requireSaid requires that the lines are durable, rise in seq, and hold exactly what each speaker said, in its order.
-func requireSaid(t *testing.T, lines []line, said map[string][]string) {
+func requireSaid(t *testing.T, lines []line, said [][]string) {
 	t.Helper()
-	got := map[string][]string{}
+	bySpeaker := map[string][]string{}
 	last := 0
 	for _, l := range lines {
 		require.Equal(t, "durable", l.State, l.Text)
@@ -86,7 +96,7 @@ func requireSaid(t *testing.T, lines []line, said map[string][]string) {
 		require.Greater(t, seq, last)
 		last = seq
 		speaker, _, _ := strings.Cut(l.Text, " ")
-		got[speaker] = append(got[speaker], l.Text)
+		bySpeaker[speaker] = append(bySpeaker[speaker], l.Text)
 	}
-	require.Equal(t, said, got)
+	require.Equal(t, map[string][]string{"a": said[0], "b": said[1]}, bySpeaker)
 }
