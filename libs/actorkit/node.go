@@ -22,6 +22,8 @@ type Node struct {
 	sys     actor.ActorSystem
 	door    *actor.PID
 	metrics *metrics
+	// port keeps other nodes off the remoting port.
+	port net.PacketConn
 
 	// ctx is the node's life: tasks end with it.
 	ctx    context.Context
@@ -154,7 +156,7 @@ func (n *Node) stop(ctx context.Context) error {
 	n.tasksClosed = true
 	n.taskMu.Unlock()
 	n.tasks.Wait() // At most AskTimeout.
-	errs = append(errs, n.metrics.reg.Unregister())
+	errs = append(errs, n.metrics.reg.Unregister(), n.port.Close())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stop node %s: %w", n.self.Node, err)
 	}

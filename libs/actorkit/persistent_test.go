@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/tochemey/goakt/v4/actor"
 
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/persistence"
@@ -274,4 +275,58 @@ func TestNotRecovered(t *testing.T) {
 	require.Error(t, d.p.Stopped())
 	require.NoError(t, d.p.Stop(t.Context()))
 	require.False(t, errors.Is(d.p.Stopped(), persistence.ErrClosed))
+}
+
+// twins is an actor of two streams; each takes its own messages only.
+type twins struct {
+	a, b     *stream
+	outcomes chan string
+}
+
+func (w *twins) PreStart(ctx *actor.Context) error {
+	return errors.Join(w.a.Recover(ctx.Context()), w.b.Recover(ctx.Context()))
+}
+
+func (w *twins) Receive(rctx *actor.ReceiveContext) {
+	if w.a.Receive(rctx) || w.b.Receive(rctx) {
+		return
+	}
+	if s, ok := rctx.Message().(submit); ok {
+		for _, o := range s.orders {
+			target := w.a
+			if o.Account == "b" {
+				target = w.b
+			}
+			if err := target.Submit(rctx, o, 1); err != nil {
+				rctx.Err(err)
+			}
+		}
+	}
+}
+
+func (w *twins) PostStop(ctx *actor.Context) error {
+	return errors.Join(w.a.Stop(ctx.Context()), w.b.Stop(ctx.Context()))
+}
+
+func TestTwoStreamsInOneActor(t *testing.T) {
+	t.Parallel()
+	g := newGate()
+	w := &twins{outcomes: make(chan string, 4)}
+	open := func(key persistence.StreamKey) *stream {
+		return actorkit.NewPersistent(
+			actorkit.PersistentConfig{Key: key, Owner: "o", Journal: g}, actorkit.Behavior[*ledger, order, answer](bank{}),
+			actorkit.PersistentHandler[order, answer]{Committed: func(_ *actor.ReceiveContext, batch []actorkit.Decided[order, answer]) {
+				for _, d := range batch {
+					w.outcomes <- fmt.Sprint(key, " ", d.Command.Account)
+				}
+			}})
+	}
+	w.a, w.b = open("ledger/a"), open("ledger/b")
+	sys := startSystem(t)
+	pid := spawn(t, sys, "twins", w)
+	require.NoError(t, sys.NoSender().Tell(t.Context(), pid, submit{[]order{add("a", 1), add("b", 1), add("a", 1), add("b", 1)}}))
+	got := []string{<-w.outcomes, <-w.outcomes, <-w.outcomes, <-w.outcomes}
+	require.ElementsMatch(t, []string{"ledger/a a", "ledger/a a", "ledger/b b", "ledger/b b"}, got)
+	require.NoError(t, pid.Shutdown(context.Background()))
+	require.Equal(t, []uint64{2, 2}, g.snapshots())
 }

@@ -35,6 +35,21 @@ next:
 	return 0, fmt.Errorf("no free port on %s from %d to %d", host, firstFreePort, firstFreePort+freePorts-1)
 }
 
+// reserve makes sure that nobody else has the remoting port, and keeps other nodes off it until the socket it returns is
+// closed. GoAkt binds that port with SO_REUSEPORT: without this, a second node given the same port would start and get
+// half of the connections. The socket is of UDP, which remoting does not use.
+func reserve(host string, port int) (net.PacketConn, error) {
+	addr := net.JoinHostPort(host, strconv.Itoa(port))
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.Close(); err != nil {
+		return nil, err
+	}
+	return net.ListenPacket("udp", addr)
+}
+
 func portIsFree(host string, port int) bool {
 	addr := net.JoinHostPort(host, strconv.Itoa(port))
 	l, err := net.Listen("tcp", addr)

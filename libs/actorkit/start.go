@@ -41,12 +41,12 @@ func StartNode(ctx context.Context, cfg NodeConfig, h Handler) (*Node, error) {
 	if h == nil {
 		return nil, fmt.Errorf("%w: no handler", ErrInvalidConfig)
 	}
-	sys, cfg, err := startSystem(ctx, cfg)
+	sys, port, cfg, err := startSystem(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("start node %s: %w", cfg.Node, err)
 	}
 	n := &Node{
-		cfg: cfg, handler: h, sys: sys,
+		cfg: cfg, handler: h, sys: sys, port: port,
 		self: Peer{
 			Node: cfg.Node, Incarnation: cfg.Incarnation, Service: cfg.Service,
 			Host: cfg.Host, RemotingPort: cfg.RemotingPort,
@@ -59,7 +59,7 @@ func StartNode(ctx context.Context, cfg NodeConfig, h Handler) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := n.open(ctx); err != nil {
 		n.cancel()
-		return nil, errors.Join(fmt.Errorf("start node %s: %w", cfg.Node, err), sys.Stop(context.WithoutCancel(ctx)))
+		return nil, errors.Join(fmt.Errorf("start node %s: %w", cfg.Node, err), sys.Stop(context.WithoutCancel(ctx)), port.Close())
 	}
 	return n, nil
 }
@@ -100,29 +100,46 @@ func userGuardian(sys actor.ActorSystem) (*actor.PID, error) {
 	return nil, fmt.Errorf("no %s in the actor system", guardianName)
 }
 
-// startSystem starts the actor system and returns the configuration with the ports it bound.
-func startSystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, NodeConfig, error) {
+// startSystem starts the actor system. It returns the reservation of its port and the configuration with the ports bound.
+func startSystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, net.PacketConn, NodeConfig, error) {
 	for attempt := 1; ; attempt++ {
 		try := cfg
 		chosen, err := try.fillPorts()
 		if err != nil {
-			return nil, cfg, err
+			return nil, nil, cfg, err
 		}
-		sys, err := buildSystem(try)
-		if err != nil {
-			return nil, cfg, err
+		sys, port, err := trySystem(ctx, try)
+		if err == nil {
+			return sys, port, try, nil
 		}
-		// Remoting inherits the end of the context that Start gets.
-		err = withHome(cfg.goaktDir(), func() error { return sys.Start(context.WithoutCancel(ctx)) })
-		switch {
-		case err == nil && ctx.Err() == nil:
-			return sys, try, nil
-		case err == nil:
-			return nil, cfg, errors.Join(ctx.Err(), sys.Stop(context.WithoutCancel(ctx)))
-		case !chosen || !isAddrInUse(err) || attempt == portAttempts || ctx.Err() != nil:
-			return nil, cfg, err
+		if !chosen || !isAddrInUse(err) || attempt == portAttempts || ctx.Err() != nil {
+			return nil, nil, cfg, err
 		}
 	}
+}
+
+func trySystem(ctx context.Context, cfg NodeConfig) (_ actor.ActorSystem, _ net.PacketConn, err error) {
+	port, err := reserve(cfg.Host, cfg.RemotingPort)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reserve remoting port: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, port.Close())
+		}
+	}()
+	sys, err := buildSystem(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	// Remoting inherits the end of the context that Start gets.
+	if err := withHome(cfg.goaktDir(), func() error { return sys.Start(context.WithoutCancel(ctx)) }); err != nil {
+		return nil, nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, nil, errors.Join(ctx.Err(), sys.Stop(context.WithoutCancel(ctx)))
+	}
+	return sys, port, nil
 }
 
 func buildSystem(cfg NodeConfig) (actor.ActorSystem, error) {
