@@ -156,6 +156,21 @@ func TestTakesBack(t *testing.T) {
 	}
 }
 
+// TestDeregisterLeavesTheLaterProcessAlone also before the earlier one has noticed that it lost its name.
+func TestDeregisterLeavesTheLaterProcessAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := b.register(t, sample())
+	later := sample()
+	later.Incarnation = "later"
+	b.plane.mu.Lock()
+	b.plane.revision++
+	b.plane.records[later.Key()] = engine.Stored{Record: engine.Record{Node: later, Claim: 5000}, Revision: b.plane.revision}
+	b.plane.mu.Unlock()
+	require.NoError(t, r.Deregister(t.Context()))
+	require.Equal(t, later, b.stored(t).Node)
+}
+
 func TestRecordDeletedByHand(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

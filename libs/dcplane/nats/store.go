@@ -95,7 +95,9 @@ func (s *store) Delete(ctx context.Context, key dcplane.Key, revision uint64) er
 	}))
 }
 
-// do runs one call on the bucket. When the bucket is gone it is made again and the call repeated once.
+// do runs one call on the bucket. When the bucket is gone it is made again and the call repeated once. After any failure
+// the next call looks whether the bucket is still there: the client waits a while for a missing one to appear, so with a
+// short deadline that looks like a server which does not answer.
 func (s *store) do(ctx context.Context, call func(jetstream.KeyValue) error) error {
 	if err := s.line.check(); err != nil {
 		return err
@@ -105,14 +107,23 @@ func (s *store) do(ctx context.Context, call func(jetstream.KeyValue) error) err
 		return err
 	}
 	err = call(kv)
-	if !bucketGone(err) {
+	if err == nil || answered(err) {
 		return err
 	}
 	s.forget()
+	if !bucketGone(err) {
+		return err
+	}
 	if kv, err = s.open(ctx); err != nil {
 		return err
 	}
 	return call(kv)
+}
+
+// answered says that err is the bucket's own answer about a key.
+func answered(err error) bool {
+	return errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrKeyExists) ||
+		errors.Is(err, jetstream.ErrKeyRevisionMismatch)
 }
 
 // conflict translates the server's refusal of a conditional write.

@@ -43,8 +43,10 @@ func newMetrics(provider metric.MeterProvider, r *replica) (*metrics, error) {
 			state   dcplane.NodeState
 		}
 		counts := make(map[label]int64)
-		for _, n := range r.view.Load().all {
-			counts[label{n.Service, n.State}]++
+		for _, nodes := range r.view.Load().groups {
+			for _, n := range nodes {
+				counts[label{n.Service, n.State}]++
+			}
 		}
 		for l, count := range counts {
 			o.ObserveInt64(nodes, count, metric.WithAttributes(

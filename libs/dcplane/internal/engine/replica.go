@@ -3,7 +3,6 @@ package engine
 import (
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,17 +24,9 @@ type replica struct {
 	view atomic.Pointer[view]
 }
 
-// view is an immutable copy of the live nodes.
-type view struct {
-	all    []dcplane.Node
-	groups map[group][]dcplane.Node // sorted by name
-}
-
-type group struct{ dc, service string }
-
 func newReplica(cfg dcplane.CacheConfig, now func() time.Duration, logger *slog.Logger) *replica {
 	r := &replica{now: now, logger: logger, cache: dcplane.NewCache(cfg), changed: make(chan struct{})}
-	r.view.Store(&view{})
+	r.view.Store(newView(nil))
 	return r
 }
 
@@ -78,7 +69,11 @@ func (r *replica) publish(changes []dcplane.Change) {
 	for _, c := range changes {
 		r.log(c)
 	}
-	if len(changes) > 0 {
+	switch len(changes) {
+	case 0:
+	case 1: // by far the most frequent: one node reports its load
+		r.view.Store(r.view.Load().with(changes[0]))
+	default:
 		r.view.Store(newView(r.cache.Live()))
 	}
 	close(r.changed)
@@ -97,22 +92,13 @@ func (r *replica) log(c dcplane.Change) {
 		"node", c.Node.Name, "incarnation", c.Node.Incarnation, "state", string(c.Node.State))
 }
 
-func newView(live []dcplane.Node) *view {
-	v := &view{all: live, groups: make(map[group][]dcplane.Node)}
-	for _, n := range live {
-		g := group{n.DC, n.Service}
-		v.groups[g] = append(v.groups[g], n)
-	}
-	return v
-}
-
 func (r *replica) nodes(dc, service string) []dcplane.Node {
 	return slices.Clone(r.view.Load().groups[group{dc, service}])
 }
 
 func (r *replica) lookup(key dcplane.Key) (dcplane.Node, bool) {
 	nodes := r.view.Load().groups[group{key.DC, key.Service}]
-	i, ok := slices.BinarySearchFunc(nodes, key.Name, func(n dcplane.Node, name string) int { return strings.Compare(n.Name, name) })
+	i, ok := find(nodes, key.Name)
 	if !ok {
 		return dcplane.Node{}, false
 	}
