@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,9 @@ type Acceptor struct {
 	logger   *slog.Logger
 	open     func(c *Conn, r *http.Request) Handler
 	draining atomic.Bool
+
+	mu     sync.Mutex
+	closed bool // no connection may begin any more
 }
 
 // NewAcceptor returns an acceptor whose connections are visited by wheel. open makes the handler of each new connection;
@@ -50,6 +54,9 @@ func (a *Acceptor) SetDraining(on bool) { a.draining.Store(on) }
 // Shutdown refuses further upgrades, cuts every connection and waits until all goroutines are gone or ctx ends.
 func (a *Acceptor) Shutdown(ctx context.Context) error {
 	a.SetDraining(true)
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -96,23 +103,38 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, http.StatusBadRequest, "none of the offered subprotocols is known; known are "+codec.SubprotocolJSON+" and "+codec.SubprotocolBinary)
 		return
 	}
-	if a.s.active.Add(1) > int64(a.s.cfg.MaxConnections) {
-		a.s.active.Add(-1)
+	if !a.begin() {
 		a.later(w)
 		a.refuse(w, http.StatusTooManyRequests, "too many connections; try again")
 		return
 	}
 	c, err := upgrade(w, r, a.s, proto)
 	if err != nil {
-		a.s.active.Add(-1)
+		a.s.end()
 		a.s.metrics.refusedWith(http.StatusBadRequest)
 		a.logger.Debug("handshake refused", "remote_addr", r.RemoteAddr, "err", err)
 		return
 	}
 	// The handler returns at once, so that net/http's goroutine with its deep stack goes away.
-	a.s.running.Add(1)
 	r = handshakeOnly(r)
 	go func() { c.serve(a.open(c, r)) }()
+}
+
+// begin takes a place for a connection; shared.end gives it back.
+func (a *Acceptor) begin() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed || a.s.active.Load() >= int64(a.s.cfg.MaxConnections) {
+		return false
+	}
+	a.s.active.Add(1)
+	a.s.running.Add(1)
+	return true
+}
+
+func (s *shared) end() {
+	s.active.Add(-1)
+	s.running.Done()
 }
 
 // handshakeOnly keeps of a request what a handler may use later, without its body and context.

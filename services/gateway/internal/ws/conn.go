@@ -121,8 +121,7 @@ func (c *Conn) serve(h Handler) {
 	c.mu.Unlock()
 	h.Closed(code)
 	c.s.metrics.closed(code, time.Since(c.opened))
-	c.s.active.Add(-1)
-	c.s.running.Done()
+	c.s.end()
 }
 
 // visit is the wheel's: see Wheel.

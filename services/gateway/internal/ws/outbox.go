@@ -212,9 +212,6 @@ func (o *outbox) kill() {
 	o.mu.Lock()
 	if !o.dead {
 		o.dead = true
-		if !o.closing {
-			o.code = 0
-		}
 		o.waiters = nil
 		o.discard()
 	}
