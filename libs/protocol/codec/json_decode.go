@@ -24,7 +24,7 @@ func protojsonDecode(frame []byte, env *clientv1.Envelope) error {
 // DecodeJSON reads a JSON frame by protojson's rules: proto field names and lowerCamelCase ones, 64-bit integers as
 // strings or numbers, null as absent, unknown fields ignored, duplicate fields and two kinds refused.
 func DecodeJSON(frame []byte) (*clientv1.Envelope, error) {
-	if env := decodeMessage(frame); env != nil {
+	if env := decodeFrequent(frame); env != nil {
 		return env, nil
 	}
 	env := &clientv1.Envelope{}
