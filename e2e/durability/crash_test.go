@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
 	"github.com/parley-rt/parley/e2e/harness"
@@ -147,28 +148,37 @@ func (l *load) finish(t *testing.T) {
 	t.Logf("%d messages stored, %d acknowledged, 0 violations", total, l.acknowledged())
 }
 
-// readBack reads a whole room through a new connection, up to the newest acknowledged message and beyond.
+// readBack reads a whole room page by page through a new connection.
 func (l *load) readBack(ctx context.Context, t *testing.T, h *history) []entry {
 	t.Helper()
-	var newest uint64
-	h.mu.Lock()
-	for _, seq := range h.acked {
-		newest = max(newest, seq)
-	}
-	h.mu.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r := newReader(l.url, h)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r.run(ctx)
-	}()
-	content, err := r.await(ctx, newest)
+	who := session{url: l.url, h: h}
+	socket, err := who.open(ctx, "")
 	require.NoError(t, err)
-	cancel()
-	<-done
-	return content
+	defer func() { _ = socket.CloseNow() }()
+	var content []entry
+	for cursor := uint64(0); ; cursor = content[len(content)-1].seq {
+		ask := fmt.Sprintf(`{"history":{"room_id":%q,"after_seq":"%d","limit":500}}`, h.room, cursor)
+		require.NoError(t, socket.Write(ctx, websocket.MessageText, []byte(ask)))
+		page := readPage(ctx, t, socket)
+		for _, m := range page.Messages {
+			content = append(content, m.entry())
+		}
+		if !page.More {
+			return content
+		}
+	}
+}
+
+func readPage(ctx context.Context, t *testing.T, socket *websocket.Conn) *historyPage {
+	t.Helper()
+	for {
+		f, err := readFrame(ctx, socket)
+		require.NoError(t, err)
+		require.Nil(t, f.Error)
+		if f.HistoryPage != nil {
+			return f.HistoryPage
+		}
+	}
 }
 
 func environment(t *testing.T, name string, fallback int) int {

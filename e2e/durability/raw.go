@@ -23,14 +23,9 @@ type frame struct {
 		Incarnation string `json:"incarnation"`
 		Recovered   bool   `json:"recovered"`
 	} `json:"room_joined"`
-	Message *struct {
-		Content   string `json:"content"`
-		MessageID string `json:"message_id"`
-		Sender    string `json:"sender"`
-		Seq       uint64 `json:"seq,string"`
-		PrevSeq   uint64 `json:"prev_seq,string"`
-	} `json:"message"`
-	Ack *struct {
+	Message     *message     `json:"message"`
+	HistoryPage *historyPage `json:"history_page"`
+	Ack         *struct {
 		MessageID string `json:"message_id"`
 		Seq       uint64 `json:"seq,string"`
 	} `json:"ack"`
@@ -43,6 +38,23 @@ type frame struct {
 		Retryable bool   `json:"retryable"`
 		MessageID string `json:"message_id"`
 	} `json:"error"`
+}
+
+type message struct {
+	Content   string `json:"content"`
+	MessageID string `json:"message_id"`
+	Sender    string `json:"sender"`
+	Seq       uint64 `json:"seq,string"`
+	PrevSeq   uint64 `json:"prev_seq,string"`
+}
+
+func (m message) entry() entry {
+	return entry{seq: m.Seq, prevSeq: m.PrevSeq, id: m.MessageID, sender: m.Sender, content: m.Content}
+}
+
+type historyPage struct {
+	Messages []message `json:"messages"`
+	More     bool      `json:"more"`
 }
 
 // session is the part of a raw client that survives its connections.
@@ -164,9 +176,7 @@ func (r *reader) take(f frame) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stream = append(r.stream, entry{
-		seq: f.Message.Seq, prevSeq: f.Message.PrevSeq, id: f.Message.MessageID, sender: f.Message.Sender, content: f.Message.Content,
-	})
+	r.stream = append(r.stream, f.Message.entry())
 	close(r.grown)
 	r.grown = make(chan struct{})
 }
