@@ -11,11 +11,24 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-rt/parley/libs/dcplane/memory"
+	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/persistence"
 	journalmemory "github.com/parley-rt/parley/libs/persistence/memory"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 )
+
+// newService makes a service that is not started, with a plane of its own.
+func newService(t testing.TB, backend persistence.Backend, health *opskit.Health) *Service {
+	t.Helper()
+	dir, err := memory.NewPlane().Open(context.Background(), memory.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dir.Close(context.Background())) })
+	s, err := New(Config{DC: "dc-a", Node: "rooms-1", DataDir: t.TempDir()},
+		Deps{Backend: backend, Directory: dir, Health: health, Logger: testLogger(t)})
+	require.NoError(t, err)
+	return s
+}
 
 // startRooms starts a rooms node on a shared plane and backend and stops it with the test.
 func startRooms(t testing.TB, plane *memory.Plane, backend persistence.Backend, name string, edit ...func(*Config)) *Service {
