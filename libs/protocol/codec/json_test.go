@@ -3,6 +3,7 @@ package codec_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -163,5 +164,33 @@ func TestDecodedSharesNoMemory(t *testing.T) {
 			frame[i] = 'x'
 		}
 		require.True(t, proto.Equal(want, got), c.Subprotocol())
+	}
+}
+
+// A frame of 1 MiB takes tens of milliseconds; anything quadratic in it would take minutes.
+func TestDecodingIsLinear(t *testing.T) {
+	t.Parallel()
+	const n = 1 << 20
+	fill := func(s string) string { return strings.Repeat(s, n/len(s)) }
+	for name, frame := range map[string]string{
+		"open objects":       fill(`{"a":`),
+		"open arrays":        `{"a":` + fill(`[`),
+		"unknown fields":     `{` + fill(`"a":1,`) + `"ping":{}}`,
+		"unknown, no kind":   `{` + fill(`"a":1,`) + `"b":1}`,
+		"unknown, malformed": `{` + fill(`"a":1,`) + `]`,
+		"rooms":              `{"hello":{"rooms":[` + fill(`{},`) + `{}]}}`,
+		"escapes":            `{"message":{"content":"` + fill(`\n`) + `"}}`,
+		"open string":        `{"message":{"content":"` + fill(`\n`),
+		"unicode escapes":    `{"message":{"content":"` + fill(`\u00e9`) + `"}}`,
+		"digits":             `{"id":` + fill(`9`) + `}`,
+		"exponent":           `{"id":1e` + fill(`9`) + `}`,
+		"lines":              fill("\n") + `{"ping":5}`,
+		"wide line":          `{"x":"` + fill("é") + `","ping":5}`,
+		"spaces":             `{"message"` + fill(" ") + `:{}}`,
+		"long name":          `{"` + fill(`k`) + `":{}}`,
+	} {
+		start := time.Now()
+		_, _ = codec.DecodeJSON([]byte(frame))
+		require.Less(t, time.Since(start), 10*time.Second, name)
 	}
 }
