@@ -28,9 +28,10 @@ const patience = 30 * time.Second
 // parley runs a command of the binary to its end and returns what it printed.
 func parley(t *testing.T, input string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
+	binary := harness.Build(t) // may take its time
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, harness.Build(t), args...)
+	cmd := exec.CommandContext(ctx, binary, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errs
 	err = cmd.Run()
@@ -180,6 +181,7 @@ func TestMistakesAreNamed(t *testing.T) {
 func TestOpsPort(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
+	mustParley(t, "", "publish", "room-1", "hello", "--server="+server.WebSocket()) // so that there is something to measure
 	get := func(url string) (int, string) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
