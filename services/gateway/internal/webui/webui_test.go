@@ -14,7 +14,7 @@ import (
 
 // What the page may weigh in all, in bytes as written and as sent to a browser.
 const (
-	sizeBudget   = 60 << 10
+	sizeBudget   = 64 << 10
 	zippedBudget = 24 << 10
 )
 

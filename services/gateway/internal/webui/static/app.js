@@ -33,7 +33,7 @@ const typing = new Map(); // member → when they stop unless they go on
 
 function roomInURL() {
   const id = new URLSearchParams(location.search).get("room");
-  return validRoom(id ?? "") ? id : "lobby";
+  return validRoom(id ?? "") ? id : "room-1";
 }
 
 function show(id) {
@@ -78,9 +78,10 @@ function draw() {
   else if (room.first !== first) scroll.scrollTop = scroll.scrollHeight - fromEnd;
   first = room.first;
   const joined = room.phase === "joined";
-  $("older").hidden = !(room.older && shown);
+  $("older").parentNode.hidden = !shown;
+  $("older").hidden = !room.older;
   $("older").textContent = loading ? "Loading…" : "Load older messages";
-  $("start").hidden = room.older || !shown;
+  $("start").hidden = room.older;
   $("start").textContent = `This is where #${room.id} begins.`;
   $("empty").hidden = shown > 0 || !joined || room.older;
   document.body.dataset.phase = room.fault ? "fault" : room.phase;

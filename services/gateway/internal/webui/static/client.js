@@ -4,7 +4,7 @@
 //   const client = new Client({ url, store });
 //   client.on("change", (room) => …);   // lines, queue or phase of a room changed: draw it
 //   client.on("state", (state) => …);   // {phase: idle|connecting|open|waiting|closed, …}
-//   client.join("lobby"); client.publish("lobby", "hello");
+//   client.join("room-1"); client.publish("room-1", "hello");
 //
 // Other events: message (room, frame) for each delivery, signal (frame), notice (error frame that fits nothing else),
 // frame (direction, text) for each frame as it is on the wire.

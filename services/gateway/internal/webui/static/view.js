@@ -29,12 +29,14 @@ function icon(name) {
 }
 
 /** A member's name as we show it: long ids are cut, the full one is in the title. */
-export const nick = (member = "") => (member.length > 20 ? member.slice(0, 8) + "…" + member.slice(-4) : member);
+export const nick = (member = "") => (member.length > 28 ? member.slice(0, 12) + "…" + member.slice(-6) : member);
 
 export function avatar(member = "") {
   let hash = 7;
   for (const c of member) hash = (hash * 31 + c.codePointAt(0)) >>> 0;
-  const e = el("span.avatar", { "aria-hidden": "true" }, [...member.replace(/^[a-z]+[-_]/i, "")].slice(0, 2).join(""));
+  const words = member.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+  const initials = words.length > 1 ? words.map((w) => [...w][0]) : [...member];
+  const e = el("span.avatar", { "aria-hidden": "true" }, initials.slice(0, 2).join(""));
   e.style.setProperty("--hue", (hash * 137) % 360);
   return e;
 }
