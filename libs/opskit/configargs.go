@@ -167,7 +167,8 @@ func flatten(err error) []error {
 	if err == nil {
 		return nil
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only the outermost join is undone: inside a %w it has a prefix to keep
+	// Only an outermost join is undone: inside a %w it has a prefix to keep.
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}

@@ -37,7 +37,7 @@ func (s *fileSource) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 	if v, ok := s.values[flag.Name]; ok {
 		return v.raw, nil
 	}
-	return nil, nil //nolint:nilnil // kong's way to say "not set here"
+	return nil, nil // kong's way to say "not set here"
 }
 
 // open reads and checks the file; an empty path is no file.
@@ -61,7 +61,7 @@ func (s *fileSource) open(path string, flags []*kong.Flag) []error {
 func readConfigFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // os names the operation and the path
+		return nil, err // names the operation and the path
 	}
 	defer func() { _ = f.Close() }() // opened for reading
 	content, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))

@@ -106,7 +106,7 @@ func TestRateLimitedLoggerIsBounded(t *testing.T) {
 		var buf bytes.Buffer
 		logger := RateLimited(NewLogger(LogConfig{Format: LogJSON, Writer: &buf}))
 		for i := range 3 * maxLimitedMessages {
-			logger.Warn(fmt.Sprintf("message %d", i))
+			logger.Warn(fmt.Sprintf("message %d", i)) //nolint:sloglint // messages that are no constants are what is tested
 		}
 		handler, ok := logger.Handler().(*limitHandler)
 		require.True(t, ok)

@@ -48,8 +48,10 @@ type runner struct {
 
 func (r *runner) startAll(ctx context.Context, comps []Component) error {
 	for _, c := range comps {
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return nil // asked to stop before everything had started: not a failure
+		default:
 		}
 		if err := r.start(ctx, c); err != nil {
 			return err

@@ -3,7 +3,6 @@ package opskit
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"sync"
 	"syscall"
@@ -14,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // events records what happened in which order.
 type events struct {
@@ -135,7 +134,7 @@ func TestRunStopsWhenAComponentFails(t *testing.T) {
 }
 
 // The signal tests share the process's signals, so they do not run in parallel.
-func TestFirstSignalStopsAndSecondExitsAtOnce(t *testing.T) { //nolint:paralleltest // signals belong to the process
+func TestFirstSignalStopsAndSecondExitsAtOnce(t *testing.T) {
 	ctx, stop := NotifyContext(t.Context(), syscall.SIGUSR1)
 	defer stop()
 	stopping, release := make(chan struct{}), make(chan struct{})
@@ -156,7 +155,7 @@ func TestFirstSignalStopsAndSecondExitsAtOnce(t *testing.T) { //nolint:parallelt
 	require.ErrorIs(t, <-done, ErrForced)
 }
 
-func TestSecondSignalEndsAStartThatHangs(t *testing.T) { //nolint:paralleltest // signals belong to the process
+func TestSecondSignalEndsAStartThatHangs(t *testing.T) {
 	ctx, stop := NotifyContext(t.Context(), syscall.SIGUSR2)
 	defer stop()
 	starting, release := make(chan struct{}), make(chan struct{})
@@ -173,7 +172,7 @@ func TestSecondSignalEndsAStartThatHangs(t *testing.T) { //nolint:paralleltest /
 	require.ErrorIs(t, <-done, ErrForced)
 }
 
-func TestNotifyContextStopIsIdempotent(t *testing.T) { //nolint:paralleltest // signals belong to the process
+func TestNotifyContextStopIsIdempotent(t *testing.T) {
 	ctx, stop := NotifyContext(context.Background())
 	require.NoError(t, ctx.Err())
 	stop()

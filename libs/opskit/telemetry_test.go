@@ -83,6 +83,7 @@ func TestWithoutExporterSpansCarryIdsButAreNotRecorded(t *testing.T) {
 	t.Parallel()
 	tel := setupTelemetry(t)
 	ctx, span := tel.TracerProvider().Tracer("test").Start(t.Context(), "publish")
+	defer span.End()
 	require.True(t, span.SpanContext().IsValid())
 	require.False(t, span.IsRecording())
 
@@ -94,6 +95,7 @@ func TestWithoutExporterSpansCarryIdsButAreNotRecorded(t *testing.T) {
 		"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 	})
 	_, child := tel.TracerProvider().Tracer("test").Start(remote, "deliver")
+	defer child.End()
 	require.Equal(t, "4bf92f3577b34da6a3ce929d0e0e4736", child.SpanContext().TraceID().String())
 	require.True(t, child.SpanContext().IsSampled(), "the caller's decision is handed on")
 	require.NoError(t, tel.Shutdown(t.Context()))
@@ -165,6 +167,7 @@ func TestUnknownExporterIsAnError(t *testing.T) {
 		tel := setupTelemetry(t)
 		_, span := tel.TracerProvider().Tracer("test").Start(t.Context(), "x")
 		require.False(t, span.IsRecording())
+		span.End()
 		require.NoError(t, tel.Shutdown(t.Context()))
 	})
 }

@@ -8,8 +8,6 @@ import (
 // Set by the linker for releases:
 //
 //	-ldflags "-X github.com/parley-rt/parley/libs/opskit.version=v1.2.3 -X ….commit=… -X ….date=…"
-//
-//nolint:gochecknoglobals // the linker can only set package variables
 var version, commit, date string
 
 // BuildInfo says what is running. Every field is filled in; what is not known
