@@ -13,11 +13,11 @@ import (
 // would take minutes on a small machine.
 const waiting = "12"
 
-// Main runs a backend's tests, many at a time unless -parallel says otherwise, and fails when they leave goroutines.
+// Main runs a backend's tests, many at a time unless -parallel or -fuzz is given, and fails when they leave goroutines.
 func Main(m *testing.M) {
 	flag.Parse()
 	chosen := false
-	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" || f.Name == "test.fuzz" })
 	if !chosen {
 		if err := flag.Set("test.parallel", waiting); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -78,7 +78,7 @@ func TestBucketMadeByTheOperatorIsUsed(t *testing.T) {
 func TestBucketDeletedWhileRunning(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	timing := dcplanetest.Timing{}
+	timing := dcplanetest.Timing{Lease: 15 * time.Second, RefreshEvery: time.Minute} // nothing here waits for a lease
 	writer, reader := p.Open(t, timing), p.Open(t, timing)
 	r, err := writer.Register(t.Context(), sample())
 	require.NoError(t, err)
