@@ -158,6 +158,13 @@ func TestStaticRules(t *testing.T) {
 			map[string]string{"services/rooms/r.go": "package rooms\n\nfunc f(b interface{ SkipNow() }) {\n\tb.SkipNow()\n}\n"},
 			[]string{"services/rooms/r.go:4: skips: a test runs, or fails and says what is missing"},
 		},
+		"discards a generated case": {
+			map[string]string{"services/rooms/r.go": "package rooms\n\nfunc f(t *rapid.T) {\n\tgo func(x int) { t.Skip() }(1)\n}\n"}, nil,
+		},
+		"skips within a generator": {
+			map[string]string{"services/rooms/r.go": "package rooms\n\nfunc f(t *rapid.T) {\n\tgo func(t *testing.T) { t.Skip() }(nil)\n}\n"},
+			[]string{"services/rooms/r.go:4: skips: a test runs, or fails and says what is missing"},
+		},
 		"skips only in words": {
 			map[string]string{"services/rooms/r_test.go": testFile("_ = \"t.Skip(\" // t.Skip(")}, nil,
 		},
