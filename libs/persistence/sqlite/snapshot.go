@@ -140,7 +140,7 @@ func (w *writer) purgeStream(id, limit int64) (more bool, err error) {
 		return false, w.rolledBack(err)
 	}
 	if err := w.commit(); err != nil {
-		return false, w.rolledBack(err)
+		return false, w.commitFailed(err)
 	}
 	return more, nil
 }

@@ -164,13 +164,15 @@ func (w *writer) rolledBack(err error) error {
 }
 
 // commitFailed says what a failed COMMIT means. A full disk stops the log before its commit record is complete. After any
-// other error the record may be in the file, where a crash before the next commit would find it.
+// other error the record may be in the file, where a crash before the next commit would find it; nothing that was in
+// memory is trusted then, the next batch starts on a new connection.
 func (w *writer) commitFailed(err error) error {
 	w.log.Error("commit refused", "err", err)
 	if e := lite.As(err); e != nil && e.Code() == lite.CodeFull {
 		return w.rolledBack(unavailable("commit", err))
 	}
-	return w.rolledBack(fmt.Errorf("commit: %w: %w", persistence.ErrUnknown, err))
+	w.close()
+	return fmt.Errorf("commit: %w: %w", persistence.ErrUnknown, err)
 }
 
 func unavailable(what string, err error) error {
