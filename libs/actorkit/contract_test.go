@@ -66,7 +66,7 @@ func startRemote(t *testing.T, name string) (actor.ActorSystem, string, int) {
 	require.NoError(t, l.Close())
 	sys, err := actor.NewActorSystem(name, actor.WithRemote(remote.NewConfig("127.0.0.1", addr.Port)), actor.WithLoggingDisabled())
 	require.NoError(t, err)
-	require.NoError(t, sys.Start(context.Background()))
+	require.NoError(t, actorkit.StartAlone(func() error { return sys.Start(context.Background()) }))
 	t.Cleanup(func() { _ = sys.Stop(context.Background()) })
 	return sys, "127.0.0.1", addr.Port
 }

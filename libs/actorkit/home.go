@@ -8,11 +8,19 @@ import (
 	"sync"
 )
 
-// homeMu serialises the starts that redirect the process's home directory.
-var homeMu sync.Mutex
+// startMu serialises the starts of systems with remoting: GoAkt writes a package variable when it listens, and we may
+// redirect the process's home directory.
+var startMu sync.Mutex
+
+// startAlone runs f, the start of a system, alone in the process.
+func startAlone(f func() error) error {
+	startMu.Lock()
+	defer startMu.Unlock()
+	return f()
+}
 
 // withHome runs f with the user's home directory being dir. GoAkt derives the place of its files from it and offers no
-// option; it does so only while a system starts.
+// option; it does so only while a system starts. startMu must be held.
 func withHome(dir string, f func() error) error {
 	if dir == "" {
 		return f()
@@ -32,8 +40,6 @@ func withHome(dir string, f func() error) error {
 	if runtime.GOOS == "windows" {
 		name = "USERPROFILE"
 	}
-	homeMu.Lock()
-	defer homeMu.Unlock()
 	old, had := os.LookupEnv(name)
 	if err := os.Setenv(name, dir); err != nil {
 		return err

@@ -365,7 +365,7 @@ func TestSetPeers(t *testing.T) {
 // Stop sends what is queued, refuses what comes and calls no handler afterwards.
 func TestStopWithTraffic(t *testing.T) {
 	t.Parallel()
-	a, b, ra, rb := pair(t, brisk)
+	a, b, ra, rb := pair(t)
 	stopSending := make(chan struct{})
 	sent := make(chan int, 1)
 	go func() {

@@ -1,6 +1,7 @@
 package actorkit_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,7 +41,6 @@ type (
 	change struct {
 		Account string `json:"account"`
 		By      int    `json:"by"`
-		Pad     string `json:"pad,omitempty"`
 	}
 )
 
@@ -74,11 +74,7 @@ func (bank) Draft(s *ledger) actorkit.Draft[order, answer] {
 
 func (b bank) Snapshot(s *ledger) (persistence.Snapshot, error) {
 	payload, err := json.Marshal(s)
-	payload = append(payload, make([]byte, b.pad)...)
-	for i := len(payload) - b.pad; i < len(payload); i++ {
-		payload[i] = ' '
-	}
-	return persistence.Snapshot{Manifest: "ledger", Payload: payload}, err
+	return persistence.Snapshot{Manifest: "ledger", Payload: append(payload, bytes.Repeat([]byte{' '}, b.pad)...)}, err
 }
 
 func (b bank) Restore(_ persistence.Claim, snap persistence.Snapshot) (*ledger, error) {
@@ -105,10 +101,11 @@ func (o *overlay) Decide(c order, nextSeq uint64, _ time.Time) ([]persistence.Ev
 		if after < 0 {
 			return nil, answer{Refused: true, Balance: balance}
 		}
-		payload, err := json.Marshal(change{Account: c.Account, By: by, Pad: string(make([]byte, c.Pad))})
+		payload, err := json.Marshal(change{Account: c.Account, By: by})
 		if err != nil {
 			panic(err)
 		}
+		payload = append(payload, bytes.Repeat([]byte{' '}, c.Pad)...)
 		e := persistence.Event{Manifest: "change", Payload: payload}
 		copy(e.MessageID[:], fmt.Sprintf("%016d", nextSeq+uint64(i)))
 		events = append(events, e)

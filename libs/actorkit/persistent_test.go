@@ -170,10 +170,10 @@ func TestBatchBounds(t *testing.T) {
 	for range 12 {
 		d.submit(add("a", 1, 1)) // 10 events are five commands.
 	}
-	d.submit(order{Account: "a", Changes: make([]int, 25)})                                             // more events than a batch, alone
-	d.submit(order{Account: "a", Changes: []int{0}, Pad: 3000 / 6})                                     // JSON escapes NUL in six bytes
-	d.submit(order{Account: "a", Changes: []int{0}, Pad: 3000 / 6}, add("a", 1))                        // does not fit behind it
-	d.submit(order{Account: "a", Changes: []int{0}, Pad: 2 * persistence.MaxAppendBytes / 6}, add("a")) // never fits
+	d.submit(order{Account: "a", Changes: make([]int, 25)})                        // more events than a batch, alone
+	d.submit(order{Account: "a", Changes: []int{0}, Pad: 3000})                    // together more bytes than a batch
+	d.submit(order{Account: "a", Changes: []int{0}, Pad: 3000}, add("a", 1))       // one more fits behind it
+	d.submit(order{Account: "a", Changes: []int{0, 0, 0}, Pad: 6 << 20}, add("a")) // more than the journal takes
 	release()
 	got := d.nextN(19)
 	for i, o := range got[:17] {

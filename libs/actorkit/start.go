@@ -29,8 +29,8 @@ const (
 // StartNode starts the clustered system and its door, which takes batches from then on. It may take bootstrapTimeout
 // when other members do not answer; the end of ctx is seen only after that.
 //
-// With DataDir set, the process's home directory (the environment variable) points into it while the system starts, since
-// GoAkt knows no other way; concurrent StartNodes wait for each other, but other readers of the variable may see it.
+// Concurrent starts in one process wait for each other. With DataDir set, the process's home directory (the environment
+// variable) points into it while the system starts, since GoAkt knows no other way; other readers may see that.
 //
 // After an error the process should exit: GoAkt may leave parts of the cluster engine running.
 func StartNode(ctx context.Context, cfg NodeConfig, h Handler) (*Node, error) {
@@ -133,7 +133,10 @@ func trySystem(ctx context.Context, cfg NodeConfig) (_ actor.ActorSystem, _ net.
 		return nil, nil, err
 	}
 	// Remoting inherits the end of the context that Start gets.
-	if err := withHome(cfg.goaktDir(), func() error { return sys.Start(context.WithoutCancel(ctx)) }); err != nil {
+	err = startAlone(func() error {
+		return withHome(cfg.goaktDir(), func() error { return sys.Start(context.WithoutCancel(ctx)) })
+	})
+	if err != nil {
 		return nil, nil, err
 	}
 	if ctx.Err() != nil {

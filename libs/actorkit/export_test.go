@@ -1,0 +1,4 @@
+package actorkit
+
+// StartAlone is for tests that start systems with remoting beside StartNode.
+var StartAlone = startAlone
