@@ -1,0 +1,227 @@
+package roomhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/memory"
+	"github.com/parley-rt/parley/libs/persistence/persistencetest"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+)
+
+const lobbyStream = persistence.StreamKey("room/lobby")
+
+func (b *bundle) refused(answer *roomv1.Frame, code clientv1.ErrorCode) *roomv1.Refused {
+	b.t.Helper()
+	require.NotNil(b.t, answer.GetRefused(), "answered by %v", answer)
+	require.Equal(b.t, code, clientv1.ErrorCode(answer.GetRefused().Code))
+	return answer.GetRefused()
+}
+
+// S1, S3, S9: a room that panics takes nothing with it but its own unanswered frames; it comes back after a pause, with
+// everything that was stored.
+func TestCrashedRoomComesBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t, memory.New(memory.Options{}))
+	b.join("lobby", "ada")
+	b.join("other", "ada")
+	var poisoned atomic.Bool
+	poisoned.Store(true)
+	crashed := make(chan struct{})
+	b.links.onSend(func(f *roomv1.Frame) error {
+		if f.RoomId == "lobby" && f.GetPublished() != nil && poisoned.CompareAndSwap(true, false) {
+			defer close(crashed)
+			panic("poison")
+		}
+		return nil
+	})
+	b.start("lobby", publishFrame("ada", "m1", "stored, and the room dies before it says so"))
+	<-crashed
+	require.Equal(t, uint64(1), b.ask("other", publishFrame("ada", "m1", "x")).GetPublished().Outcomes[0].Seq)
+	require.Eventually(t, func() bool {
+		answer := <-b.start("lobby", publishFrame("ada", "m1", "again"))
+		if answer.GetPublished() == nil {
+			b.refused(answer, clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE)
+			return false
+		}
+		o := answer.GetPublished().Outcomes[0]
+		return o.Seq == 1 && o.Duplicate
+	}, patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return b.meter.Used() == 0 }, patience, time.Millisecond, "what died with the room is not counted for ever")
+}
+
+// A room that owes somebody a Closed stays until the Link has taken it.
+func TestOwedClosedIsSentWhenTheLinkTakesIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t, memory.New(memory.Options{}), func(c *Config) { c.IdleAfter = time.Millisecond })
+	b.join("lobby", "ada")
+	require.NotNil(t, b.ask("lobby", &roomv1.Frame{Kind: &roomv1.Frame_Subscribe{Subscribe: &roomv1.Subscribe{}}}).GetSubscribed())
+	var full atomic.Bool
+	full.Store(true)
+	closed, tried := make(chan *roomv1.Closed, 10), make(chan struct{}, 1000)
+	b.links.onSend(func(f *roomv1.Frame) error {
+		if f.GetDeliver() == nil && f.GetClosed() == nil {
+			return nil
+		}
+		if full.Load() {
+			tried <- struct{}{}
+			return actorkit.ErrLinkFull
+		}
+		if c := f.GetClosed(); c != nil {
+			closed <- c
+		}
+		return nil
+	})
+	require.NotNil(t, b.ask("lobby", publishFrame("ada", "m1", "x")).GetPublished())
+	<-tried // the delivery
+	<-tried // Closed, at once
+	stop := b.ticking()
+	defer stop()
+	<-tried // Closed again: idle or not, the room is still there
+	full.Store(false)
+	select {
+	case c := <-closed:
+		require.Equal(t, "rooms-1", c.Owner)
+	case <-time.After(patience):
+		require.Fail(t, "no Closed")
+	}
+}
+
+// ticking drives the host's clock.
+func (b *bundle) ticking() (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(5 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				b.tell(&Tick{})
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+func TestStartQueueIsBounded(t *testing.T) {
+	t.Parallel()
+	plan := persistencetest.NewPlan()
+	b := setup(t, persistencetest.Faulty(memory.New(memory.Options{}), plan), func(c *Config) { c.StartQueue = 10 })
+	block, reached := make(chan struct{}), make(chan struct{})
+	plan.Add(persistencetest.Fault{Op: persistencetest.OpClaim, Key: lobbyStream, Block: block, Reached: func() { close(reached) }})
+	var answers []<-chan *roomv1.Frame
+	for n := range 12 {
+		answers = append(answers, b.start("lobby", &roomv1.Frame{Kind: &roomv1.Frame_Join{Join: &roomv1.Join{
+			MemberId: fmt.Sprint("m", n), SessionId: "s", Operation: 1,
+		}}}))
+	}
+	<-reached
+	b.refused(<-answers[10], clientv1.ErrorCode_ERROR_CODE_BUSY)
+	b.refused(<-answers[11], clientv1.ErrorCode_ERROR_CODE_BUSY)
+	close(block)
+	for _, ch := range answers[:10] {
+		require.NotNil(t, (<-ch).GetJoined())
+	}
+}
+
+// L5: a drain ends also when rooms are just starting, and what comes after is sent on.
+func TestDrainWhileStarting(t *testing.T) {
+	t.Parallel()
+	plan := persistencetest.NewPlan()
+	journal := memory.New(memory.Options{})
+	b := setup(t, persistencetest.Faulty(journal, plan), func(c *Config) { c.Starts, c.Stops = 2, 2 })
+	b.join("running", "ada")
+	block, reached := make(chan struct{}), make(chan struct{}, 2)
+	plan.Add(persistencetest.Fault{Op: persistencetest.OpClaim, Times: 2, Block: block, Reached: func() { reached <- struct{}{} }})
+	var answers []<-chan *roomv1.Frame
+	for n := range 5 {
+		answers = append(answers, b.start(fmt.Sprint("r", n), &roomv1.Frame{Kind: &roomv1.Frame_Join{Join: &roomv1.Join{
+			MemberId: "ada", SessionId: "s", Operation: 1,
+		}}}))
+	}
+	<-reached
+	<-reached
+	done := make(chan struct{})
+	b.tell(&Drain{Done: done})
+	require.NotNil(t, b.ask("elsewhere", publishFrame("ada", "m1", "x")).GetMoved())
+	select {
+	case <-done:
+		require.Fail(t, "rooms are still starting")
+	default:
+	}
+	close(block)
+	<-done
+	for _, ch := range answers {
+		require.NotNil(t, (<-ch).GetJoined(), "what came before the drain is served")
+	}
+	for n := range 5 {
+		head, err := journal.Head(t.Context(), persistence.StreamKey(fmt.Sprint("room/r", n)))
+		require.NoError(t, err)
+		require.Empty(t, head.Owner)
+	}
+	require.NotNil(t, b.ask("running", publishFrame("ada", "m1", "x")).GetMoved())
+	require.Eventually(t, func() bool { return b.meter.Used() == 0 }, patience, time.Millisecond)
+}
+
+// Somebody claims between the look at the head and the claim: the host looks again.
+func TestGuardedClaimIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	journal := memory.New(memory.Options{})
+	_, err := journal.Claim(t.Context(), lobbyStream, "rival", persistence.ClaimOptions{})
+	require.NoError(t, err)
+	b := setup(t, &staleHead{Backend: journal})
+	answer := b.ask("lobby", publishFrame("ada", "m1", "x"))
+	require.Equal(t, "rival", answer.GetMoved().GetOwner(), "answered by %v", answer)
+}
+
+// staleHead answers the first Head of a room as if it had never been claimed.
+type staleHead struct {
+	persistence.Backend
+	asked atomic.Bool
+}
+
+func (s *staleHead) Head(ctx context.Context, key persistence.StreamKey) (persistence.Head, error) {
+	head, err := s.Backend.Head(ctx, key)
+	if s.asked.CompareAndSwap(false, true) {
+		return persistence.Head{Key: key}, err
+	}
+	return head, err
+}
+
+func TestHoldsGrow(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	cfg := Config{RetryMin: 100 * time.Millisecond, RetryMax: time.Second, FencedMin: time.Second, FencedMax: 5 * time.Second}
+	cfg.Env.Now = func() time.Time { return now }
+	h := New(cfg)
+	for _, want := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
+		require.Equal(t, want*time.Millisecond, h.holdOff("lobby"))
+	}
+	for range 100 {
+		h.holdFenced("lobby", "rival")
+		held := h.holds["lobby"]
+		require.GreaterOrEqual(t, held.until.Sub(now), time.Second)
+		require.Less(t, held.until.Sub(now), 5*time.Second)
+	}
+	require.Equal(t, 100*time.Millisecond, h.holdOff("lobby"), "being fenced is not a failure")
+}
+
+func TestStartRefusal(t *testing.T) {
+	t.Parallel()
+	code, _ := startRefusal(fmt.Errorf("claim: %w", persistence.ErrOverloaded))
+	require.Equal(t, codeBusy, code)
+	code, _ = startRefusal(errors.New("anything else"))
+	require.Equal(t, codeUnavailable, code)
+}
