@@ -1,0 +1,125 @@
+package sqlite
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
+)
+
+func connectTo(t *testing.T, path string) *lite.Conn {
+	t.Helper()
+	c, err := lite.Open(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return c
+}
+
+func TestSchemaOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, change, says string }{
+		{"newer", "INSERT INTO journal_migration VALUES (2, 'future', 'x', 0)", "schema is at version 2, this binary knows up to 1"},
+		{"edited", "UPDATE journal_migration SET checksum = 'other'", "schema version 1 (journal) is not the one of this binary"},
+		{"of another application", "PRAGMA application_id = 7", "another application"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "journal.db")
+			b, err := Open(t.Context(), path, Options{})
+			require.NoError(t, err)
+			require.NoError(t, b.Close(t.Context()))
+			c, err := lite.Open(path)
+			require.NoError(t, err)
+			require.NoError(t, c.Exec(test.change))
+			require.NoError(t, c.Close())
+
+			_, err = Open(t.Context(), path, Options{})
+			require.ErrorIs(t, err, persistence.ErrSchemaVersion)
+			require.ErrorContains(t, err, test.says)
+			_, err = Open(t.Context(), path, Options{})
+			require.ErrorIs(t, err, persistence.ErrSchemaVersion, "and the lock is free again")
+		})
+	}
+}
+
+func TestSchemaOfAStranger(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "other.db")
+	c, err := lite.Open(path)
+	require.NoError(t, err)
+	require.NoError(t, c.Exec("CREATE TABLE precious (x)"))
+	require.NoError(t, c.Close())
+	_, err = Open(t.Context(), path, Options{})
+	require.ErrorIs(t, err, persistence.ErrSchemaVersion)
+}
+
+func TestMigrateStepByStep(t *testing.T) {
+	t.Parallel()
+	files := fstest.MapFS{"migrations/0001_one.sql": {Data: []byte("CREATE TABLE one (x); INSERT INTO one VALUES (1);")}}
+	steps := func() []migration {
+		steps, err := loadMigrations(files)
+		require.NoError(t, err)
+		return steps
+	}
+	c := connectTo(t, filepath.Join(t.TempDir(), "journal.db"))
+	require.NoError(t, migrate(c, steps(), time.Now()))
+	require.NoError(t, migrate(c, steps(), time.Now()), "again is nothing")
+
+	files["migrations/0002_two.sql"] = &fstest.MapFile{Data: []byte("CREATE TABLE two (x); INSERT INTO missing VALUES (1);")}
+	require.ErrorContains(t, migrate(c, steps(), time.Now()), "to version 2 (two)")
+	n, err := queryInt(c, "SELECT count(*) FROM sqlite_schema WHERE name = 'two'")
+	require.NoError(t, err)
+	require.Zero(t, n, "a step that fails leaves nothing behind")
+
+	files["migrations/0002_two.sql"] = &fstest.MapFile{Data: []byte("CREATE TABLE two (x)")}
+	require.NoError(t, migrate(c, steps(), time.Now()))
+	n, err = queryInt(c, "SELECT max(version) FROM journal_migration")
+	require.NoError(t, err)
+	require.EqualValues(t, 2, n)
+
+	files["migrations/0004_four.sql"] = &fstest.MapFile{}
+	_, err = loadMigrations(files)
+	require.ErrorContains(t, err, "want number 0003")
+}
+
+// Corruption is noticed where it is read.
+func TestReadFindsHoles(t *testing.T) {
+	t.Parallel()
+	b := openBackend(t)
+	c := claimOf(t, b, "room/1")
+	require.NoError(t, <-b.appending(c, 0, make([]persistence.Event, 5)))
+	b.inWriter(t, func(w *writer) { require.NoError(t, w.conn.Exec("DELETE FROM journal_event WHERE seq = 3")) })
+	_, err := b.Read(t.Context(), "room/1", 1, 5)
+	require.ErrorIs(t, err, persistence.ErrCorrupt)
+	_, err = b.ReadReverse(t.Context(), "room/1", 0, 5)
+	require.ErrorIs(t, err, persistence.ErrCorrupt)
+	c = claimOf(t, b, "room/1")
+	_, err = b.Recover(t.Context(), c)
+	require.ErrorIs(t, err, persistence.ErrCorrupt)
+	events, err := b.Read(t.Context(), "room/1", 4, 5)
+	require.NoError(t, err)
+	require.Len(t, events, 2)
+
+	b.inWriter(t, func(w *writer) { require.NoError(t, w.conn.Exec("DELETE FROM journal_event WHERE seq = 5")) })
+	_, err = b.Recover(context.Background(), c)
+	require.ErrorIs(t, err, persistence.ErrCorrupt, "a tail that ends before the head")
+}
+
+func TestRoomsCodec(t *testing.T) {
+	t.Parallel()
+	for _, rooms := range [][]string{nil, {"a"}, {"a", "b", "räum"}, {string(make([]byte, 300))}} {
+		decoded, err := decodeRooms(encodeRooms(rooms))
+		require.NoError(t, err)
+		require.Equal(t, rooms, decoded)
+	}
+	for _, bad := range [][]byte{{5, 'a'}, {0x80}, {1, 'a', 2}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 'a'}} {
+		_, err := decodeRooms(bad)
+		require.ErrorIs(t, err, persistence.ErrCorrupt, "%x", bad)
+	}
+}
