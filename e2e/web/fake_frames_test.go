@@ -195,7 +195,7 @@ func (f *fake) presence(room string) *clientv1.PresenceState {
 			count[c.session.member]++
 		}
 	}
-	state := &clientv1.PresenceState{RoomId: room, Count: uint32(len(count))} //nolint:gosec // G115: a few tabs.
+	state := &clientv1.PresenceState{RoomId: room, Count: uint32(len(count))}
 	for _, member := range slices.Sorted(maps.Keys(count)) {
 		state.Members = append(state.Members, &clientv1.PresentMember{MemberId: member, Connections: count[member]})
 	}
