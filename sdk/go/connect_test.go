@@ -213,10 +213,9 @@ func TestGetTokenIsAskedForEveryConnection(t *testing.T) {
 func TestReconnectFrameIsFollowedAfterItsDelay(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	cfg := fast()
-	client, p := dial(t, s, cfg)
+	client, p := dial(t, s, fast())
 	room := enter(t, client, p, parley.JoinOptions{})
-	const delay = 150 * time.Millisecond
+	const delay = 500 * time.Millisecond
 	asked := time.Now()
 	p.send(&clientv1.Envelope{Kind: &clientv1.Envelope_Reconnect{Reconnect: &clientv1.Reconnect{
 		AfterMs: uint32(delay.Milliseconds()), Reason: "DRAIN",
@@ -249,7 +248,7 @@ func TestDeadServerIsLeft(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	cfg := fast()
-	cfg.PingInterval, cfg.PingTimeout = 50*time.Millisecond, 50*time.Millisecond
+	cfg.PingInterval, cfg.PingTimeout = 50*time.Millisecond, time.Second
 	states := make(chan parley.StateChange, 64)
 	cfg.OnState = func(c parley.StateChange) { states <- c }
 	_, p := dial(t, s, cfg)
@@ -309,4 +308,37 @@ func TestUnknownFramesOfANewerServer(t *testing.T) {
 	// What is not JSON ends the connection, and the next one goes on.
 	p.raw(`{`)
 	resume(t, s, "token-2")
+}
+
+func TestCloseIsCutWhenItsContextEnds(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	client, p := dial(t, s, fast())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, client.Close(ctx), context.Canceled)
+	<-client.Done()
+	p.ended()
+}
+
+func TestLostConnectionsAreNamed(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	states := make(chan parley.StateChange, 16)
+	cfg := fast()
+	cfg.OnState = func(c parley.StateChange) { states <- c }
+	_, p := dial(t, s, cfg)
+	p.cut()
+	for _, want := range []string{"connecting", "connected", "connecting"} {
+		change := await(t, states)
+		require.Equal(t, want, change.State.String())
+		if change.Err != nil {
+			require.EqualError(t, change.Err, "connection lost")
+		}
+	}
+	p = s.accept()
+	p.hello()
+	p.close(clientv1.CloseCode_CLOSE_CODE_BANNED)
+	require.ErrorContains(t, await(t, states).Err, "BANNED (4503)")
+	require.Equal(t, "disconnected", parley.Disconnected.String())
 }

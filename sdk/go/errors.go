@@ -88,6 +88,9 @@ type CloseError struct {
 
 // Error returns the reason, which for Parley's own codes is their name, and the code.
 func (e *CloseError) Error() string {
+	if e.Reason == "" {
+		return fmt.Sprintf("server closed the connection (%d)", e.Code)
+	}
 	return fmt.Sprintf("server closed the connection: %s (%d)", e.Reason, e.Code)
 }
 

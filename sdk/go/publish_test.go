@@ -83,7 +83,7 @@ func TestLostAckIsAskedForAgain(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	cfg := fast()
-	cfg.AnswerTimeout = 50 * time.Millisecond
+	cfg.AnswerTimeout = 200 * time.Millisecond
 	client, p := dial(t, s, cfg)
 	room := enter(t, client, p, parley.JoinOptions{})
 	result := publish(t.Context(), room, "hello", "id-1")

@@ -60,7 +60,7 @@ func TestAnUnansweredRejoinIsRepeated(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	cfg := fast()
-	cfg.AnswerTimeout = 50 * time.Millisecond
+	cfg.AnswerTimeout = 300 * time.Millisecond
 	client, p := dial(t, s, cfg)
 	room := enter(t, client, p, parley.JoinOptions{})
 	got := consume(t, room)
@@ -539,4 +539,78 @@ func TestSignalsAndMembers(t *testing.T) {
 		return client.State() != parley.Connected
 	}, patience, time.Millisecond)
 	require.ErrorIs(t, room.Signal(t.Context(), "typing", ""), parley.ErrNotConnected)
+}
+
+func TestAResetBehindAFullBufferIsMetAgain(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	client, p := dial(t, s, fast())
+	room := enter(t, client, p, parley.JoinOptions{Buffer: 2})
+	for _, frame := range []*clientv1.Envelope{
+		delivery("room", 11, 10), delivery("room", 12, 11), reset("room", 30, parley.ReplayLimit), delivery("room", 31, 30),
+		reset("room", 40, parley.ReplayLimit),
+	} {
+		p.send(frame)
+	}
+	// When an answer gets through, the buffer has been given up.
+	result := publish(t.Context(), room, "hello", "id-x")
+	m, id := p.message()
+	p.send(ack(id, m, 41, false))
+	require.NoError(t, await(t, result).err)
+	got := consume(t, room)
+	require.Equal(t, []uint64{11, 12}, seqs(t, got, 2))
+	j, id := p.join()
+	require.Equal(t, uint64(12), j.GetAfterSeq())
+	p.send(roomJoined(id, "room", 41, 1, false), reset("room", 41, parley.ReplayLimit), delivery("room", 42, 41))
+	var resetErr *parley.ResetError
+	err := await(t, got).err
+	require.ErrorAs(t, err, &resetErr)
+	require.Equal(t, uint64(41), resetErr.Seq)
+	require.EqualError(t, err, "stream of room room was reset to 41: replay_limit")
+	require.Equal(t, []uint64{42}, seqs(t, got, 1))
+}
+
+func TestARefusedLeaveLeavesTheClientsSide(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	cfg := fast()
+	cfg.AnswerTimeout = 200 * time.Millisecond
+	client, p := dial(t, s, cfg)
+	room := enter(t, client, p, parley.JoinOptions{})
+	require.Equal(t, "room", room.ID())
+	left := make(chan error, 1)
+	go func() { left <- room.Leave(context.Background()) }()
+	env := p.next()
+	p.send(refusal(env.GetId(), parley.CodeUnavailable, "room", "", true, 0))
+	env = p.next() // asked again
+	require.NotNil(t, env.GetLeaveRoom())
+	p.send(refusal(env.GetId(), parley.CodeForbidden, "room", "", false, 0))
+	require.NoError(t, await(t, left))
+}
+
+func TestAbandonedCallsAndLateAnswers(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	client, p := dial(t, s, fast())
+	room := enter(t, client, p, parley.JoinOptions{})
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() {
+		_, err := room.History(ctx, parley.HistoryOptions{})
+		result <- err
+	}()
+	env := p.next()
+	cancel()
+	require.ErrorIs(t, await(t, result), context.Canceled)
+	p.send(&clientv1.Envelope{Id: env.GetId(), Kind: &clientv1.Envelope_HistoryPage{HistoryPage: &clientv1.HistoryPage{RoomId: "room"}}})
+	// And a call that is waiting when the Client ends.
+	go func() {
+		_, err := room.Presence(t.Context())
+		result <- err
+	}()
+	p.next()
+	p.close(clientv1.CloseCode_CLOSE_CODE_SESSION_REPLACED)
+	var closed *parley.CloseError
+	require.ErrorAs(t, await(t, result), &closed)
+	require.EqualError(t, closed, "server closed the connection: SESSION_REPLACED (4504)")
 }

@@ -16,6 +16,7 @@ import (
 
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
+	"github.com/parley-rt/parley/libs/protocol/codes"
 	"github.com/parley-rt/parley/sdk/go"
 )
 
@@ -163,7 +164,7 @@ func (p *peer) raw(frame string) {
 
 func (p *peer) cut() { _ = p.ws.CloseNow() }
 
-func (p *peer) close(code clientv1.CloseCode) { p.closeWith(int(code), code.String()) }
+func (p *peer) close(code clientv1.CloseCode) { p.closeWith(int(code), codes.CloseName(code)) }
 
 func (p *peer) closeWith(code int, reason string) {
 	_ = p.ws.Close(websocket.StatusCode(code), reason)

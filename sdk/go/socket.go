@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -18,6 +20,9 @@ import (
 // readLimit leaves room for a history page, which is at most 1 MiB, and its escapes.
 const readLimit = 8 << 20
 
+// errLost is the end of a connection without a close frame.
+var errLost = errors.New("connection lost")
+
 // closeWait bounds the closing handshake.
 const closeWait = time.Second
 
@@ -28,8 +33,8 @@ type socket struct {
 	out []byte
 }
 
-func openSocket(ctx context.Context, url string, cfg Config) (*socket, error) {
-	ws, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
+func openSocket(ctx context.Context, address string, cfg Config) (*socket, error) {
+	ws, resp, err := websocket.Dial(ctx, address, &websocket.DialOptions{
 		HTTPClient:   cfg.HTTPClient,
 		HTTPHeader:   cfg.Header,
 		Subprotocols: []string{codec.SubprotocolJSON},
@@ -37,6 +42,10 @@ func openSocket(ctx context.Context, url string, cfg Config) (*socket, error) {
 	if err != nil {
 		if resp != nil {
 			return nil, &HandshakeError{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header), Err: err}
+		}
+		// The cause alone: what surrounds it repeats the address.
+		if get, ok := errors.AsType[*url.Error](err); ok {
+			err = get.Err
 		}
 		return nil, err
 	}
@@ -89,9 +98,14 @@ func (s *socket) write(ctx context.Context, env *clientv1.Envelope) error {
 
 // closeError makes a close frame of the server a *CloseError.
 func closeError(err error) error {
-	var ce websocket.CloseError
-	if errors.As(err, &ce) {
+	if err == nil {
+		return nil
+	}
+	if ce, ok := errors.AsType[websocket.CloseError](err); ok {
 		return &CloseError{Code: int(ce.Code), Reason: ce.Reason}
 	}
-	return err
+	if errors.Is(err, io.EOF) {
+		return errLost
+	}
+	return fmt.Errorf("%w: %w", errLost, err)
 }
