@@ -1,6 +1,7 @@
 package actorkit_test
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"syscall"
@@ -8,9 +9,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/tochemey/goakt/v4/actor"
 
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/actorkit/actorkittest"
+	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/memory"
 )
 
 // counter is a Handler that only counts, and signals every burst of frames.
@@ -91,3 +95,74 @@ func (e *echoer) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
 }
 
 func (e *echoer) HandleLink(actorkit.LinkEvent) {}
+
+// tally is the cheapest behavior: what is measured is Persistent.
+type tally struct{ event []persistence.Event }
+
+func (*tally) Zero(persistence.Claim) int                                   { return 0 }
+func (*tally) Apply(s int, _ persistence.Event) (int, error)                { return s + 1, nil }
+func (t *tally) Draft(int) actorkit.Draft[int, int]                         { return t }
+func (*tally) Snapshot(int) (persistence.Snapshot, error)                   { return persistence.Snapshot{}, nil }
+func (*tally) Restore(persistence.Claim, persistence.Snapshot) (int, error) { return 0, nil }
+func (t *tally) Decide(cmd int, _ uint64, _ time.Time) ([]persistence.Event, int) {
+	return t.event, cmd
+}
+
+type tallier struct {
+	p    *actorkit.Persistent[int, int, int]
+	done chan int
+}
+
+func (a *tallier) PreStart(ctx *actor.Context) error { return a.p.Recover(ctx.Context()) }
+
+func (a *tallier) Receive(rctx *actor.ReceiveContext) {
+	if a.p.Receive(rctx) {
+		return
+	}
+	if n, ok := rctx.Message().(int); ok {
+		if err := a.p.Submit(rctx, n, 100); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func (a *tallier) PostStop(ctx *actor.Context) error { return a.p.Stop(ctx.Context()) }
+
+// nowhere is a journal that keeps nothing.
+type nowhere struct{ persistence.Journal }
+
+func (nowhere) Append(_ context.Context, _ persistence.Claim, expected uint64, events []persistence.Event) (uint64, error) {
+	return expected + uint64(len(events)), nil
+}
+
+func (nowhere) SaveSnapshot(context.Context, persistence.Claim, persistence.Snapshot) error { return nil }
+
+// BenchmarkPersistent keeps 64 commands outstanding in one stream whose journal costs nothing.
+func BenchmarkPersistent(b *testing.B) {
+	const window = 64
+	a := &tallier{done: make(chan int, window)}
+	a.p = actorkit.NewPersistent(
+		actorkit.PersistentConfig{Key: "bench/1", Owner: "o", Journal: nowhere{memory.New(memory.Options{})}, SnapshotEvery: 1 << 40},
+		actorkit.Behavior[int, int, int](&tally{event: []persistence.Event{{Manifest: "m", Payload: make([]byte, 100)}}}),
+		actorkit.PersistentHandler[int, int]{Committed: func(_ *actor.ReceiveContext, batch []actorkit.Decided[int, int]) {
+			for range batch {
+				a.done <- 1
+			}
+		}})
+	sys := startSystem(b)
+	pid, err := sys.Spawn(b.Context(), "tallier", a, actorkit.SpawnOptions()...)
+	require.NoError(b, err)
+	b.ReportAllocs()
+	before := cpu()
+	b.ResetTimer()
+	for i := range b.N {
+		if i >= window {
+			<-a.done
+		}
+		require.NoError(b, sys.NoSender().Tell(b.Context(), pid, i))
+	}
+	for range min(b.N, window) {
+		<-a.done
+	}
+	b.ReportMetric(float64(cpu()-before)/float64(b.N), "cpu-ns/op")
+}

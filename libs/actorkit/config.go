@@ -36,8 +36,8 @@ type NodeConfig struct {
 	Incarnation string
 	// Service is copied to Self.
 	Service string
-	// Host is the IP address that is bound and that peers connect to. Default 127.0.0.1. GoAkt takes the bound address
-	// for the node's identity, so it can be neither 0.0.0.0 nor a name nor behind NAT.
+	// Host is the IPv4 address that is bound and that peers connect to. Default 127.0.0.1. GoAkt takes the bound address
+	// for the node's identity, so it can be neither 0.0.0.0 nor a name nor behind NAT, and cannot parse one of IPv6.
 	Host string
 	// Ports; 0 means a free one.
 	RemotingPort, DiscoveryPort, PeersPort int
@@ -108,8 +108,8 @@ func (c NodeConfig) validate() error {
 	if len(c.Incarnation) > maxIDBytes {
 		bad("incarnation %q: want at most %d bytes", c.Incarnation, maxIDBytes)
 	}
-	if ip := net.ParseIP(c.Host); ip == nil || ip.IsUnspecified() {
-		bad("host %q: want the IP address that peers connect to", c.Host)
+	if ip := net.ParseIP(c.Host); ip.To4() == nil || ip.IsUnspecified() {
+		bad("host %q: want the IPv4 address that peers connect to", c.Host)
 	}
 	ports := []struct {
 		name string

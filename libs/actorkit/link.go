@@ -40,7 +40,7 @@ type link struct {
 	mu    sync.Mutex
 	state linkState
 	queue outbox
-	// pid is the Link actor, nil until it has been spawned.
+	// pid is the Link actor, nil until its spawn has returned.
 	pid *actor.PID
 	// door is the peer's door once looked up: an address, good for this incarnation's whole life.
 	door *actor.PID
@@ -151,8 +151,8 @@ func (l *link) due(now time.Time) bool {
 	}
 }
 
-// next decides what the actor does now: a task to run, nil for nothing. done: the actor should stop.
-func (l *link) next(now time.Time) (task func() (any, error), done bool) {
+// next decides what the actor self does now: a task to run, nil for nothing. done: the actor should stop.
+func (l *link) next(now time.Time, self *actor.PID) (task func() (any, error), done bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.woken = false
@@ -172,13 +172,12 @@ func (l *link) next(now time.Time) (task func() (any, error), done bool) {
 	l.number++
 	l.sentAt = now
 	l.saidBlind = l.node.blind.Load()
-	self := l.node.self
-	l.out.msg.FromNode, l.out.msg.FromIncarnation = self.Node, self.Incarnation
+	l.out.msg.FromNode, l.out.msg.FromIncarnation = l.node.self.Node, l.node.self.Incarnation
 	l.out.msg.ToIncarnation = l.peer.Incarnation
 	l.out.msg.Number, l.out.msg.Blind = l.number, l.saidBlind
 	bodies := l.queue.take(&l.out)
-	pid, door := l.pid, l.door
-	return func() (any, error) { return l.ask(pid, door, bodies), nil }, false
+	door := l.door
+	return func() (any, error) { return l.ask(self, door, bodies), nil }, false
 }
 
 // lookup finds the peer's door. It runs in a task.
@@ -202,14 +201,14 @@ func (l *link) dropConnection() {
 }
 
 // ask sends the batch that next has formed. It runs in a task.
-func (l *link) ask(pid, door *actor.PID, bodies int) (m *answered) {
+func (l *link) ask(self, door *actor.PID, bodies int) (m *answered) {
 	defer recoverTask(func(err error) { m = &answered{err: err} })
 	n := l.node
 	start := time.Now()
 	msg := l.out.seal()
 	frames := int64(l.out.len())
 	reply, err := exchange(n.ctx, n.cfg.AskTimeout, func(ctx context.Context, timeout time.Duration) (any, error) {
-		return pid.Ask(ctx, door, msg, timeout)
+		return self.Ask(ctx, door, msg, timeout)
 	})
 	l.out.release()
 	if err == nil {
@@ -410,7 +409,7 @@ func (a *linkActor) Receive(rctx *actor.ReceiveContext) {
 		rctx.Unhandled()
 		return
 	}
-	task, done := a.link.next(time.Now())
+	task, done := a.link.next(time.Now(), rctx.Self())
 	if done {
 		rctx.Shutdown()
 		return

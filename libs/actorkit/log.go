@@ -86,7 +86,7 @@ func (h *goaktHandler) allow(key string) (int, bool) {
 	return suppressed, true
 }
 
-// WithAttrs and WithGroup are never used by GoAkt's adapter for attributes of ours; what it adds is kept.
+// WithAttrs and WithGroup start with a limiter of their own: they are for loggers made once, not per message.
 func (h *goaktHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &goaktHandler{next: h.next.WithAttrs(attrs), seen: map[string]*logKey{}, now: h.now}
 }

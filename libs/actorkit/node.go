@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"sync"
@@ -120,8 +121,8 @@ func (n *Node) Link(node string) (LinkStatus, bool) {
 func (n *Node) SetBlind(blind bool) { n.blind.Store(blind) }
 
 // Stop refuses what arrives from now on, flushes what is queued to peers that answer (for AskTimeout at most), closes
-// all Links and stops the system. Once it has returned nil no handler call is running or will come. Later calls wait for
-// the first one.
+// all Links and stops the system. Once it has returned nil no handler call is running or will come; so it must not be
+// called by the handler. Later calls wait for the first one.
 func (n *Node) Stop(ctx context.Context) error {
 	n.stopOnce.Do(func() {
 		n.stopErr = n.stop(ctx)
@@ -200,6 +201,11 @@ func (n *Node) leaveHandler() { <-n.turn }
 // announce hands an event to the door, which calls the handler. It does not block.
 func (n *Node) announce(e LinkEvent) {
 	n.metrics.events.Add(n.ctx, 1, n.metrics.kinds[e.Kind])
+	if e.Kind == LinkDown {
+		n.cfg.Logger.Warn("link down", slog.String("peer", e.Peer.Node), slog.Any("err", e.Err))
+	} else {
+		n.cfg.Logger.Info("link up", slog.String("peer", e.Peer.Node))
+	}
 	_ = n.tell(n.door, &e) // Fails only when the system stops.
 }
 

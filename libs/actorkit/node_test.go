@@ -29,6 +29,7 @@ func TestInvalidNodeConfig(t *testing.T) {
 		"long node":       {func(c *actorkit.NodeConfig) { c.Node = strings.Repeat("n", 65) }, "want 1 to 64 bytes"},
 		"long life":       {func(c *actorkit.NodeConfig) { c.Incarnation = strings.Repeat("n", 65) }, "want at most 64 bytes"},
 		"host name":       {func(c *actorkit.NodeConfig) { c.Host = "localhost" }, `host "localhost"`},
+		"IPv6":            {func(c *actorkit.NodeConfig) { c.Host = "::1" }, `host "::1"`},
 		"any host":        {func(c *actorkit.NodeConfig) { c.Host = "0.0.0.0" }, `host "0.0.0.0"`},
 		"port":            {func(c *actorkit.NodeConfig) { c.PeersPort = 65536 }, "peers port 65536"},
 		"port twice":      {func(c *actorkit.NodeConfig) { c.PeersPort, c.RemotingPort = 9, 9 }, "remoting and peers port are both 9"},
