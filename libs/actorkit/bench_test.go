@@ -135,7 +135,9 @@ func (nowhere) Append(_ context.Context, _ persistence.Claim, expected uint64, e
 	return expected + uint64(len(events)), nil
 }
 
-func (nowhere) SaveSnapshot(context.Context, persistence.Claim, persistence.Snapshot) error { return nil }
+func (nowhere) SaveSnapshot(context.Context, persistence.Claim, persistence.Snapshot) error {
+	return nil
+}
 
 // BenchmarkPersistent keeps 64 commands outstanding in one stream whose journal costs nothing.
 func BenchmarkPersistent(b *testing.B) {

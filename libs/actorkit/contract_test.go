@@ -13,6 +13,7 @@ import (
 	"github.com/tochemey/goakt/v4/actor"
 	gerrors "github.com/tochemey/goakt/v4/errors"
 	"github.com/tochemey/goakt/v4/remote"
+	"github.com/tochemey/goakt/v4/supervisor"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-rt/parley/libs/actorkit"
@@ -206,6 +207,24 @@ func TestSpawnOptionsStopOnTrouble(t *testing.T) {
 	}}, actorkit.SpawnOptions()...)
 	require.ErrorIs(t, err, errOops)
 	require.EqualValues(t, 1, tries.Load())
+}
+
+// Relied on by the door and the Links: with the resume directive an actor lives on, with its state, after a panic.
+func TestGoAktResumesAfterAPanic(t *testing.T) {
+	t.Parallel()
+	sys := startSystem(t)
+	n := 0
+	pid, err := sys.Spawn(t.Context(), "tough", &scripted{receive: func(rctx *actor.ReceiveContext) {
+		if n++; rctx.Message() == "panic" {
+			panic("trouble")
+		}
+		rctx.Response(n)
+	}}, actorkit.SpawnOptions(actor.WithSupervisor(supervisor.NewSupervisor(supervisor.WithAnyErrorDirective(supervisor.ResumeDirective))))...)
+	require.NoError(t, err)
+	require.NoError(t, sys.NoSender().Tell(t.Context(), pid, "panic"))
+	got, err := sys.NoSender().Ask(t.Context(), pid, "how many", time.Second)
+	require.NoError(t, err)
+	require.Equal(t, 2, got)
 }
 
 // Worked around by Persistent: PostStop runs beside Receive when another goroutine stops the actor.

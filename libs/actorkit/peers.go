@@ -91,7 +91,7 @@ func (n *Node) spawnLink(l *link) {
 	ctx, cancel := context.WithTimeout(n.ctx, spawnTimeout)
 	defer cancel()
 	n.made++ // Only this goroutine uses it.
-	pid, err := n.door.SpawnChild(ctx, linkName(n.self.Node, l.peer.Node, n.made), &linkActor{link: l}, SpawnOptions()...)
+	pid, err := n.door.SpawnChild(ctx, linkName(n.self.Node, l.peer.Node, n.made), &linkActor{link: l}, resumeOptions()...)
 	if err != nil {
 		if n.ctx.Err() == nil {
 			n.cfg.Logger.Warn("link not spawned", slog.String("peer", l.peer.Node), slog.Any("err", err))

@@ -73,7 +73,7 @@ func (n *Node) open(ctx context.Context) error {
 	d := &door{node: n, inbox: newInbox(n.self.Incarnation)}
 	guardian, err := userGuardian(n.sys)
 	if err == nil {
-		n.door, err = guardian.SpawnChild(ctx, doorName(n.cfg.Node), d, SpawnOptions()...)
+		n.door, err = guardian.SpawnChild(ctx, doorName(n.cfg.Node), d, resumeOptions()...)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("spawn the door: %w", err), n.metrics.reg.Unregister())
@@ -82,6 +82,11 @@ func (n *Node) open(ctx context.Context) error {
 	go n.spawnLinks()
 	go n.tickLinks()
 	return nil
+}
+
+// resumeOptions are for the actors that a node cannot do without: a message that makes one panic costs that message.
+func resumeOptions() []actor.SpawnOption {
+	return SpawnOptions(actor.WithSupervisor(supervisor.NewSupervisor(supervisor.WithAnyErrorDirective(supervisor.ResumeDirective))))
 }
 
 // userGuardian finds the parent of all actors of a program. As its child by name, unlike by ActorSystem.Spawn, an actor has
