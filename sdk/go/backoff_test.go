@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/parley-rt/parley/libs/protocol/codes"
 )
 
 func TestBackoff(t *testing.T) {
@@ -31,24 +29,4 @@ func TestRetryDelay(t *testing.T) {
 	require.Equal(t, 75*time.Millisecond, retryDelay(1, 0, 0.5))
 	require.Equal(t, 2500*time.Millisecond, retryDelay(1000, 0, 0))
 	require.Equal(t, time.Minute, retryDelay(3, time.Minute, 0.5), "the server's wish is the least")
-}
-
-func TestEveryCodeHasAConstant(t *testing.T) {
-	t.Parallel()
-	have := map[Code]bool{}
-	for _, c := range []Code{
-		CodeBadFrame, CodeUnknownKind, CodeHelloLate, CodeInvalidArgument, CodeInvalidRoom, CodeTooLarge, CodeTooManyRooms,
-		CodeUnauthenticated, CodeForbidden, CodeNotJoined, CodeMuted, CodeBanned, CodeRateLimited, CodeBusy, CodeUnavailable,
-		CodeUnknownOutcome, CodeInternal,
-	} {
-		have[c] = true
-	}
-	for _, c := range codes.Errors() {
-		require.True(t, have[Code(codes.ErrorName(c))], c)
-	}
-	require.Len(t, have, len(codes.Errors()))
-	reasons := map[ResetReason]bool{Rewound: true, Trimmed: true, ReplayLimit: true}
-	for _, r := range codes.Resets() {
-		require.True(t, reasons[ResetReason(codes.ResetName(r))], r)
-	}
 }

@@ -31,7 +31,7 @@ func (n *connection) serve() error {
 	go func() { read <- n.readAll() }()
 	n.c.lastRead.Store(time.Now().UnixNano())
 	watch := n.watch()
-	err, readDone := n.writeAll(read)
+	readDone, err := n.writeAll(read)
 	watch.Stop()
 	if err == nil || errors.Is(err, errReconnect) {
 		readDone = n.closeGently(read, readDone)
@@ -79,33 +79,31 @@ func (n *connection) readAll() error {
 // watch looks after the silence of the server. It works on a timer's goroutine, so that a stuck write does not stop it.
 func (n *connection) watch() *time.Timer {
 	c := n.c
-	interval, timeout := c.cfg.PingInterval, c.cfg.PingTimeout
+	liveness := liveness{interval: c.cfg.PingInterval, timeout: c.cfg.PingTimeout}
 	var timer *time.Timer
 	ready := make(chan struct{})
-	timer = time.AfterFunc(interval, func() {
+	timer = time.AfterFunc(liveness.interval, func() {
 		<-ready
-		silence := time.Since(time.Unix(0, c.lastRead.Load()))
-		switch {
-		case silence >= interval+timeout:
+		ping, dead, again := liveness.check(time.Now(), time.Unix(0, c.lastRead.Load()))
+		if dead {
 			n.cancel(errSilent)
 			return
-		case silence >= interval:
+		}
+		if ping {
 			c.mu.Lock()
 			c.pingDue = true
 			c.mu.Unlock()
 			c.wakeWriter()
-			timer.Reset(interval + timeout - silence)
-		default:
-			timer.Reset(interval - silence)
 		}
+		timer.Reset(again)
 	})
 	close(ready)
 	return timer
 }
 
-// writeAll writes until the connection ends, the Client is stopped (nil) or a reconnect is due (errReconnect). The second
-// result tells whether the reader has ended.
-func (n *connection) writeAll(read <-chan error) (error, bool) {
+// writeAll writes until the connection ends, the Client is stopped (nil) or a reconnect is due (errReconnect). readDone
+// tells whether the reader has ended.
+func (n *connection) writeAll(read <-chan error) (readDone bool, _ error) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var frames []*clientv1.Envelope
@@ -114,7 +112,7 @@ func (n *connection) writeAll(read <-chan error) (error, bool) {
 		frames, at = n.c.collect(time.Now(), frames[:0])
 		for _, env := range frames {
 			if err := n.sock.write(n.ctx, env); err != nil {
-				return n.readersWord(read, err), true
+				return true, n.readersWord(read, err)
 			}
 		}
 		wait := time.Hour
@@ -126,14 +124,14 @@ func (n *connection) writeAll(read <-chan error) (error, bool) {
 		case <-n.c.wake:
 		case <-timer.C:
 		case err := <-read:
-			return err, true
+			return true, err
 		case <-n.c.stop:
-			return nil, false
+			return false, nil
 		case <-n.c.ctx.Done():
-			return nil, false
+			return false, nil
 		}
 		if n.c.reconnectDue(time.Now()) {
-			return errReconnect, false
+			return false, errReconnect
 		}
 	}
 }
