@@ -4,6 +4,8 @@ package door
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -20,6 +22,8 @@ import (
 )
 
 const busyRetryAfter = 500 // ms
+
+var errKind = errors.New("not a kind of frame that gateways send")
 
 // Config of a door.
 type Config struct {
@@ -66,22 +70,37 @@ func New(cfg Config) (*Door, error) {
 
 // HandleFrame takes one frame of a gateway node.
 func (d *Door) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
-	frame := new(roomv1.Frame)
-	if err := proto.Unmarshal(f.Body, frame); err != nil {
-		d.drop(from, d.undecoded, "malformed frame dropped", slog.Any("err", err))
+	frame, err := Parse(f.Body)
+	if err != nil {
+		reason := d.undecoded
+		switch {
+		case errors.Is(err, errKind):
+			reason = d.badKind
+		case errors.Is(err, ids.ErrRoomID):
+			reason = d.badRoom
+		}
+		d.malformed.Add(context.Background(), 1, reason)
+		d.cfg.Logger.Warn("frame dropped", slog.String("peer", from.Node), slog.Any("err", err))
 		return
 	}
+	d.enter(from, f, frame)
+}
+
+// Parse decodes a frame and checks that it is one that gateways send and that it names a room.
+func Parse(body []byte) (*roomv1.Frame, error) {
+	frame := new(roomv1.Frame)
+	if err := proto.Unmarshal(body, frame); err != nil {
+		return nil, fmt.Errorf("decode frame: %w", err)
+	}
 	if !asked(frame) {
-		d.drop(from, d.badKind, "frame of an unknown kind dropped")
-		return
+		return nil, errKind
 	}
 	if frame.GetCompareHeads() == nil {
 		if err := ids.CheckRoom(frame.RoomId); err != nil {
-			d.drop(from, d.badRoom, "frame with an invalid room id dropped", slog.Any("err", err))
-			return
+			return nil, err
 		}
 	}
-	d.enter(from, f, frame)
+	return frame, nil
 }
 
 func (d *Door) enter(from actorkit.Peer, f actorkit.Frame, frame *roomv1.Frame) {
@@ -115,11 +134,6 @@ func (d *Door) HandleLink(e actorkit.LinkEvent) {
 	if err := actor.Tell(context.Background(), d.cfg.Host, message); err != nil {
 		d.cfg.Logger.Error("room host does not take link events", slog.Any("err", err))
 	}
-}
-
-func (d *Door) drop(from actorkit.Peer, reason metric.MeasurementOption, message string, attrs ...any) {
-	d.malformed.Add(context.Background(), 1, reason)
-	d.cfg.Logger.Warn(message, append(attrs, slog.String("peer", from.Node))...)
 }
 
 // asked tells whether a frame is of a kind that gateways send to rooms.

@@ -74,7 +74,7 @@ func (r *Room) changed(rctx *actor.ReceiveContext, c *change, changed core.Chang
 	r.task(rctx, func(ctx context.Context) any {
 		id, err := messageIDAt(ctx, journal, key, cursor.AfterSeq)
 		return &cursorChecked{in: in, messageID: id, err: err}
-	})
+	}, func(err error) any { return &cursorChecked{in: in, err: err} })
 }
 
 func messageIDAt(ctx context.Context, journal persistence.Journal, key persistence.StreamKey, seq uint64) (string, error) {

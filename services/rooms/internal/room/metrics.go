@@ -71,8 +71,9 @@ func (m *Metrics) started(took time.Duration) {
 	m.recovered.Record(context.Background(), took.Seconds())
 }
 
-func (m *Metrics) stopped(why string) {
+func (m *Metrics) stopped(why string, subscribers int) {
 	m.active.Add(context.Background(), -1)
+	m.subscriptions.Add(context.Background(), -int64(subscribers))
 	m.ended.Add(context.Background(), 1, metric.WithAttributes(attribute.String("reason", why)))
 }
 

@@ -72,7 +72,7 @@ func (p *pages) start(rctx *actor.ReceiveContext, w pageWanted) {
 			return &pageRead{in: w.in, err: fmt.Errorf("wait for a read of the journal: %w", persistence.ErrOverloaded)}
 		}
 		return readPage(ctx, env.Journal, key, w)
-	})
+	}, func(err error) any { return &pageRead{in: w.in, err: err} })
 }
 
 // readPage reads windows of events until the page is full. When retention moved on meanwhile it starts again above it.

@@ -2,6 +2,7 @@ package room
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -164,12 +165,18 @@ func (r *Room) inbound(rctx *actor.ReceiveContext, in *Inbound) {
 	}
 }
 
-// task runs work outside the actor and brings its result back as a message. The work must not touch the room.
-func (r *Room) task(rctx *actor.ReceiveContext, work func(ctx context.Context) any) {
+// task runs work outside the actor and brings its result back as a message: failed's, should work panic. Neither may touch
+// the room.
+func (r *Room) task(rctx *actor.ReceiveContext, work func(ctx context.Context) any, failed func(error) any) {
 	r.tasks++
-	self := rctx.Self()
-	err := self.PipeTo(context.Background(), self, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), r.env.Limits.ReadTimeout)
+	self, timeout := rctx.Self(), r.env.Limits.ReadTimeout
+	err := self.PipeTo(context.Background(), self, func() (result any, _ error) {
+		defer func() {
+			if p := recover(); p != nil {
+				result = failed(fmt.Errorf("%w: panic: %v", persistence.ErrUnavailable, p))
+			}
+		}()
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
 		return work(ctx), nil
 	})
@@ -182,11 +189,23 @@ func (r *Room) task(rctx *actor.ReceiveContext, work func(ctx context.Context) a
 // step does what any message may have made possible.
 func (r *Room) step(rctx *actor.ReceiveContext) {
 	r.slot.subscribers.Store(int64(len(r.subscribers)))
+	// A snapshot may have been the first to find out that a stream is lost.
+	if err := r.stopped(); err != nil {
+		r.die(rctx, err)
+	}
 	if r.ending == "" || r.finished || r.busy() {
 		return
 	}
 	r.finished = true
 	r.tell(rctx, &Finished{RoomID: r.id, Slot: r.slot})
+}
+
+// stopped returns why one of the streams may not be written any more, nil while all may.
+func (r *Room) stopped() error {
+	if err := r.stream.Stopped(); err != nil {
+		return err
+	}
+	return r.roster.stopped()
 }
 
 // busy tells whether something is in flight that will report back.

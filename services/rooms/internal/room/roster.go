@@ -106,6 +106,15 @@ func (t *roster) receive(rctx *actor.ReceiveContext) bool {
 	return false
 }
 
+func (t *roster) stopped() error {
+	for _, s := range t.shards {
+		if err := s.stream.Stopped(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *roster) busy() bool {
 	for _, s := range t.shards {
 		if s.stream.Busy() {
@@ -192,10 +201,7 @@ func (t *roster) committed(rctx *actor.ReceiveContext, batch []actorkit.Decided[
 }
 
 func (t *roster) failed(rctx *actor.ReceiveContext, cmds []*change, err error) {
-	terminal := false
-	for _, s := range t.shards {
-		terminal = terminal || s.stream.Stopped() != nil
-	}
+	terminal := t.stopped() != nil
 	if terminal {
 		t.room.die(rctx, err)
 	}
@@ -219,7 +225,7 @@ func (t *roster) open(rctx *actor.ReceiveContext) {
 	s := t.newShard(len(t.shards))
 	t.room.task(rctx, func(ctx context.Context) any {
 		return &shardOpened{shard: s, err: s.stream.Recover(ctx)}
-	})
+	}, func(err error) any { return &shardOpened{err: err} })
 }
 
 func (t *roster) opened(rctx *actor.ReceiveContext, m *shardOpened) {

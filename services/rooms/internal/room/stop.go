@@ -44,6 +44,9 @@ func (r *Room) die(rctx *actor.ReceiveContext, err error) {
 	}
 	r.pages.waiting = nil
 	r.closeAll(d.owner)
+	for node := range r.subscribers {
+		r.removeSubscriber(node)
+	}
 	r.tell(rctx, &Stopping{RoomID: r.id, Slot: r.slot, Fenced: d.fenced, Owner: d.owner, Err: err})
 }
 
@@ -75,26 +78,33 @@ func (r *Room) PostStop(ctx *actor.Context) error {
 	if !r.started {
 		return nil
 	}
-	why := string(r.ending)
-	if r.dead != nil && r.dead.fenced {
-		why = "fenced"
-	}
-	if r.receiving.Load() {
-		r.env.Metrics.stopped("panic")
+	panicked := r.receiving.Load()
+	r.env.Metrics.stopped(r.why(panicked), len(r.subscribers))
+	switch {
+	case panicked:
 		r.logger.Error("room stopped by a panic")
-		return nil
-	}
-	r.env.Metrics.stopped(why)
-	var problems []error
-	if r.dead == nil {
-		problems = append(problems, r.giveBack(ctx.Context()))
+	case r.dead == nil:
+		if err := r.giveBack(ctx.Context()); err != nil {
+			// The next activation recovers from the events; only time is lost.
+			r.logger.Warn("room was not given back cleanly", slog.Any("err", err))
+		}
 		r.closeAll("")
 	}
-	if err := errors.Join(problems...); err != nil {
-		// The next activation recovers from the events; only time is lost.
-		r.logger.Warn("room was not given back cleanly", slog.Any("err", err))
-	}
 	return nil
+}
+
+// why names the reason of the end, for the metric.
+func (r *Room) why(panicked bool) string {
+	switch {
+	case panicked:
+		return "panic"
+	case r.dead != nil && r.dead.fenced:
+		return "fenced"
+	case r.ending == "":
+		return "stopped"
+	default:
+		return string(r.ending)
+	}
 }
 
 // giveBack snapshots all streams and releases them, the room's last: its owner is what other nodes look at.

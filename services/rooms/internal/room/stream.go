@@ -46,8 +46,8 @@ func (r *Room) recover(ctx context.Context) error {
 		return fmt.Errorf("recover room %s: %w", r.id, err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return r.backfill(ctx) })
-	g.Go(func() error { return r.roster.recover(ctx) })
+	g.Go(guarded(ctx, r.backfill))
+	g.Go(guarded(ctx, r.roster.recover))
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("recover room %s: %w", r.id, err)
 	}
@@ -56,6 +56,18 @@ func (r *Room) recover(ctx context.Context) error {
 	r.slot.lastMessage.Store(state.LastMessage())
 	r.slot.epoch.Store(r.epoch())
 	return nil
+}
+
+// guarded turns a panic into an error: one room's history must not end the process (S9).
+func guarded(ctx context.Context, f func(context.Context) error) func() error {
+	return func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("%w: panic: %v", persistence.ErrCorrupt, p)
+			}
+		}()
+		return f(ctx)
+	}
 }
 
 // backfill reads the events before the snapshot back until they are too old for the dedupe window (S3).

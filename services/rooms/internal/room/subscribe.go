@@ -161,10 +161,9 @@ func (r *Room) tick() {
 	r.settleOwed()
 }
 
-// closeAll ends every subscription. owner is where the hubs should look.
+// closeAll tells everybody that the subscription has ended. owner is where the hubs should look.
 func (r *Room) closeAll(owner string) {
 	for node := range r.subscribers {
-		r.removeSubscriber(node)
 		r.owed[node] = struct{}{}
 	}
 	for node := range r.owed {

@@ -2,6 +2,7 @@ package roomhost
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
@@ -160,7 +161,7 @@ func (h *Host) startMore(rctx *actor.ReceiveContext) {
 		h.activations++
 		name := names.Room(s.roomID) + "." + strconv.FormatUint(h.activations, 36)
 		self, cfg := rctx.Self(), h.cfg
-		h.pipe(rctx, func() any { return start(self, cfg, s, name) })
+		h.pipe(rctx, func() any { return start(self, cfg, s, name) }, func(err error) any { return &startResult{slot: s, err: err} })
 	}
 }
 
@@ -254,10 +255,19 @@ func (h *Host) broadcast(rctx *actor.ReceiveContext, message any) {
 	}
 }
 
-// pipe runs work in a task and brings its result back. Work never returns an error: GoAkt would lose it.
-func (h *Host) pipe(rctx *actor.ReceiveContext, work func() any) {
+// pipe runs work in a task and brings its result back: failed's, should work panic. Neither returns an error, which GoAkt
+// would lose.
+func (h *Host) pipe(rctx *actor.ReceiveContext, work func() any, failed func(error) any) {
 	self := rctx.Self()
-	if err := self.PipeTo(context.Background(), self, func() (any, error) { return work(), nil }); err != nil {
+	err := self.PipeTo(context.Background(), self, func() (result any, _ error) {
+		defer func() {
+			if p := recover(); p != nil {
+				result = failed(fmt.Errorf("panic: %v", p))
+			}
+		}()
+		return work(), nil
+	})
+	if err != nil {
 		h.logger.Debug("host is stopping, task not started", slog.Any("err", err))
 	}
 }

@@ -77,7 +77,7 @@ func (h *Host) stopMore(rctx *actor.ReceiveContext) {
 				return &stopResult{slot: s, err: fmt.Errorf("shut down room %s: %w", s.roomID, err)}
 			}
 			return &stopResult{slot: s}
-		})
+		}, func(err error) any { return &stopResult{slot: s, err: err} })
 	}
 }
 
