@@ -778,7 +778,8 @@ func (*Left) Descriptor() ([]byte, []int) {
 	return file_room_v1_room_proto_rawDescGZIP(), []int{5}
 }
 
-// Publish is one batch of one connection, in the connection's order.
+// Publish is one batch of one connection, in the connection's order. The room checks that the member has joined; which
+// connection may speak for the member is the gateway's business. Duplicates are recognised before anything is refused.
 type Publish struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
@@ -907,7 +908,9 @@ func (x *Draft) GetTracestate() string {
 	return ""
 }
 
-// Published answers a Publish, one outcome per draft in the same order.
+// Published answers a Publish, one outcome per draft in the same order. A batch that was refused as a whole (BUSY,
+// UNAVAILABLE) gets Refused instead, and nothing of it is stored. A batch whose outcome the room does not know is never
+// refused: it gets Moved, and sent again to where that points, its messages are recognised.
 type Published struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Outcomes      []*Outcome             `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
@@ -1114,6 +1117,7 @@ func (x *Message) GetTracestate() string {
 	return ""
 }
 
+// Signal is passed on to everybody subscribed. It is answered only when it is refused and has a request number.
 type Signal struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
@@ -1537,7 +1541,7 @@ func (x *Present) GetConnections() uint32 {
 	return 0
 }
 
-// Subscribe asks for the room's messages from now on for a whole gateway node.
+// Subscribe asks for the room's messages from now on for a whole gateway node. A node that is subscribed already starts anew.
 type Subscribe struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1574,7 +1578,7 @@ func (*Subscribe) Descriptor() ([]byte, []int) {
 	return file_room_v1_room_proto_rawDescGZIP(), []int{18}
 }
 
-// Subscribed: deliveries start with the message whose prev_seq is last_message_seq.
+// Subscribed: deliveries start with the message whose prev_seq is last_message_seq. The hub then tells in full who is online.
 type Subscribed struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Epoch          uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
@@ -1643,6 +1647,7 @@ func (x *Subscribed) GetLastMessageSeq() uint64 {
 	return 0
 }
 
+// Unsubscribe also takes back what the node said about who is online. It is not answered.
 type Unsubscribe struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1742,6 +1747,7 @@ func (x *Deliver) GetAcceptedAt() *timestamppb.Timestamp {
 }
 
 // Online tells the room who is connected at this gateway node. It is soft state: full replaces what the node said before.
+// It does not start a room and counts only while the node is subscribed; else it is answered by Closed.
 type Online struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Full  bool                   `protobuf:"varint,1,opt,name=full,proto3" json:"full,omitempty"`
@@ -1795,7 +1801,9 @@ func (x *Online) GetMembers() []*Present {
 	return nil
 }
 
-// Closed ends a subscription: the activation stopped or lost the room. owner is a hint, empty when unknown.
+// Closed ends a subscription: the activation stopped or lost the room, a delivery could not be sent, or frames of the hub's
+// node were missed. The hub subscribes again and continues from its own cursor. owner is where, empty when unknown; it may
+// be the sender. epoch 0: the sender does not run the room.
 type Closed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
@@ -1848,7 +1856,8 @@ func (x *Closed) GetOwner() string {
 	return ""
 }
 
-// Moved answers a request that reached a node which does not run the room.
+// Moved answers a request that reached a node which does not run the room, or an activation that is coming to its end: the
+// request is to be sent again, to owner, which may be the sender; empty: to another candidate.
 type Moved struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
@@ -1956,6 +1965,7 @@ func (x *Refused) GetRetryAfterMs() uint32 {
 }
 
 // CompareHeads names what a hub believes of rooms whose head changed since it last asked; room_id of the frame is empty.
+// Without a request number it is answered only when something differs.
 type CompareHeads struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rooms         []*RoomHead            `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"`
