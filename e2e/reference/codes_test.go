@@ -21,7 +21,7 @@ func TestCodesPage(t *testing.T) {
 	root, err := harness.Root()
 	require.NoError(t, err)
 	path := filepath.Join(root, "docs", "reference", "codes.md")
-	want := codes.Markdown()
+	want := "# Codes\n\nGenerated from the enums in `libs/protocol/client/v1/client.proto`: `go test ./e2e/reference -update`.\n\n" + codes.Markdown()
 	if *update {
 		require.NoError(t, os.WriteFile(path, []byte(want), 0o600))
 		return
