@@ -143,7 +143,11 @@ func passivated(t testing.TB, b *bundle, roomID string) {
 // S1, S3: an idle room leaves memory and comes back as it was: members, numbering, dedupe window and history.
 func TestIdleRoomComesBack(t *testing.T) {
 	t.Parallel()
-	b := setup(t, nil, func(c *Config) { c.IdleAfter = 50 * time.Millisecond })
+	eachBackend(t, testIdleRoomComesBack)
+}
+
+func testIdleRoomComesBack(t *testing.T, backend persistence.Backend) {
+	b := setup(t, backend, func(c *Config) { c.IdleAfter = 50 * time.Millisecond })
 	joined := b.gw.join("rooms-1", "lobby", "ada")
 	b.gw.publish("rooms-1", "lobby", "ada", "m1", "m2")
 	passivated(t, b, "lobby")

@@ -19,19 +19,19 @@ func shortFence(c *Config) { c.FencedMin, c.FencedMax = 200*time.Millisecond, 30
 
 // Two nodes that do not know each other take the same room from one another.
 type duel struct {
-	backend        persistence.Backend
-	first, second  *Service
-	gwOne, gwTwo   *fakeGateway
-	planeOne, zwei *memory.Plane
+	backend            persistence.Backend
+	first, second      *Service
+	gwOne, gwTwo       *fakeGateway
+	planeOne, planeTwo *memory.Plane
 }
 
-func setupDuel(t *testing.T, edit ...func(*Config)) *duel {
+func setupDuel(t *testing.T, backend persistence.Backend, edit ...func(*Config)) *duel {
 	t.Helper()
-	d := &duel{backend: journalmemory.New(journalmemory.Options{}), planeOne: memory.NewPlane(), zwei: memory.NewPlane()}
-	d.gwOne, d.gwTwo = startGateway(t, d.planeOne, "gw-1"), startGateway(t, d.zwei, "gw-2")
+	d := &duel{backend: backend, planeOne: memory.NewPlane(), planeTwo: memory.NewPlane()}
+	d.gwOne, d.gwTwo = startGateway(t, d.planeOne, "gw-1"), startGateway(t, d.planeTwo, "gw-2")
 	edit = append(edit, shortFence)
 	d.first = startRooms(t, d.planeOne, d.backend, "rooms-1", edit...)
-	d.second = startRooms(t, d.zwei, d.backend, "rooms-2", edit...)
+	d.second = startRooms(t, d.planeTwo, d.backend, "rooms-2", edit...)
 	d.gwOne.connect(d.first)
 	d.gwTwo.connect(d.second)
 	return d
@@ -40,8 +40,12 @@ func setupDuel(t *testing.T, edit ...func(*Config)) *duel {
 // S1, S2, S3: whoever claims wins; the loser acknowledges nothing more, sends askers on and tells its subscribers.
 func TestUncoordinatedTakeover(t *testing.T) {
 	t.Parallel()
+	eachBackend(t, testUncoordinatedTakeover)
+}
+
+func testUncoordinatedTakeover(t *testing.T, backend persistence.Backend) {
 	// The journal is not asked for takeovers: the loser learns of it by its own write.
-	d := setupDuel(t, func(c *Config) { c.TakeoverEvery = time.Hour })
+	d := setupDuel(t, backend, func(c *Config) { c.TakeoverEvery = time.Hour })
 	joined := d.gwOne.join("rooms-1", "lobby", "ada")
 	d.gwOne.subscribe("rooms-1", "lobby")
 	require.Equal(t, uint64(2), d.gwOne.publish("rooms-1", "lobby", "ada", "m1", "m2")[1].Seq)
@@ -74,7 +78,11 @@ func TestUncoordinatedTakeover(t *testing.T) {
 // L2: a room that was lost and is only read learns of it from the journal, and its subscribers from the room.
 func TestReadersOfALostRoomAreTold(t *testing.T) {
 	t.Parallel()
-	d := setupDuel(t, func(c *Config) { c.TakeoverEvery = 50 * time.Millisecond })
+	eachBackend(t, testReadersOfALostRoomAreTold)
+}
+
+func testReadersOfALostRoomAreTold(t *testing.T, backend persistence.Backend) {
+	d := setupDuel(t, backend, func(c *Config) { c.TakeoverEvery = 50 * time.Millisecond })
 	d.gwOne.join("rooms-1", "lobby", "ada")
 	d.gwOne.subscribe("rooms-1", "lobby")
 	d.gwTwo.subscribe("rooms-2", "lobby")
@@ -84,7 +92,11 @@ func TestReadersOfALostRoomAreTold(t *testing.T) {
 // S2, S3, L6: two nodes take a room from each other while both are published to; every message gets one place.
 func TestDuelKeepsOneHistory(t *testing.T) {
 	t.Parallel()
-	d := setupDuel(t, func(c *Config) {
+	eachBackend(t, testDuelKeepsOneHistory)
+}
+
+func testDuelKeepsOneHistory(t *testing.T, backend persistence.Backend) {
+	d := setupDuel(t, backend, func(c *Config) {
 		c.TakeoverEvery, c.FencedMin, c.FencedMax = 50*time.Millisecond, time.Millisecond, 20*time.Millisecond
 	})
 	d.gwOne.join("rooms-1", "lobby", "ada")
@@ -135,8 +147,12 @@ func TestDuelKeepsOneHistory(t *testing.T) {
 
 // tryPublish sends one publish to a node and gives up on anything but its acknowledgement. It may be used by any goroutine.
 func tryPublish(g *fakeGateway, node, roomID, member, id string) (uint64, bool) {
+	ch, err := g.try(node, roomID, publishFrame(member, id))
+	if err != nil {
+		return 0, false
+	}
 	select {
-	case answer := <-g.start(node, roomID, publishFrame(member, id)):
+	case answer := <-ch:
 		if p := answer.GetPublished(); p != nil && p.Outcomes[0].Refused == nil {
 			return p.Outcomes[0].Seq, true
 		}
@@ -163,11 +179,10 @@ func setupReader(t *testing.T, backend persistence.Backend) *bundle {
 
 // pair is two nodes that know each other.
 type pair struct {
-	plane       *memory.Plane
-	backend     persistence.Backend
-	one, two    *Service
-	gw          *fakeGateway
-	initialRoom string
+	plane    *memory.Plane
+	backend  persistence.Backend
+	one, two *Service
+	gw       *fakeGateway
 }
 
 func setupPair(t *testing.T, edit ...func(*Config)) *pair {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -14,9 +15,25 @@ import (
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/persistence"
 	journalmemory "github.com/parley-rt/parley/libs/persistence/memory"
+	"github.com/parley-rt/parley/libs/persistence/sqlite"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 )
+
+// eachBackend runs a test on every backend that needs nothing installed.
+func eachBackend(t *testing.T, test func(*testing.T, persistence.Backend)) {
+	t.Run("memory", func(t *testing.T) {
+		t.Parallel()
+		test(t, journalmemory.New(journalmemory.Options{}))
+	})
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		backend, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "journal.db"), sqlite.Options{})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, backend.Close(context.Background())) })
+		test(t, backend)
+	})
+}
 
 // newService makes a service that is not started, with a plane of its own.
 func newService(t testing.TB, backend persistence.Backend, health *opskit.Health) *Service {
@@ -89,7 +106,11 @@ func setup(t testing.TB, backend persistence.Backend, edit ...func(*Config)) *bu
 // S1, S4, S5: what is acknowledged is delivered, in the publisher's order, as a chain that starts where Subscribed said.
 func TestJoinPublishDeliver(t *testing.T) {
 	t.Parallel()
-	b := setup(t, nil)
+	eachBackend(t, testJoinPublishDeliver)
+}
+
+func testJoinPublishDeliver(t *testing.T, backend persistence.Backend) {
+	b := setup(t, backend)
 	joined := b.gw.join("rooms-1", "lobby", "ada")
 	require.Zero(t, joined.Head)
 	require.NotZero(t, joined.Epoch)

@@ -109,10 +109,10 @@ func (r *Room) countOutcomes(outcomes []*roomv1.Outcome) {
 	}
 }
 
-// publishSpan covers a batch from its arrival to its answer. Messages bring their own trace contexts: they are linked.
+// publishSpan covers a traced batch from its arrival to its answer. Messages bring their own trace contexts: they are
+// linked.
 func (r *Room) publishSpan(in *Inbound, p *roomv1.Publish) trace.Span {
-	ctx := actorkit.ExtractTrace(context.Background(), in.Trace)
-	_, span := r.env.Tracer.Start(ctx, "room publish", trace.WithSpanKind(trace.SpanKindServer))
+	_, span := actorkit.StartFrameSpan(context.Background(), r.env.Tracer, "room publish", in.Trace)
 	if !span.IsRecording() {
 		return span
 	}
