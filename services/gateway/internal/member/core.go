@@ -80,7 +80,8 @@ type Core struct {
 	// wanted are the rooms the session's row is to list. It reads as changes; a save carries the version it wrote.
 	wanted                      map[string]struct{}
 	wantedVersion, savedVersion uint64
-	failedVersion               uint64 // of the last save that failed; 0: none
+	failedVersion               uint64            // of the last save that failed; 0: none
+	changes                     map[string]uint64 // rooms whose listing changed, by the version that has it, until saved
 	saving                      bool
 
 	requests map[uint64]*request
@@ -100,7 +101,7 @@ type Core struct {
 func NewCore(cfg Config, out Effects, firstRequest uint64) *Core {
 	return &Core{
 		cfg: cfg.withDefaults(), out: out, number: firstRequest,
-		rooms: map[string]*room{}, wanted: map[string]struct{}{}, requests: map[uint64]*request{},
+		rooms: map[string]*room{}, wanted: map[string]struct{}{}, changes: map[string]uint64{}, requests: map[uint64]*request{},
 	}
 }
 
@@ -167,9 +168,13 @@ func (c *Core) LinkDown(now time.Time, node string) {
 
 // Drained says that the client read enough to be sent a page.
 func (c *Core) Drained(now time.Time) {
-	if c.phase == phaseOpen {
-		c.settle(now)
+	if c.phase != phaseOpen {
+		return
 	}
+	for _, o := range c.pages {
+		o.cmd.At = now // the time until here was the client's
+	}
+	c.settle(now)
 }
 
 // Tick does what is due and returns when to come back; zero: nothing waits.
@@ -185,6 +190,7 @@ func (c *Core) Tick(now time.Time) time.Time {
 	for _, r := range c.rooms {
 		c.expireWaiting(now, r)
 	}
+	c.expirePages(now)
 	c.settle(now)
 	if c.phase != phaseOpen {
 		return time.Time{}
@@ -317,6 +323,9 @@ func (c *Core) nextDue() time.Time {
 	earlier(c.draining)
 	for _, q := range c.requests {
 		earlier(q.due(c.cfg))
+	}
+	if c.page != nil && len(c.pages) > 0 {
+		earlier(c.pages[0].cmd.At.Add(c.cfg.AnswerWithin))
 	}
 	for _, r := range c.rooms {
 		if len(r.waiting) > 0 {

@@ -286,6 +286,16 @@ func (c *Core) pumpPages(now time.Time) {
 	}
 }
 
+// expirePages answers pages that wait for another one that the room does not answer. As long as it is the client that
+// does not read, they wait: see Drained.
+func (c *Core) expirePages(now time.Time) {
+	for c.page != nil && len(c.pages) > 0 && !now.Before(c.pages[0].cmd.At.Add(c.cfg.AnswerWithin)) {
+		o := c.pages[0]
+		c.pages = slices.Delete(c.pages, 0, 1)
+		c.fail(o, clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE, text(clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE), 0)
+	}
+}
+
 func historyPage(room string, p *roomv1.Page) *clientv1.Envelope {
 	out := &clientv1.HistoryPage{RoomId: room, More: p.GetMore(), Messages: make([]*clientv1.Message, len(p.GetMessages()))}
 	for i, m := range p.GetMessages() {

@@ -58,7 +58,8 @@ func (c *Core) pump(now time.Time, r *room) {
 	}
 	if len(r.waiting) == 0 {
 		r.waiting = nil
-		if !r.joined && !r.attached && r.active == nil && r.batch == nil {
+		// An answer to a page may come for a room that was left; there may be another of its id by now.
+		if !r.joined && !r.attached && r.active == nil && r.batch == nil && c.rooms[r.id] == r {
 			delete(c.rooms, r.id)
 		}
 	}
@@ -83,6 +84,7 @@ func (c *Core) begin(now time.Time, r *room, o *op) {
 		c.succeed(o, nil)
 	default: // pages are large: they wait until the client has read enough
 		c.pages = append(c.pages, o)
+		c.wake(o.cmd.At.Add(c.cfg.AnswerWithin))
 	}
 }
 

@@ -2,6 +2,7 @@ package member
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -126,7 +127,8 @@ func (c *Core) startSave() {
 	c.out.SaveRooms(c.wantedVersion, rooms)
 }
 
-// want changes what the session's row is to list and returns the version that a save must reach; 0: it lists that now.
+// want changes what the session's row is to list and returns the version that a save must reach; 0: the row is known to
+// say so about this room.
 func (c *Core) want(room string, listed bool) uint64 {
 	if _, ok := c.wanted[room]; ok != listed {
 		if listed {
@@ -134,15 +136,18 @@ func (c *Core) want(room string, listed bool) uint64 {
 		} else {
 			delete(c.wanted, room)
 		}
-		c.wantedVersion++
-		return c.wantedVersion
+		return c.change(room)
 	}
-	switch c.wantedVersion {
-	case c.savedVersion:
-		return 0
-	case c.failedVersion:
-		c.wantedVersion++
+	version, unsaved := c.changes[room]
+	if unsaved && version <= c.failedVersion {
+		return c.change(room)
 	}
+	return version
+}
+
+func (c *Core) change(room string) uint64 {
+	c.wantedVersion++
+	c.changes[room] = c.wantedVersion
 	return c.wantedVersion
 }
 
@@ -161,6 +166,7 @@ func (c *Core) RoomsSaved(now time.Time, version uint64, err error) {
 		return
 	case err == nil:
 		c.savedVersion = version
+		maps.DeleteFunc(c.changes, func(_ string, changed uint64) bool { return changed <= version })
 	default:
 		c.failedVersion = version
 	}
