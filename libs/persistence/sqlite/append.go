@@ -74,7 +74,7 @@ func (m *appendMutation) insert(w *writer, e *persistence.Event, seq uint64) err
 	s.Blob(10, e.Payload)
 	err := s.Run()
 	if e := lite.As(err); e != nil && e.Code() == lite.CodeConstraint {
-		return fmt.Errorf("event %d of stream %s is stored beyond its head: %w: %w", seq, m.claim.Key, persistence.ErrCorrupt, err)
+		return fmt.Errorf("event %d at position %d is stored already, beyond the head: %w: %w", seq, w.pos, persistence.ErrCorrupt, err)
 	}
 	return err
 }

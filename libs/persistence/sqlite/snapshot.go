@@ -133,6 +133,10 @@ func (w *writer) purgeStream(id, limit int64) (more bool, err error) {
 	if err != nil {
 		return false, w.rolledBack(err)
 	}
+	w.st.saveLane.Int(1, w.pos)
+	if err := w.st.saveLane.Run(); err != nil {
+		return false, w.rolledBack(err)
+	}
 	s := w.st.purged
 	s.Int(1, id)
 	s.Int(2, upTo)

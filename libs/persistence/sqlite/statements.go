@@ -44,7 +44,7 @@ func prepareWrites(c *lite.Conn) (*writeStatements, error) {
 		{&st.begin, `BEGIN IMMEDIATE`},
 		{&st.commit, `COMMIT`},
 		{&st.rollback, `ROLLBACK`},
-		{&st.saveLane, `UPDATE journal_lane SET pos = ?1, claims = ?2 WHERE lane = 0`},
+		{&st.saveLane, `UPDATE journal_lane SET pos = ?1 WHERE lane = 0`},
 
 		{&st.headByKey, `SELECT ` + headColumns + ` FROM journal_stream WHERE stream_key = ?1`},
 		{&st.headByID, `SELECT ` + headColumns + ` FROM journal_stream WHERE stream_id = ?1`},
@@ -136,7 +136,7 @@ func prepareReads(c *lite.Conn) (*readStatements, error) {
 			WHERE stream_id = ?1 AND seq >= ?2 AND seq <= ?3 ORDER BY seq DESC`},
 		{&st.snapshots, `SELECT seq, epoch, at, codec, manifest, meta, payload FROM journal_snapshot
 			WHERE stream_id = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT 2`},
-		{&st.claims, `SELECT claims FROM journal_lane WHERE lane = 0`},
+		{&st.claims, `SELECT ifnull(max(claim_no), 0) FROM journal_stream`},
 		{&st.takeovers, `SELECT stream_key, epoch, owner, claimed_at FROM journal_stream
 			WHERE claim_no > ?1 ORDER BY claim_no DESC`},
 	} {

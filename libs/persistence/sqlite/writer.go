@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
@@ -34,9 +35,9 @@ type writer struct {
 	conn *lite.Conn // nil after it broke; opened again for the next batch
 	st   *writeStatements
 
-	// pos and claims are the lane's counters inside the current transaction.
+	// pos and claims are the last position and claim number given, as of the current transaction.
 	pos, claims int64
-	// stored are the counters that are committed.
+	// stored are those that are committed.
 	stored laneCounters
 	// at is the transaction's time.
 	at time.Time
@@ -53,6 +54,9 @@ type laneCounters struct{ pos, claims int64 }
 func (w *writer) run() {
 	defer close(w.done)
 	for {
+		// Callers that were just answered come back with their next request at once: let those that are runnable do so
+		// before the batch is closed. Nothing is waited for.
+		runtime.Gosched()
 		b := &batch{copied: make(chan struct{})}
 		if !w.queue.take(b, len(w.purges) == 0) {
 			return
@@ -95,9 +99,6 @@ func (w *writer) apply(b *batch) error {
 		}
 		broken := w.applyAll(b)
 		if broken == nil {
-			if err := w.saveCounters(); err != nil {
-				return w.rolledBack(unavailable("save the lane", err))
-			}
 			return nil
 		}
 		if !isPoison(broken.err) {
@@ -136,16 +137,6 @@ func (w *writer) begin() error {
 	}
 	w.pos, w.claims = w.stored.pos, w.stored.claims
 	return w.st.begin.Run()
-}
-
-func (w *writer) saveCounters() error {
-	if w.pos == w.stored.pos && w.claims == w.stored.claims {
-		return nil
-	}
-	s := w.st.saveLane
-	s.Int(1, w.pos)
-	s.Int(2, w.claims)
-	return s.Run()
 }
 
 // rolledBack ends the transaction without a change and returns err. A connection that cannot do that is given up:
@@ -219,7 +210,7 @@ func (b *Backend) submit(ctx context.Context, r *request) error {
 	}
 }
 
-// open connects, brings the schema up to date and reads the lane.
+// open connects, brings the schema up to date and finds the counters.
 func (w *writer) open() (err error) {
 	conn, err := connect(w.path)
 	if err != nil {
@@ -242,10 +233,11 @@ func (w *writer) open() (err error) {
 		return err
 	}
 	w.commit = w.st.commit.Run
-	if w.stored.pos, err = queryInt(conn, "SELECT pos FROM journal_lane WHERE lane = 0"); err != nil {
+	if w.stored.pos, err = queryInt(conn, `SELECT max(pos, ifnull((SELECT max(pos) FROM journal_event), 0))
+		FROM journal_lane WHERE lane = 0`); err != nil {
 		return err
 	}
-	if w.stored.claims, err = queryInt(conn, "SELECT claims FROM journal_lane WHERE lane = 0"); err != nil {
+	if w.stored.claims, err = queryInt(conn, "SELECT ifnull(max(claim_no), 0) FROM journal_stream"); err != nil {
 		return err
 	}
 	w.purges, err = pendingPurges(conn)

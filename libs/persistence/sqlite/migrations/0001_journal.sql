@@ -1,12 +1,12 @@
--- One lane: every stream is ordered by the one writer. The row keeps positions and claim numbers that were handed out, so
--- that neither is given twice, even when the rows that carried them are gone.
+-- One lane: every stream is ordered by the one writer. pos is a floor for the next position, written when rows that
+-- carried positions are deleted; otherwise the newest event has the last one given. So no position is given twice, and an
+-- append does not pay for a counter.
 CREATE TABLE journal_lane (
-  lane   INTEGER PRIMARY KEY,
-  pos    INTEGER NOT NULL,
-  claims INTEGER NOT NULL,
-  part   INTEGER NOT NULL
+  lane INTEGER PRIMARY KEY,
+  pos  INTEGER NOT NULL,
+  part INTEGER NOT NULL
 );
-INSERT INTO journal_lane (lane, pos, claims, part) VALUES (0, 0, 0, 0);
+INSERT INTO journal_lane (lane, pos, part) VALUES (0, 0, 0);
 
 -- The head row: fence (epoch), optimistic concurrency (last_seq) and recovery pointers.
 -- Events up to trim_seq are gone for readers; rows up to purged_seq are gone for good.
@@ -18,7 +18,7 @@ CREATE TABLE journal_stream (
   trim_seq    INTEGER NOT NULL,
   purged_seq  INTEGER NOT NULL,
   incarnation INTEGER NOT NULL,
-  claim_no    INTEGER NOT NULL,
+  claim_no    INTEGER NOT NULL,          -- rises over all streams; the row of the newest claim has the last one given
   claimed_at  INTEGER NOT NULL,          -- Unix nanoseconds, as all times here
   lane        INTEGER NOT NULL,
   stream_key  TEXT NOT NULL UNIQUE,
