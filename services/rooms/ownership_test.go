@@ -222,23 +222,23 @@ func TestDrainHandsRoomsOver(t *testing.T) {
 	p := setupPair(t)
 	const rooms = 200
 	for n := range rooms {
-		p.gw.join("rooms-1", fmt.Sprint("r", n), "ada")
-		p.gw.subscribe("rooms-1", fmt.Sprint("r", n))
+		p.gw.join("rooms-1", fmt.Sprint("r:", n), "ada")
+		p.gw.subscribe("rooms-1", fmt.Sprint("r:", n))
 	}
-	p.gw.publish("rooms-1", "r7", "ada", "m1")
+	p.gw.publish("rooms-1", "r:7", "ada", "m1")
 	began := time.Now()
 	stopRooms(t, p.one)
 	require.Less(t, time.Since(began), 5*time.Second)
 	for n := range rooms {
-		require.Empty(t, p.gw.closed(fmt.Sprint("r", n), 1).Owner)
-		head, err := p.backend.Head(t.Context(), persistence.StreamKey(names.RoomStream(fmt.Sprint("r", n))))
+		require.Empty(t, p.gw.closed(fmt.Sprint("r:", n), 1).Owner)
+		head, err := p.backend.Head(t.Context(), persistence.StreamKey(names.RoomStream(fmt.Sprint("r:", n))))
 		require.NoError(t, err)
 		require.Empty(t, head.Owner, "released")
 	}
-	outcomes := p.gw.publish("rooms-2", "r7", "ada", "m1", "m2")
+	outcomes := p.gw.publish("rooms-2", "r:7", "ada", "m1", "m2")
 	require.True(t, outcomes[0].Duplicate)
 	require.Equal(t, uint64(2), outcomes[1].Seq)
-	head, err := p.backend.Head(t.Context(), persistence.StreamKey(names.RoomStream("r7")))
+	head, err := p.backend.Head(t.Context(), persistence.StreamKey(names.RoomStream("r:7")))
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, head.SnapSeq, uint64(1), "the hand-over leaves a snapshot")
 }

@@ -102,13 +102,15 @@ func (b *builder) upDown(name, what, unit string) metric.Int64UpDownCounter {
 }
 
 func (b *builder) histogram(name, what, unit string) metric.Int64Histogram {
-	i, err := b.meter.Int64Histogram(name, metric.WithDescription(what), metric.WithUnit(unit))
+	i, err := b.meter.Int64Histogram(name, metric.WithDescription(what), metric.WithUnit(unit),
+		metric.WithExplicitBucketBoundaries(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024))
 	b.keep(err)
 	return i
 }
 
 func (b *builder) seconds(name, what string) metric.Float64Histogram {
-	i, err := b.meter.Float64Histogram(name, metric.WithDescription(what), metric.WithUnit("s"))
+	i, err := b.meter.Float64Histogram(name, metric.WithDescription(what), metric.WithUnit("s"),
+		metric.WithExplicitBucketBoundaries(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10))
 	b.keep(err)
 	return i
 }

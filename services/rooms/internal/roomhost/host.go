@@ -179,7 +179,7 @@ func (h *Host) started(rctx *actor.ReceiveContext, m *startResult) {
 	case m.err != nil:
 		h.startFailed(s, m.err)
 	default:
-		delete(h.holds, s.roomID)
+		// A hold stays in memory for a while: a room that starts and crashes again waits longer each time.
 		s.state, s.pid = running, m.pid
 		h.byName[m.pid.Name()] = s
 		rctx.Watch(m.pid)

@@ -131,9 +131,10 @@ func (w *Window) Rebase(now time.Time) {
 	if newest == nil {
 		return
 	}
-	shift := now.Sub(newest.last)
+	// Built from now, the times also take on its monotonic reading: a step of the wall clock ages nothing.
+	last := newest.last
 	for _, s := range w.segments {
-		s.first, s.last = s.first.Add(shift), s.last.Add(shift)
+		s.first, s.last = now.Add(s.first.Sub(last)), now.Add(s.last.Sub(last))
 	}
 }
 
