@@ -4,11 +4,11 @@ package room
 type (
 	// Tick comes when the slot's wake time has passed.
 	Tick struct{}
-	// NodeDown: a gateway node cannot be reached any more.
+	// NodeDown says that a gateway node cannot be reached any more.
 	NodeDown struct{ Node string }
-	// NodeLost: frames of a gateway node are missing.
+	// NodeLost says that frames of a gateway node are missing.
 	NodeLost struct{ Node string }
-	// Lost: the journal says that somebody else claimed one of the room's streams.
+	// Lost brings the journal's word that somebody else claimed one of the room's streams.
 	Lost struct {
 		Epoch   uint64
 		Owner   string
@@ -32,7 +32,7 @@ const (
 
 // Messages from a room to its host. Slot tells which activation speaks.
 type (
-	// Stopping: the activation may not or cannot go on. Fenced: another node owns the room now, Owner if known.
+	// Stopping says that the activation may not or cannot go on. Fenced: another node owns the room now, Owner if known.
 	Stopping struct {
 		RoomID string
 		Slot   *Slot
@@ -40,7 +40,7 @@ type (
 		Owner  string
 		Err    error
 	}
-	// Finished: nothing is in flight any more; the actor may be shut down.
+	// Finished says that nothing is in flight any more; the actor may be shut down.
 	Finished struct {
 		RoomID string
 		Slot   *Slot

@@ -2,5 +2,5 @@ package core
 
 import "errors"
 
-// ErrEvent: a stored event or snapshot cannot be understood. The stream must not be written to by this version.
+// ErrEvent means that a stored event or snapshot cannot be understood. The stream must not be written to by this version.
 var ErrEvent = errors.New("stored event cannot be understood")
