@@ -25,7 +25,7 @@ func TestNothingAcknowledgedIsLostOverKills(t *testing.T) {
 	kills := environment(t, "PARLEY_E2E_KILLS", 20)
 	seed := environment(t, "PARLEY_E2E_SEED", int(time.Now().UnixNano()%1_000_000))
 	t.Logf("%d kills, seed %d", kills, seed)
-	random := rand.New(rand.NewPCG(uint64(seed), 0)) //nolint:gosec // G404: repeatable timing, not secrets.
+	random := rand.New(rand.NewPCG(uint64(seed), 0))
 
 	server := harness.StartDev(t)
 	load := startLoad(t, server.WebSocket(), 4, 3)

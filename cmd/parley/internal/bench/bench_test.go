@@ -41,7 +41,7 @@ func TestReadReportsTheCloseCode(t *testing.T) {
 	go func() { _, _ = server.Write([]byte{0x88, 6, 0x0f, 0xa1, 'S', 'L', 'O', 'W'}) }()
 	w := &wire{conn: client, buf: make([]byte, 64)}
 	err := w.read(func([]byte) error { return nil })
-	var closed *errServerClosed
+	var closed *serverClosedError
 	require.ErrorAs(t, err, &closed)
 	require.Equal(t, uint16(4001), closed.code)
 	require.Equal(t, "SLOW", closed.reason)

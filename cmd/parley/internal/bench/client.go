@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync/atomic"
@@ -59,31 +60,27 @@ func joinRoom(ctx context.Context, url, room string, s Scenario, started time.Ti
 	err = w.read(func(frame []byte) error {
 		switch {
 		case bytes.HasPrefix(frame, []byte(`{"room_joined"`)):
-			return errJoined
+			return errEnough
 		case bytes.HasPrefix(frame, []byte(`{"error"`)):
 			return fmt.Errorf("join refused: %s", frame)
 		}
 		return nil
 	})
-	if err != errJoined { //nolint:errorlint // our own sentinel, handed through unwrapped.
+	if !errors.Is(err, errEnough) {
 		c.close()
 		return nil, fmt.Errorf("join: %w", err)
 	}
 	return c, nil
 }
 
-type joinedSignal struct{}
-
-func (joinedSignal) Error() string { return "joined" }
-
-// errJoined stops the reading of a joining connection.
-var errJoined error = joinedSignal{}
+// errEnough stops reading before the connection ends.
+var errEnough = errors.New("read enough")
 
 func (c *client) close() { _ = c.wire.conn.Close() }
 
 func (c *client) now() int64 { return time.Since(c.started).Nanoseconds() }
 
-// read takes frames until the connection ends.
+// read takes frames until the connection ends, and returns why.
 func (c *client) read() error {
 	if c.probe {
 		c.deliveries = newHistogram()

@@ -96,7 +96,7 @@ func measure(ctx context.Context, srv *server, s Scenario, clients []*client) (R
 	var readers, writers sync.WaitGroup
 	for _, c := range clients {
 		readers.Go(func() {
-			if err := c.read(); err != nil && ctx.Err() == nil {
+			if err := c.read(); ctx.Err() == nil {
 				cancel(err)
 			}
 		})

@@ -23,13 +23,13 @@ type wire struct {
 	out  []byte
 }
 
-// errServerClosed carries the close code of the server.
-type errServerClosed struct {
+// serverClosedError carries the close code of the server.
+type serverClosedError struct {
 	code   uint16
 	reason string
 }
 
-func (e *errServerClosed) Error() string {
+func (e *serverClosedError) Error() string {
 	return fmt.Sprintf("server closed the connection: %d %s", e.code, e.reason)
 }
 
@@ -113,7 +113,7 @@ func (w *wire) frames(handle func([]byte) error) (int, error) {
 				return at, err
 			}
 		case 0x8:
-			closed := &errServerClosed{code: 1005}
+			closed := &serverClosedError{code: 1005}
 			if len(body) >= 2 {
 				closed.code, closed.reason = binary.BigEndian.Uint16(body), string(body[2:])
 			}
@@ -139,7 +139,7 @@ func frameAt(b []byte) (head, payload int, ok bool) {
 		if head = 10; len(b) < head {
 			return 0, 0, false
 		}
-		payload = int(binary.BigEndian.Uint64(b[2:])) //nolint:gosec // G115: a server frame fits the memory.
+		payload = int(binary.BigEndian.Uint64(b[2:]))
 	}
 	return head, payload, len(b) >= head+payload
 }

@@ -66,10 +66,9 @@ func publishLines(ctx context.Context, room *parley.Room, in io.Reader, out io.W
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<20)
 	var failed error
-	for failed == nil && lines.Scan() {
-		pending, err := room.PublishAsync(ctx, lines.Text(), parley.PublishOptions{})
-		if err != nil {
-			failed = err
+	for lines.Scan() {
+		var pending *parley.Pending
+		if pending, failed = room.PublishAsync(ctx, lines.Text(), parley.PublishOptions{}); failed != nil {
 			break
 		}
 		started <- pending

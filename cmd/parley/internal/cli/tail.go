@@ -27,14 +27,14 @@ func (c *tailCommand) Run(ctx context.Context, streams Streams) error {
 		return err
 	}
 	defer hangUp(client)
-	print := printText
+	show := printText
 	if c.JSON {
-		print = printJSON
+		show = printJSON
 	}
 	printed := 0
 	emit := func(m parley.Message) error {
 		printed++
-		return print(streams.Out, m)
+		return show(streams.Out, m)
 	}
 	room, err := joinWithHistory(ctx, client, c.Room, c.History, parley.JoinOptions{AfterSeq: c.After}, emit)
 	if err != nil {
