@@ -1,0 +1,430 @@
+package hub
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/parley-rt/parley/libs/protocol/codec"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+)
+
+// pump lets everything on the Links happen.
+func (m *model) pump() {
+	for busy := true; busy; {
+		busy = false
+		for _, n := range m.nodes {
+			for len(n.toNode)+len(n.toHub) > 0 {
+				busy = true
+				m.serve(n)
+				m.deliver(n)
+			}
+		}
+	}
+}
+
+func ptr(v uint64) *uint64 { return &v }
+
+func TestLiveDelivery(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{})
+	a := m.attach(nil, codec.JSON{}, 10)
+	b := m.attach(nil, codec.Binary{}, 10)
+	m.pump()
+	for range 20 {
+		m.publish(3)
+		m.pump()
+	}
+	require.Equal(t, 60, a.got)
+	require.Equal(t, 60, b.got)
+	require.Equal(t, 120, m.made)
+}
+
+// Frames are compiled once per message and encoding and shared by all.
+func TestFramesAreShared(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{})
+	a, b := m.attach(nil, codec.JSON{}, 10), m.attach(nil, codec.JSON{}, 10)
+	m.pump()
+	m.publish(1)
+	m.pump()
+	require.Same(t, &a.lastSent[0], &b.lastSent[0])
+}
+
+func TestCatchUpFromTheRing(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{})
+	m.attach(nil, codec.JSON{}, 10)
+	m.pump()
+	m.publish(50)
+	m.pump()
+	before := m.number
+	late := m.attach(ptr(20), codec.JSON{}, 100)
+	require.Equal(t, 30, late.got)
+	require.Equal(t, before, m.number, "no page was asked for")
+	m.publish(1)
+	m.pump()
+	require.Equal(t, 31, late.got)
+}
+
+func TestCatchUpByPages(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{PageMessages: 10, RingMessages: 5})
+	m.publish(95)
+	slow := m.attach(ptr(0), codec.JSON{}, 4)
+	m.pump()
+	for slow.got < 95 {
+		got := slow.got
+		slow.read()
+		m.pump()
+		require.Greater(t, slow.got, got)
+		require.LessOrEqual(t, slow.got-got, 4, "no more than the outbox takes")
+	}
+	m.publish(2)
+	m.pump()
+	require.Equal(t, 97, slow.got)
+}
+
+// Connections at one cursor share one page, however many they are.
+func TestPagesAreShared(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{})
+	m.publish(30)
+	var sinks []*modelSink
+	for range 50 {
+		sinks = append(sinks, m.attach(ptr(3), codec.JSON{}, 100))
+	}
+	m.pump()
+	require.Equal(t, uint64(2), m.number, "one Subscribe, one Read")
+	for _, s := range sinks {
+		require.Equal(t, 27, s.got)
+		require.Same(t, &sinks[0].lastSent[0], &s.lastSent[0])
+	}
+}
+
+func TestPlacesForPagesAreBounded(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{TopicReads: 10})
+	m.publish(30)
+	for i := range 8 {
+		m.attach(ptr(uint64(i)), codec.JSON{}, 100)
+	}
+	n := m.nodes[0]
+	m.serve(n) // Subscribe
+	m.deliver(n)
+	reads := 0
+	for _, f := range n.toNode {
+		if f.GetRead() != nil {
+			reads++
+		}
+	}
+	require.Equal(t, 2, reads)
+	for range 10 {
+		m.pump()
+		m.topic.CanRead(m.now)
+	}
+	for _, s := range m.sinks {
+		require.Equal(t, uint64(30), s.cursor)
+	}
+	require.Equal(t, 2, m.reads)
+}
+
+func TestRestartOfAStream(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{})
+	a := m.attach(nil, codec.JSON{}, 100)
+	m.pump()
+	m.publish(10)
+	m.pump()
+	m.join(a, ptr(4))
+	require.Equal(t, 16, a.got)
+	m.publish(1)
+	m.pump()
+	require.Equal(t, uint64(11), a.cursor)
+}
+
+func TestRejoinTellsWhereTheStreamStands(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{})
+	a := m.attach(nil, codec.JSON{}, 100)
+	m.pump()
+	m.publish(3)
+	m.pump()
+	a.asked = 3
+	m.topic.Rejoin(a, 9)
+	require.Equal(t, uint64(3), a.joined[1])
+}
+
+func TestSignalsSpareTheirSender(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{})
+	a, b, c := m.attach(nil, codec.JSON{}, 1), m.attach(nil, codec.Binary{}, 1), m.attach(nil, codec.JSON{}, 1)
+	m.pump()
+	require.Equal(t, 2, m.topic.Signal(&roomv1.Signalled{Epoch: 1, Sender: "member-2", Type: "t", Content: "hi"}))
+	require.Equal(t, 3, m.topic.Signal(&roomv1.Signalled{Epoch: 1, Sender: "elsewhere", Content: "ho"}))
+	require.Zero(t, m.topic.Signal(&roomv1.Signalled{Epoch: 0, Sender: "elsewhere", Content: "old"}))
+	require.Equal(t, []string{"hi", "ho"}, a.signals)
+	require.Equal(t, []string{"ho"}, b.signals)
+	require.Equal(t, []string{"hi", "ho"}, c.signals)
+}
+
+func TestDetachEndsTheStream(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{})
+	a, b := m.attach(nil, codec.JSON{}, 100), m.attach(nil, codec.JSON{}, 100)
+	m.pump()
+	m.publish(1)
+	m.pump()
+	m.topic.Detach(m.now, a, joinedFrame(a.codec, 0, "r", 1, 1))
+	require.Equal(t, []uint64{0, 1}, a.joined, "the last frame is sent behind the messages")
+	a.gone = true
+	m.publish(1)
+	m.pump()
+	require.Equal(t, 2, b.got)
+	m.topic.Detach(m.now, a, nil) // a second time is nothing
+}
+
+func TestTrimmedPageResets(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{PageMessages: 3})
+	m.publish(20)
+	a := m.attach(ptr(1), codec.JSON{}, 100)
+	m.serve(m.nodes[0]) // Subscribe
+	m.deliver(m.nodes[0])
+	m.trimmed = 12 // between the join and the page
+	m.pump()
+	require.Equal(t, 1, a.resets)
+	require.Equal(t, 8, a.got)
+}
+
+// onlineOf collects the reports of who is online that reached a node.
+func (m *model) onlineOf() (reports []*roomv1.Online) {
+	for _, n := range m.nodes {
+		for _, f := range n.toNode {
+			if o := f.GetOnline(); o != nil {
+				reports = append(reports, o)
+			}
+		}
+	}
+	return reports
+}
+
+func TestOnlineReports(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{})
+	a := m.attach(nil, codec.JSON{}, 1)
+	m.serve(m.nodes[0])
+	m.deliver(m.nodes[0])
+	full := m.onlineOf()
+	require.Len(t, full, 1)
+	require.True(t, full[0].GetFull())
+	require.Len(t, full[0].GetMembers(), 1)
+	m.pump()
+
+	b := m.attach(nil, codec.JSON{}, 1)
+	m.topic.Detach(m.now, a, nil)
+	m.topic.Tick(m.now)
+	require.Empty(t, m.onlineOf(), "changes are collected for a while")
+	require.True(t, m.topic.Busy())
+	m.tick(200 * time.Millisecond)
+	delta := m.onlineOf()
+	require.Len(t, delta, 1)
+	require.False(t, delta[0].GetFull())
+	counts := map[string]uint32{}
+	for _, p := range delta[0].GetMembers() {
+		counts[p.GetMemberId()] = p.GetConnections()
+	}
+	require.Equal(t, map[string]uint32{"member-1": 0, "member-2": 1}, counts)
+	m.pump()
+
+	m.nodes[0].down = true
+	m.topic.Detach(m.now, b, nil)
+	m.tick(200 * time.Millisecond)
+	m.nodes[0].down = false
+	m.tick(200 * time.Millisecond)
+	require.Len(t, m.onlineOf(), 1, "a report that was not taken is made again")
+}
+
+func TestTopicLingers(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{})
+	a := m.attach(nil, codec.JSON{}, 10)
+	m.pump()
+	m.publish(3)
+	m.pump()
+	m.topic.Detach(m.now, a, nil)
+	m.tick(9 * time.Second)
+	require.False(t, m.topic.Empty(m.now))
+	m.publish(2)
+	m.pump()
+	before := m.number
+	b := m.attach(ptr(1), codec.JSON{}, 10)
+	require.Equal(t, 4, b.got, "the ring went on")
+	require.Equal(t, before, m.number)
+	m.topic.Detach(m.now, b, nil)
+	m.tick(10 * time.Second)
+	require.True(t, m.topic.Empty(m.now))
+	m.topic.Close()
+	m.pump()
+	require.False(t, m.nodes[0].subscribed)
+}
+
+func TestSilentNodeIsLeft(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{})
+	a := m.attach(nil, codec.JSON{}, 10)
+	require.Len(t, m.nodes[0].toNode, 1)
+	m.tick(1900 * time.Millisecond)
+	require.Empty(t, m.nodes[1].toNode)
+	m.tick(100 * time.Millisecond)
+	require.Len(t, m.nodes[1].toNode, 1)
+	m.pump()
+	m.publish(1)
+	m.pump()
+	require.Equal(t, 1, a.got)
+}
+
+// A lost tail is announced (S7): a client that saw it gets reset, one that did not reads on.
+func TestLostTailIsAnnounced(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{})
+	a := m.attach(nil, codec.JSON{}, 100)
+	m.pump()
+	m.publish(10)
+	m.pump()
+	m.loseTail(4)
+	m.learn()
+	b := m.attach(ptr(2), codec.JSON{}, 100)
+	m.pump()
+	m.publish(5)
+	m.pump()
+	m.settle()
+	require.Equal(t, 1, a.resets)
+	require.Equal(t, uint64(11), a.cursor)
+	require.Zero(t, b.resets)
+	require.Equal(t, 9, b.got)
+}
+
+// S5, L2: under any order of deliveries, pages, losses, takeovers, subscriptions, slow readers, joins and leaves, every
+// connection's stream is contiguous, and once things calm down everybody has everything.
+func FuzzTopic(f *testing.F) {
+	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16})
+	f.Fuzz(func(t *testing.T, data []byte) { runTopic(t, data) })
+}
+
+func TestTopicUnderChaos(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(chaosRuns) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		data := make([]byte, 50+r.IntN(1500))
+		for i := range data {
+			data[i] = byte(r.Uint32())
+		}
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { runTopic(t, data) })
+	}
+}
+
+const chaosRuns = 300
+
+func runTopic(t *testing.T, data []byte) {
+	m := newModel(t, Config{PageMessages: 4, RingMessages: 6, RingBytes: 2000, TopicReads: 2})
+	next := func(n int) int {
+		if len(data) == 0 {
+			return 0
+		}
+		v := int(data[0]) % n
+		data = data[1:]
+		return v
+	}
+	for len(data) > 0 {
+		node := m.nodes[next(2)]
+		switch next(24) {
+		case 0, 1, 2:
+			m.publish(1 + next(4))
+		case 3:
+			m.head++ // an event that is not a message
+		case 4, 5, 6, 7:
+			m.serve(node)
+		case 8, 9, 10, 11, 12:
+			m.deliver(node)
+		case 13:
+			m.lose(node)
+		case 14:
+			if next(2) == 0 {
+				m.linkDown(node)
+			}
+		case 15:
+			m.linkUp(node)
+		case 16:
+			if next(2) == 0 {
+				m.takeover()
+			}
+		case 17:
+			m.learn()
+		case 18:
+			if len(m.sinks) < 12 {
+				var cursor *uint64
+				if next(3) > 0 {
+					cursor = ptr(uint64(next(int(min(m.head, 100)) + 1)))
+				}
+				var c codec.Codec = codec.JSON{}
+				if next(4) == 0 {
+					c = codec.Binary{}
+				}
+				m.attach(cursor, c, 1+next(5))
+			}
+		case 19:
+			if len(m.sinks) > 0 {
+				s := m.sinks[next(len(m.sinks))]
+				if !s.gone && next(2) == 0 {
+					m.topic.Detach(m.now, s, nil)
+					s.gone = true
+				} else if !s.gone {
+					m.join(s, ptr(uint64(next(int(min(m.head, 100))+1))))
+				}
+			}
+		case 20, 21:
+			if len(m.sinks) > 0 {
+				m.sinks[next(len(m.sinks))].read()
+			}
+		case 22:
+			m.tick(time.Duration(1+next(25)) * 100 * time.Millisecond)
+			m.topic.CanRead(m.now)
+		case 23:
+			switch next(8) {
+			case 0:
+				if m.trimmed < m.head {
+					m.trimmed += uint64(next(int(m.head-m.trimmed) + 1))
+				}
+			case 1:
+				if next(3) == 0 {
+					m.loseTail(next(5))
+				}
+			default:
+				m.compare()
+			}
+		}
+		require.LessOrEqual(t, m.reads, 2)
+	}
+	m.settle()
+	for i, s := range m.sinks {
+		if !s.gone {
+			require.GreaterOrEqual(t, s.cursor, m.last(), "connection %d does not reach the head", i)
+			s.agrees()
+		}
+	}
+	for _, s := range m.sinks {
+		if !s.gone {
+			m.topic.Detach(m.now, s, nil)
+			s.gone = true
+		}
+	}
+	m.publish(1)
+	m.settle()
+	require.False(t, m.topic.reads.busy())
+	require.Equal(t, 2, m.reads, "a place for a page leaks")
+	require.Empty(t, m.topic.online)
+}
