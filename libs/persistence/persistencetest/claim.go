@@ -97,23 +97,29 @@ func requireFenced(b *bench, err error, loser, winner persistence.Claim, lastSeq
 func claimWaits(b *bench) {
 	c := b.claim("room/1", "node-a")
 	for range 20 {
-		started := make(chan struct{})
+		started, claimed := make(chan struct{}), make(chan struct{})
 		acked := make(chan uint64, 1)
 		go func(c persistence.Claim) {
 			head := c.LastSeq
-			for {
+			for late := 0; late < 3; {
+				select {
+				case <-claimed:
+					late++
+				default:
+				}
 				last, err := b.Append(b.Context(), c, head, newEvents(1))
 				if err != nil {
-					acked <- head
-					return
+					break
 				}
 				if head = last; head == c.LastSeq+1 {
 					close(started)
 				}
 			}
+			acked <- head
 		}(c)
 		<-started
 		next := b.claim("room/1", "node-b")
+		close(claimed)
 		require.Equal(b, <-acked, next.LastSeq)
 		c = next
 	}

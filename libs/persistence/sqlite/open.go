@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
@@ -21,6 +22,7 @@ type Backend struct {
 	count   int // of readers
 	metrics *metrics
 	lock    *fileLock
+	now     func() time.Time
 	// closing is closed when Close begins, closed when it has ended with the error in closeErr.
 	closing   chan struct{}
 	closed    chan struct{}
@@ -56,6 +58,7 @@ func open(ctx context.Context, path string, opts Options) (_ *Backend, err error
 		queue:   newQueue(),
 		readers: make(chan *reader, opts.Readers),
 		lock:    lock,
+		now:     opts.Now,
 		closing: make(chan struct{}),
 		closed:  make(chan struct{}),
 	}
@@ -148,7 +151,7 @@ func configure(c *lite.Conn) error {
 		PRAGMA synchronous = FULL;
 		PRAGMA foreign_keys = OFF;
 		PRAGMA temp_store = MEMORY;
-		PRAGMA cache_size = -65536;
+		PRAGMA cache_size = -32768;
 		PRAGMA wal_autocheckpoint = 4000;
 		PRAGMA journal_size_limit = 67108864;`); err != nil {
 		return fmt.Errorf("configure the connection: %w: %w", persistence.ErrUnavailable, err)

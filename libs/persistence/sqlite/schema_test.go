@@ -123,3 +123,22 @@ func TestRoomsCodec(t *testing.T) {
 		require.ErrorIs(t, err, persistence.ErrCorrupt, "%x", bad)
 	}
 }
+
+// A killed process proves nothing about these: only a power cut would miss them.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	b := openBackend(t)
+	check := func(c *lite.Conn) {
+		for pragma, want := range map[string]int64{"synchronous": 2, "foreign_keys": 0, "busy_timeout": 10000, "wal_autocheckpoint": 4000} {
+			got, err := queryInt(c, "PRAGMA "+pragma)
+			require.NoError(t, err)
+			require.Equal(t, want, got, pragma)
+		}
+	}
+	b.inWriter(t, func(w *writer) { check(w.conn) })
+	require.NoError(t, b.read(t.Context(), func(r *reader) error {
+		check(r.conn)
+		require.ErrorContains(t, r.conn.Exec("DELETE FROM journal_event"), "readonly")
+		return nil
+	}))
+}

@@ -103,6 +103,7 @@ func (w *writer) apply(b *batch) error {
 		}
 		if !isPoison(broken.err) {
 			err := unavailable("write", broken.err)
+			w.log.Error("journal refuses writes", "err", broken.err)
 			broken.err = nil
 			return w.rolledBack(err)
 		}
