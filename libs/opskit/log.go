@@ -26,7 +26,7 @@ type LogConfig struct {
 }
 
 // NewLogger returns a logger that adds trace_id and span_id to lines logged with
-// a context that carries a trace. A Format that is none of the three is LogAuto.
+// a context that carries a trace. Durations in JSON are seconds. A Format that is none of the three is LogAuto.
 func NewLogger(cfg LogConfig) *slog.Logger {
 	w := cfg.Writer
 	if w == nil {
@@ -45,8 +45,17 @@ func newHandler(w io.Writer, cfg LogConfig) slog.Handler {
 			NoColor:    !terminal || os.Getenv("NO_COLOR") != "",
 		})
 	default:
-		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: cfg.Level})
+		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: cfg.Level, ReplaceAttr: durationsInSeconds})
 	}
+}
+
+// durationsInSeconds gives numbers in the unit of the metrics; slog's JSON has
+// nanoseconds, which nobody recognises as such.
+func durationsInSeconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.Float64Value(a.Value.Duration().Seconds())
+	}
+	return a
 }
 
 // isTerminal is true for character devices other than /dev/null-like sinks that

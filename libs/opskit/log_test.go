@@ -52,6 +52,13 @@ func TestLoggerLevel(t *testing.T) {
 	require.Len(t, lines(t, &buf), 1)
 }
 
+func TestDurationsInJSONAreSeconds(t *testing.T) {
+	t.Parallel()
+	var buf bytes.Buffer
+	NewLogger(LogConfig{Format: LogJSON, Writer: &buf}).Info("stopped", slog.Duration("duration", 1500*time.Millisecond))
+	require.InDelta(t, 1.5, lines(t, &buf)[0]["duration"], 0)
+}
+
 func TestLoggerAddsTheTrace(t *testing.T) {
 	t.Parallel()
 	var buf bytes.Buffer
