@@ -128,25 +128,31 @@ type Takeover struct {
 // none of those can commit any more. So whoever claims wins, and the loser learns of it by a *FencedError on its next
 // append: ownership is safe without clocks or leases.
 type Journal interface {
-	// Claim makes owner the stream's writer and creates the stream if need be. Errors: *GuardError, ErrUnavailable,
-	// ErrOverloaded, ErrUnknown (it may have happened: claim again), ErrClosed.
+	// Claim makes owner the stream's writer and creates the stream if need be. owner is 1 to MaxKeyBytes of UTF-8 without
+	// NUL. Errors: *GuardError, ErrInvalid, ErrUnavailable, ErrOverloaded, ErrUnknown (it may have happened: claim again),
+	// ErrClosed.
 	Claim(ctx context.Context, key StreamKey, owner string, opts ClaimOptions) (Claim, error)
 
-	// Release clears the stream's owner if the claim still holds it. The epoch stays; appends with it still work.
+	// Release clears the stream's owner if the claim still holds it; nil also when it does not. The epoch stays; appends
+	// with it still work.
 	Release(ctx context.Context, c Claim) error
 
 	// Recover reads what rebuilds the state at c.LastSeq. It fails with ErrCorrupt unless the events after the snapshot
-	// are contiguous.
+	// are contiguous and end there. Call it before the claim's first append: later snapshots may have pushed out those
+	// at or below c.LastSeq.
 	Recover(ctx context.Context, c Claim) (Recovery, error)
 
 	// Append stores all events or none, as seqs expected+1 and on, and returns the last. It returns only when they are
 	// durable. Errors: *FencedError (another claim won; terminal), ErrConflict (expected is not the head in this epoch;
 	// terminal), ErrTooLarge, ErrUnavailable and ErrOverloaded (certainly not written; retryable), ErrUnknown (may have
-	// been written; stop and claim again), ErrClosed. The end of ctx during the commit gives ErrUnknown.
+	// been written; stop and claim again), ErrCorrupt (terminal), ErrClosed. The end of ctx during the commit gives
+	// ErrUnknown, before it ErrUnavailable. At most one append of a claim should be on its way: a second one waits for
+	// the commit of the first.
 	Append(ctx context.Context, c Claim, expected uint64, events []Event) (uint64, error)
 
-	// Read returns up to limit events with seq >= from, ascending; fewer only at the head. limit is at most MaxRead.
-	// ErrTrimmed when from is not above the stream's TrimSeq.
+	// Read returns up to limit events with seq >= from (0 is 1), ascending; fewer only at the head. limit is 1 to MaxRead;
+	// mind the memory that a page of large events takes. ErrTrimmed when from is not above the stream's TrimSeq. A stream
+	// never claimed has no events.
 	Read(ctx context.Context, key StreamKey, from uint64, limit int) ([]Event, error)
 
 	// ReadReverse returns up to limit events with seq < before (0: from the head), descending; it stops at TrimSeq.
@@ -156,15 +162,17 @@ type Journal interface {
 	Head(ctx context.Context, key StreamKey) (Head, error)
 
 	// SaveSnapshot stores a snapshot; the newest two are kept. *FencedError when the claim lost the stream,
-	// ErrStaleSnapshot when a newer one is stored (informational), ErrTooLarge over MaxSnapshotBytes.
+	// ErrStaleSnapshot when one of this seq or a newer one is stored (informational), ErrInvalid for a seq of 0 or above
+	// the head, ErrTooLarge over MaxSnapshotBytes.
 	SaveSnapshot(ctx context.Context, c Claim, s Snapshot) error
 
 	// Trim declares events up to upTo gone: reads stop there at once, rows go when the backend likes. upTo must not pass
-	// the newest snapshot (ErrConflict). Lower than before is a no-op.
+	// the newest snapshot (ErrConflict). Lower than before is a no-op. *FencedError when the claim lost the stream.
 	Trim(ctx context.Context, c Claim, upTo uint64) error
 
 	// Takeovers lists streams claimed by anybody but owner since the mark (zero: the last minute) and returns the next
-	// mark. A takeover may be listed more than once, never not at all; it is judged by its epoch.
+	// mark. A takeover may be listed more than once, never not at all; it is judged by its epoch. One that was released
+	// since is listed without an owner.
 	Takeovers(ctx context.Context, owner string, since Mark) ([]Takeover, Mark, error)
 }
 
@@ -179,6 +187,7 @@ func (m Mark) Value() int64 { return m.at }
 
 // Limits every backend keeps.
 const (
+	// MaxKeyBytes bounds stream keys, owners, manifests, members, rooms and lease names.
 	MaxKeyBytes      = 512
 	MaxPayloadBytes  = 8 << 20
 	MaxAppendEvents  = 4096

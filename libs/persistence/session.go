@@ -33,7 +33,8 @@ const (
 // SessionStore keeps sessions. Every change is one conditional update, group-committed across sessions; all times are by
 // the backend's clock. Implementations are safe for concurrent use.
 type SessionStore interface {
-	// CreateSession stores a new session of generation 1. ErrConflict when the id exists.
+	// CreateSession stores a new session of generation 1. ErrConflict when the id exists, also when it is expired but not
+	// deleted yet.
 	CreateSession(ctx context.Context, id SessionID, token TokenHash, member string, ttl time.Duration) (Session, error)
 
 	// ResumeSession takes the session over: it accepts the newest issued token or the one that it replaced, rotates to
@@ -43,12 +44,16 @@ type SessionStore interface {
 	ResumeSession(ctx context.Context, id SessionID, presented, next TokenHash, ttl time.Duration) (Session, error)
 
 	// SaveSessionRooms replaces the rooms while the session is still of that generation; else ErrSessionReplaced
-	// (ErrSessionUnknown when it is gone). Rooms are stored sorted and without repeats.
+	// (ErrSessionUnknown when it is gone), and sets the expiry to now + ttl. Rooms are stored sorted and without repeats.
+	// ErrTooLarge over MaxSessionRooms.
 	SaveSessionRooms(ctx context.Context, id SessionID, generation uint64, rooms []string, ttl time.Duration) error
 
-	// ExtendSessions pushes the expiry of living sessions out to now + ttl; unknown ones are passed over. At most 1,000.
+	// ExtendSessions pushes the expiry of living sessions out to now + ttl, never back; unknown and expired ones are
+	// passed over. ErrTooLarge over MaxExtendSessions.
 	ExtendSessions(ctx context.Context, ids []SessionID, ttl time.Duration) error
 
-	// DeleteExpiredSessions removes up to limit expired sessions and returns them, so that their memberships can be ended.
+	// DeleteExpiredSessions removes up to limit (1 to MaxRead) expired sessions, the longest expired first, and returns
+	// them, so that their memberships can be ended. A caller that dies in between has lost them: end memberships whose
+	// session is unknown, too.
 	DeleteExpiredSessions(ctx context.Context, limit int) ([]Session, error)
 }
