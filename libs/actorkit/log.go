@@ -15,8 +15,9 @@ const (
 	maxLogKeys = 1024
 )
 
-// goaktLogger passes on what GoAkt says from Warn up, as warnings (what GoAkt calls an error may be a peer that is not
-// there yet) and each place of its code at most once a second.
+// goaktLogger passes on what GoAkt says from Warn up, as information: what it warns of or calls an error may be a peer
+// that is not there yet, and nothing of ours depends on its registry or membership. What an operator must know, Links and
+// the directory say themselves. Each place of GoAkt's code is heard at most once a second.
 func goaktLogger(logger *slog.Logger) goaktlog.Logger {
 	h := &goaktHandler{next: logger.Handler(), seen: map[string]*logKey{}, now: time.Now}
 	return goaktlog.NewSlogFrom(slog.New(h), goaktlog.WarningLevel)
@@ -36,7 +37,7 @@ type goaktHandler struct {
 }
 
 func (h *goaktHandler) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && h.next.Enabled(ctx, slog.LevelWarn)
+	return level >= slog.LevelWarn && h.next.Enabled(ctx, slog.LevelInfo)
 }
 
 func (h *goaktHandler) Handle(ctx context.Context, r slog.Record) error {
@@ -56,7 +57,7 @@ func (h *goaktHandler) Handle(ctx context.Context, r slog.Record) error {
 	if !ok {
 		return nil
 	}
-	out := slog.NewRecord(r.Time, slog.LevelWarn, "goakt reports", r.PC)
+	out := slog.NewRecord(r.Time, slog.LevelInfo, "goakt reports", r.PC)
 	out.AddAttrs(slog.String("detail", r.Message), slog.String("caller", caller))
 	if suppressed > 0 {
 		out.AddAttrs(slog.Int("suppressed", suppressed))
