@@ -29,7 +29,7 @@ func TestGoAktLogsAreWarningsOnceASecondPerPlace(t *testing.T) {
 	}
 	got := lines()
 	require.Len(t, got, 2)
-	require.Contains(t, got[0], `"level":"WARN","msg":"goakt reports","detail":"peer 0 is gone","caller":"a.go:1"`)
+	require.Contains(t, got[0], `"level":"INFO","msg":"goakt reports","detail":"peer 0 is gone","caller":"a.go:1"`)
 	require.Contains(t, got[1], `"detail":"other"`)
 	now = now.Add(logInterval)
 	logger.Error("peer 3 is gone", "caller", "a.go:1")
