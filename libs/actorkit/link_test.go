@@ -54,7 +54,7 @@ func TestFramesArriveInOrderExactlyOnce(t *testing.T) {
 // Frames of many goroutines and of all sizes keep each goroutine's order over the merging into batches.
 func TestOrderIsKeptAcrossBatches(t *testing.T) {
 	t.Parallel()
-	a, _, _, rb := pair(t, func(c *actorkit.NodeConfig) { c.BatchBytes = 8 << 10 })
+	a, _, _, rb := pair(t, func(c *actorkit.NodeConfig) { c.BatchBytes = 64 << 10 })
 	const senders, each = 4, 500
 	done := make(chan error, senders)
 	for s := range senders {
@@ -202,7 +202,7 @@ func TestHangingPeer(t *testing.T) {
 	require.NoError(t, a.Send("b", numbered(1)))
 	<-blocked
 	down := ra.WaitEvent(t, "b", actorkit.LinkDown, 0)
-	require.Less(t, time.Since(start), 2500*time.Millisecond)
+	require.Less(t, time.Since(start), 4*time.Second, "AskTimeout and some slack for a busy machine")
 	require.Error(t, down.Err)
 	require.ErrorIs(t, a.Send("b", numbered(2)), actorkit.ErrLinkDown)
 	release()

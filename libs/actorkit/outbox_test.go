@@ -72,6 +72,28 @@ func TestOutboxProperty(t *testing.T) {
 	})
 }
 
+// A queue that is never empty neither grows without end nor loses its order.
+func TestOutboxReusesItsRoom(t *testing.T) {
+	t.Parallel()
+	box := outbox{limit: 1 << 20, batchBytes: 100 * frameOverhead}
+	next, want := uint64(0), uint64(0)
+	var b batch
+	for range 100 {
+		for range 101 {
+			require.True(t, box.push(Frame{Traceparent: string(binary.BigEndian.AppendUint64(nil, next))}))
+			next++
+		}
+		box.take(&b)
+		for _, f := range b.seal().GetFrames() {
+			require.Equal(t, want, binary.BigEndian.Uint64([]byte(f.GetTraceparent())))
+			want++
+		}
+		b.release()
+	}
+	require.False(t, box.empty())
+	require.Less(t, cap(box.frames), 4096)
+}
+
 func TestOutboxBatchOfTinyFramesIsBounded(t *testing.T) {
 	t.Parallel()
 	box := outbox{limit: 64 << 20, batchBytes: 64 << 20}

@@ -12,7 +12,7 @@ import (
 )
 
 // Patience is how long the wait functions wait before they fail the test.
-const Patience = 15 * time.Second
+const Patience = 30 * time.Second
 
 // Received is a frame with its sender.
 type Received struct {
