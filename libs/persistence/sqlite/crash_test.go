@@ -24,7 +24,7 @@ import (
 const childEnv = "PARLEY_TEST_JOURNAL_CHILD"
 
 const (
-	crashRounds  = 12
+	crashRounds  = 20
 	crashStreams = 24
 )
 
@@ -51,7 +51,7 @@ func TestKill(t *testing.T) {
 	}
 	total := 0
 	for round := range crashRounds {
-		fresh := runAndKill(t, path, 1+rand.IntN(1500))
+		fresh := runAndKill(t, path, 1+rand.IntN(400))
 		for _, a := range fresh {
 			require.NotContains(t, acked[a.stream], a.seq, "seq %d of stream %d was acknowledged twice", a.seq, a.stream)
 			acked[a.stream][a.seq] = a

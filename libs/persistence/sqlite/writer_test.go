@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -68,7 +69,7 @@ func (b *Backend) queued(t *testing.T, n int) {
 		b.queue.mu.Lock()
 		defer b.queue.mu.Unlock()
 		return len(b.queue.items) == n
-	}, 10e9, 1e6)
+	}, 10*time.Second, time.Millisecond)
 }
 
 func claimOf(t *testing.T, b *Backend, key persistence.StreamKey) persistence.Claim {
