@@ -46,11 +46,10 @@ func acquireLock(database string) (*fileLock, error) {
 		return nil, fmt.Errorf("lock file %s cannot be written: %w: %w", path, persistence.ErrUnavailable, err)
 	}
 	if err := flock(file); err != nil {
-		defer file.Close()
 		if errors.Is(err, errHeld) {
-			return nil, &LockedError{Path: path, PID: readPID(file)}
+			return nil, errors.Join(&LockedError{Path: path, PID: readPID(file)}, file.Close())
 		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
 	}
 	l := &fileLock{file: file}
 	if err := l.write(strconv.Itoa(os.Getpid()) + "\n"); err != nil {

@@ -34,7 +34,10 @@ func openReader(path string) (*reader, error) {
 	return &reader{conn: conn, st: st}, nil
 }
 
-func (r *reader) close() error { return errors.Join(closeAll(r.st.all), r.conn.Close()) }
+func (r *reader) close() error {
+	r.st.close()
+	return r.conn.Close()
+}
 
 // read runs fn on one state of the store.
 func (b *Backend) read(ctx context.Context, fn func(*reader) error) error {

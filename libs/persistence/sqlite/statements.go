@@ -1,9 +1,6 @@
 package sqlite
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
 )
 
@@ -96,7 +93,8 @@ func prepareWrites(c *lite.Conn) (*writeStatements, error) {
 	} {
 		stmt, err := c.Prepare(s.sql)
 		if err != nil {
-			return nil, errors.Join(err, st.close())
+			st.close()
+			return nil, err
 		}
 		*s.to = stmt
 		st.all = append(st.all, stmt)
@@ -104,7 +102,7 @@ func prepareWrites(c *lite.Conn) (*writeStatements, error) {
 	return st, nil
 }
 
-func (st *writeStatements) close() error { return closeAll(st.all) }
+func (st *writeStatements) close() { closeAll(st.all) }
 
 // readStatements are those of one reading connection.
 type readStatements struct {
@@ -142,7 +140,8 @@ func prepareReads(c *lite.Conn) (*readStatements, error) {
 	} {
 		stmt, err := c.Prepare(s.sql)
 		if err != nil {
-			return nil, errors.Join(err, closeAll(st.all))
+			st.close()
+			return nil, err
 		}
 		*s.to = stmt
 		st.all = append(st.all, stmt)
@@ -150,13 +149,10 @@ func prepareReads(c *lite.Conn) (*readStatements, error) {
 	return st, nil
 }
 
-func closeAll(statements []*lite.Stmt) error {
-	var errs error
+func (st *readStatements) close() { closeAll(st.all) }
+
+func closeAll(statements []*lite.Stmt) {
 	for _, s := range statements {
-		errs = errors.Join(errs, s.Close())
+		s.Close()
 	}
-	if errs != nil {
-		return fmt.Errorf("close statements: %w", errs)
-	}
-	return nil
 }

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -250,11 +249,10 @@ func (w *writer) close() {
 	if w.conn == nil {
 		return
 	}
-	var errs error
 	if w.st != nil {
-		errs = w.st.close()
+		w.st.close()
 	}
-	if err := errors.Join(errs, w.conn.Close()); err != nil {
+	if err := w.conn.Close(); err != nil {
 		w.log.Error("close the journal connection", "err", err)
 	}
 	w.conn, w.st = nil, nil

@@ -97,7 +97,8 @@ func (c *Conn) Prepare(sql string) (*Stmt, error) {
 	}
 	s.buffer = libc.Xmalloc(c.tls, bufferBytes)
 	if s.buffer == 0 {
-		return nil, errors.Join(errNoMemory, s.Close())
+		s.Close()
+		return nil, errNoMemory
 	}
 	return s, nil
 }

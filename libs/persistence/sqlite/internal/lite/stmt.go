@@ -22,12 +22,11 @@ type Stmt struct {
 }
 
 // Close frees the statement.
-func (s *Stmt) Close() error {
+func (s *Stmt) Close() {
 	s.Reset()
 	libc.Xfree(s.c.tls, s.buffer)
 	sqlite3.Xsqlite3_finalize(s.c.tls, s.handle)
 	s.handle, s.buffer = 0, 0
-	return nil
 }
 
 // Int binds an integer to the 1-based parameter i.
