@@ -15,7 +15,7 @@ type Owner struct {
 }
 
 // mayClaim decides whether self takes a room with that head. It never takes one from an owner that it merely does not
-// know yet: a Link that was never up says nothing, the owner's record does.
+// know yet: a Link that is still connecting says nothing, the owner's record does.
 func mayClaim(self string, head persistence.Head, owner Owner) bool {
 	switch {
 	case head.Epoch == 0, head.Owner == "", head.Owner == self:
@@ -25,6 +25,6 @@ func mayClaim(self string, head persistence.Head, owner Owner) bool {
 	case !owner.Known || owner.Link.LastHeard.IsZero():
 		return false
 	default:
-		return !owner.Link.Up || owner.Link.Blind
+		return owner.Link.Down || owner.Link.Blind
 	}
 }

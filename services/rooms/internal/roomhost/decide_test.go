@@ -27,7 +27,8 @@ func TestMayClaim(t *testing.T) {
 		"owner lives":                 {persistence.Head{Epoch: 3, Owner: "other"}, Owner{Live: true, Known: true, Link: up}, false},
 		"owner lives, no link yet":    {persistence.Head{Epoch: 3, Owner: "other"}, Owner{Live: true}, false},
 		"owner lives, never heard":    {persistence.Head{Epoch: 3, Owner: "other"}, Owner{Live: true, Known: true}, false},
-		"owner's link is down":        {persistence.Head{Epoch: 3, Owner: "other"}, Owner{Live: true, Known: true, Link: actorkit.LinkStatus{LastHeard: heard}}, true},
+		"owner's link is down":        {persistence.Head{Epoch: 3, Owner: "other"}, Owner{Live: true, Known: true, Link: actorkit.LinkStatus{Down: true, LastHeard: heard}}, true},
+		"owner's link is connecting":  {persistence.Head{Epoch: 3, Owner: "other"}, Owner{Live: true, Known: true, Link: actorkit.LinkStatus{LastHeard: heard}}, false},
 		"owner cannot ask journal":    {persistence.Head{Epoch: 3, Owner: "other"}, Owner{Live: true, Known: true, Link: actorkit.LinkStatus{Up: true, Blind: true, LastHeard: heard}}, true},
 		"earlier life, link of other": {persistence.Head{Epoch: 3, Owner: "me"}, Owner{Known: true, Link: up}, true},
 	} {
