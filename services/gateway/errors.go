@@ -5,7 +5,7 @@ import "errors"
 var (
 	// ErrInvalidConfig wraps everything that New finds wrong.
 	ErrInvalidConfig = errors.New("invalid gateway configuration")
-	// ErrState: Start or Stop was called out of order.
+	// ErrState says that Start was called twice.
 	ErrState = errors.New("gateway was started before")
 
 	errDirectoryStale = errors.New("directory is not complete or too old")

@@ -65,7 +65,10 @@ func (s *Service) stop(ctx context.Context) error {
 		s.cancel = nil
 	}
 	s.loops.Wait()
-	// The shards end their subscriptions on the Links, so they go first.
+	if s.hub != nil && s.node != nil {
+		problems = append(problems, s.hub.Close(ctx))
+	}
+	s.hub = nil
 	if s.local != nil {
 		if err := s.local.Stop(context.WithoutCancel(ctx)); err != nil {
 			problems = append(problems, fmt.Errorf("stop local actor system: %w", err))

@@ -113,6 +113,22 @@ func (h *Hub) NodesChanged() { h.all(&nodesMsg{}) }
 // Tick is the hub's clock; it wants one about every 100 ms.
 func (h *Hub) Tick() { h.all(&tickMsg{}) }
 
+// Close ends all subscriptions; it returns when that is queued on the Links, or ctx ends.
+func (h *Hub) Close(ctx context.Context) error {
+	for i := range h.shards {
+		m := &closeMsg{done: make(chan struct{})}
+		if err := actor.Tell(ctx, h.shards[i], m); err != nil {
+			return fmt.Errorf("close hub shard %d: %w", i, err)
+		}
+		select {
+		case <-m.done:
+		case <-ctx.Done():
+			return fmt.Errorf("close hub shard %d: %w", i, ctx.Err())
+		}
+	}
+	return nil
+}
+
 func (h *Hub) all(m any) {
 	for i := range h.shards {
 		h.tell(uint32(i), m)

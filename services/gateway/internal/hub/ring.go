@@ -19,14 +19,6 @@ func (r *ring) restart(base uint64) {
 	*r = ring{base: base}
 }
 
-// last is the seq of the newest message, base when there is none.
-func (r *ring) last() uint64 {
-	if len(r.seqs) == 0 {
-		return r.base
-	}
-	return r.seqs[len(r.seqs)-1]
-}
-
 // append adds messages that follow the last one and drops the oldest beyond the limits.
 func (r *ring) append(seqs []uint64, frames [][]byte, maxCount, maxBytes int) {
 	r.seqs = append(r.seqs, seqs...)

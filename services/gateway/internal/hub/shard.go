@@ -54,6 +54,7 @@ type (
 	lostMsg  struct{ node string }
 	nodesMsg struct{}
 	tickMsg  struct{}
+	closeMsg struct{ done chan struct{} }
 
 	resumeMsg struct {
 		topic *Topic
@@ -91,14 +92,8 @@ func (s *Shard) PreStart(*actor.Context) error {
 	return nil
 }
 
-// PostStop implements actor.Actor.
-func (s *Shard) PostStop(*actor.Context) error {
-	for _, t := range s.topics {
-		t.Close()
-	}
-	s.metrics.topics.Add(context.Background(), -int64(len(s.topics)))
-	return nil
-}
+// PostStop implements actor.Actor. It may run beside Receive, so whatever is to be ended is ended by closeMsg.
+func (s *Shard) PostStop(*actor.Context) error { return nil }
 
 // Receive implements actor.Actor.
 func (s *Shard) Receive(rctx *actor.ReceiveContext) {
@@ -129,6 +124,11 @@ func (s *Shard) Receive(rctx *actor.ReceiveContext) {
 		s.each(func(t *Topic) { t.Lost(s.now(), m.node) })
 	case *goneMsg:
 		s.each(func(t *Topic) { t.Gone(s.now(), m.node) })
+	case *closeMsg:
+		for _, t := range s.topics {
+			s.drop(t)
+		}
+		close(m.done)
 	case *nodesMsg:
 		s.each(func(t *Topic) {
 			if n := t.Node(); n != "" && !s.router.Has(n) {

@@ -327,7 +327,7 @@ func TestTopicUnderChaos(t *testing.T) {
 	}
 }
 
-const chaosRuns = 300
+const chaosRuns = 1000
 
 func runTopic(t *testing.T, data []byte) {
 	m := newModel(t, Config{PageMessages: 4, RingMessages: 6, RingBytes: 2000, TopicReads: 2})

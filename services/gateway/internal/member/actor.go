@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"sync/atomic"
+	"runtime/debug"
 	"time"
 
 	"github.com/tochemey/goakt/v4/actor"
@@ -57,10 +57,9 @@ type Actor struct {
 	number uint64
 	entry  *entry
 
-	self      *actor.PID
-	rctx      *actor.ReceiveContext // during Receive
-	receiving atomic.Bool
-	stopped   bool // the Core let everything go
+	self   *actor.PID
+	rctx   *actor.ReceiveContext // during Receive
+	broken bool                  // there was a fault: only the end is waited for
 	// asked: a Drained is on its way, so that one is enough for all that want room.
 	asked bool
 }
@@ -74,22 +73,22 @@ func newActor(d *Deps, conn Socket, w *window, number uint64) *Actor {
 // PreStart implements actor.Actor.
 func (a *Actor) PreStart(*actor.Context) error { return nil }
 
-// PostStop implements actor.Actor. Usually everything is over by now. After a panic, or when the system stops first, the
-// connection is closed here; the client resumes.
+// PostStop implements actor.Actor. It may run beside Receive, so it touches only what is safe for that: usually everything
+// is over by now, and when the system stops first, so does what the connection was attached to.
 func (a *Actor) PostStop(*actor.Context) error {
 	a.window.close()
 	a.conn.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
-	if !a.stopped && !a.receiving.Load() {
-		a.letGo()
-	}
 	return nil
 }
 
 // Receive implements actor.Actor.
 func (a *Actor) Receive(rctx *actor.ReceiveContext) {
-	a.receiving.Store(true)
 	a.rctx = rctx
+	defer a.recover()
 	now := a.d.Now()
+	if _, over := rctx.Message().(*closedMsg); a.broken && !over {
+		return
+	}
 	switch m := rctx.Message().(type) {
 	case *actor.PostStart:
 		a.self = rctx.Self()
@@ -122,19 +121,30 @@ func (a *Actor) Receive(rctx *actor.ReceiveContext) {
 	default:
 		rctx.Unhandled()
 	}
+}
+
+// recover ends a turn. A fault costs this connection a reconnect and nobody else anything (S9).
+func (a *Actor) recover() {
 	a.rctx = nil
-	// Not deferred: after a panic it stays set, and PostStop keeps its hands off a Core in the middle of something.
-	a.receiving.Store(false)
+	if p := recover(); p != nil {
+		a.broken = true
+		a.d.Logger.Error("fault in a member; its connection is closed to resume", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+		a.conn.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+		a.window.close()
+	}
 }
 
 func (a *Actor) letGo() {
-	a.stopped = true
 	a.d.Registry.remove(a.entry)
 	if a.core.session.ID != "" {
 		a.d.Registry.release(a.core.session.id, a.entry)
 	}
-	a.core.Stop()
 	a.window.close()
+	if a.broken {
+		a.core.Abandon()
+		return
+	}
+	a.core.Stop()
 }
 
 func (a *Actor) answer(now time.Time, m *answerMsg) {

@@ -251,6 +251,16 @@ func (c *Core) Stop() {
 	c.rooms, c.requests, c.pages, c.page = nil, nil, nil, nil
 }
 
+// Abandon is Stop after a fault, when the state cannot be trusted: it only ends the streams.
+func (c *Core) Abandon() {
+	c.phase = phaseClosed
+	for _, r := range c.rooms {
+		if r.attached {
+			c.out.Detach(r.id, nil)
+		}
+	}
+}
+
 // Session returns the id and generation of the open session; empty before.
 func (c *Core) Session() (id string, generation uint64) { return c.session.ID, c.session.Generation }
 

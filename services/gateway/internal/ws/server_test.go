@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -61,8 +60,6 @@ type server struct {
 	acceptor *Acceptor
 	wheel    *Wheel
 	http     *httptest.Server
-	mu       sync.Mutex
-	echoes   []*echo
 	opened   chan *echo
 }
 

@@ -1,0 +1,312 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/actorkit/actorkittest"
+	"github.com/parley-rt/parley/libs/dcplane"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+)
+
+// journal is what fake rooms nodes share: the truth about rooms.
+type journal struct {
+	mu    sync.Mutex
+	rooms map[string]*fakeRoom
+}
+
+type fakeRoom struct {
+	epoch    uint64
+	owner    string
+	messages []*roomv1.Message
+	ids      map[string]uint64 // member and message id → seq
+}
+
+func (j *journal) room(id string) *fakeRoom {
+	r := j.rooms[id]
+	if r == nil {
+		r = &fakeRoom{ids: map[string]uint64{}}
+		j.rooms[id] = r
+	}
+	return r
+}
+
+func (r *fakeRoom) last() uint64 {
+	if len(r.messages) == 0 {
+		return 0
+	}
+	return r.messages[len(r.messages)-1].GetSeq()
+}
+
+// fakeRooms is a rooms node by script: it does what a rooms node does as far as a gateway can see, on a real Link, and
+// what tests tell it to do instead.
+type fakeRooms struct {
+	t       testing.TB
+	node    *actorkit.Node
+	journal *journal
+	reg     dcplane.Registration
+
+	mu          sync.Mutex
+	subscribers map[string]map[string]bool // gateway nodes by room
+	online      map[string]map[string]uint32
+	seen        []*roomv1.Frame
+	traces      []actorkit.Frame
+	// instead, unless it returns false, replaces what the node would do. Called with the lock held.
+	instead func(f *roomv1.Frame) (answers []*roomv1.Frame, handled bool)
+}
+
+func startRooms(t testing.TB, name string, dir dcplane.Directory, j *journal) *fakeRooms {
+	t.Helper()
+	r := &fakeRooms{t: t, journal: j, subscribers: map[string]map[string]bool{}, online: map[string]map[string]uint32{}}
+	r.node = actorkittest.StartNode(t, name, r, func(c *actorkit.NodeConfig) { c.Service = "rooms" })
+	self := r.node.Self()
+	var err error
+	r.reg, err = dir.Register(t.Context(), dcplane.Node{
+		Service: "rooms", DC: "local", Name: name, Incarnation: self.Incarnation, Host: self.Host, RemotingPort: self.RemotingPort, State: dcplane.StateReady,
+	})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for {
+			changed := dir.Changed()
+			r.node.SetPeers(peersOf(dir.Nodes("local", "gateway")))
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		watching.Wait()
+	})
+	return r
+}
+
+// die is a crash as others see it: nothing answers any more, and the directory forgets the node.
+func (r *fakeRooms) die() {
+	r.t.Helper()
+	actorkittest.StopNode(r.t, r.node)
+	require.NoError(r.t, r.reg.Deregister(context.Background()))
+}
+
+// script replaces what the node does; nil ends that.
+func (r *fakeRooms) script(instead func(f *roomv1.Frame) ([]*roomv1.Frame, bool)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.instead = instead
+}
+
+// count says how many frames came for which ok holds.
+func (r *fakeRooms) count(ok func(f *roomv1.Frame) bool) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, f := range r.seen {
+		if ok(f) {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *fakeRooms) HandleLink(e actorkit.LinkEvent) {
+	if e.Kind == actorkit.LinkUp {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, nodes := range r.subscribers {
+		delete(nodes, e.Peer.Node)
+	}
+}
+
+func (r *fakeRooms) HandleFrame(from actorkit.Peer, in actorkit.Frame) {
+	f := &roomv1.Frame{}
+	if err := proto.Unmarshal(in.Body, f); err != nil {
+		r.t.Errorf("gateway sent nonsense: %v", err)
+		return
+	}
+	r.journal.mu.Lock()
+	defer r.journal.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = append(r.seen, f)
+	r.traces = append(r.traces, in)
+	if r.instead != nil {
+		if answers, handled := r.instead(f); handled {
+			for _, a := range answers {
+				r.answer(from.Node, f, a)
+			}
+			return
+		}
+	}
+	r.handle(from.Node, f)
+}
+
+func (r *fakeRooms) answer(to string, f, a *roomv1.Frame) {
+	a.RoomId, a.Connection, a.Request = f.GetRoomId(), f.GetConnection(), f.GetRequest()
+	r.send(to, a)
+}
+
+func (r *fakeRooms) send(to string, f *roomv1.Frame) {
+	body, err := proto.Marshal(f)
+	if err != nil {
+		r.t.Errorf("encode: %v", err)
+		return
+	}
+	_ = r.node.Send(to, actorkit.Frame{Body: body}) // what a Link does not take is lost, as in life
+}
+
+func (r *fakeRooms) handle(from string, f *roomv1.Frame) {
+	if heads := f.GetCompareHeads(); heads != nil {
+		r.compare(from, heads)
+		return
+	}
+	self := r.node.Self().Node
+	room := r.journal.room(f.GetRoomId())
+	switch {
+	case room.owner == "":
+		room.owner = self
+		room.epoch++
+	case room.owner != self:
+		r.answer(from, f, &roomv1.Frame{Kind: &roomv1.Frame_Moved{Moved: &roomv1.Moved{Owner: room.owner}}})
+		return
+	}
+	switch k := f.GetKind().(type) {
+	case *roomv1.Frame_Join:
+		cursor := room.last()
+		if c := k.Join.GetCursor(); c != nil {
+			cursor = c.GetAfterSeq()
+		}
+		r.answer(from, f, &roomv1.Frame{Kind: &roomv1.Frame_Joined{Joined: &roomv1.Joined{
+			Head: room.last(), Cursor: cursor, Recovered: k.Join.GetCursor() != nil, Epoch: room.epoch, Incarnation: 1,
+		}}})
+	case *roomv1.Frame_Leave:
+		r.answer(from, f, &roomv1.Frame{Kind: &roomv1.Frame_Left{Left: &roomv1.Left{}}})
+	case *roomv1.Frame_Publish:
+		r.publish(from, f, room, k.Publish)
+	case *roomv1.Frame_Signal:
+		r.fanOut(f.GetRoomId(), &roomv1.Frame{Kind: &roomv1.Frame_Signalled{Signalled: &roomv1.Signalled{
+			Epoch: room.epoch, Sender: k.Signal.GetMemberId(), Type: k.Signal.GetType(), Content: k.Signal.GetContent(),
+		}}})
+	case *roomv1.Frame_Read:
+		r.answer(from, f, &roomv1.Frame{Kind: &roomv1.Frame_Page{Page: room.page(k.Read)}})
+	case *roomv1.Frame_PresenceQuery:
+		list := &roomv1.PresenceList{Count: uint32(len(r.online[f.GetRoomId()]))}
+		for m, n := range r.online[f.GetRoomId()] {
+			list.Members = append(list.Members, &roomv1.Present{MemberId: m, Connections: n})
+		}
+		r.answer(from, f, &roomv1.Frame{Kind: &roomv1.Frame_PresenceList{PresenceList: list}})
+	case *roomv1.Frame_Subscribe:
+		if r.subscribers[f.GetRoomId()] == nil {
+			r.subscribers[f.GetRoomId()] = map[string]bool{}
+		}
+		r.subscribers[f.GetRoomId()][from] = true
+		r.answer(from, f, &roomv1.Frame{Kind: &roomv1.Frame_Subscribed{Subscribed: &roomv1.Subscribed{
+			Epoch: room.epoch, Incarnation: 1, Head: room.last(), LastMessageSeq: room.last(),
+		}}})
+	case *roomv1.Frame_Unsubscribe:
+		delete(r.subscribers[f.GetRoomId()], from)
+	case *roomv1.Frame_Online:
+		r.report(f.GetRoomId(), k.Online)
+	}
+}
+
+func (r *fakeRooms) publish(from string, f *roomv1.Frame, room *fakeRoom, p *roomv1.Publish) {
+	answer := &roomv1.Published{}
+	var fresh []*roomv1.Message
+	for _, d := range p.GetDrafts() {
+		key := p.GetMemberId() + " " + d.GetMessageId()
+		if seq, ok := room.ids[key]; ok {
+			answer.Outcomes = append(answer.Outcomes, &roomv1.Outcome{Seq: seq, Duplicate: true})
+			continue
+		}
+		m := &roomv1.Message{
+			Seq: room.last() + 1, PrevSeq: room.last(), Sender: p.GetMemberId(), MessageId: d.GetMessageId(), Content: d.GetContent(),
+			SentAt: d.GetSentAt(), Traceparent: d.GetTraceparent(), Tracestate: d.GetTracestate(),
+		}
+		room.ids[key] = m.GetSeq()
+		room.messages = append(room.messages, m)
+		fresh = append(fresh, m)
+		answer.Outcomes = append(answer.Outcomes, &roomv1.Outcome{Seq: m.GetSeq()})
+	}
+	r.answer(from, f, &roomv1.Frame{Kind: &roomv1.Frame_Published{Published: answer}})
+	if len(fresh) > 0 {
+		r.fanOut(f.GetRoomId(), &roomv1.Frame{Kind: &roomv1.Frame_Deliver{Deliver: &roomv1.Deliver{Epoch: room.epoch, Messages: fresh}}})
+	}
+}
+
+func (r *fakeRooms) fanOut(room string, f *roomv1.Frame) {
+	f.RoomId = room
+	for node := range r.subscribers[room] {
+		r.send(node, f)
+	}
+}
+
+func (r *fakeRooms) report(room string, o *roomv1.Online) {
+	if o.GetFull() || r.online[room] == nil {
+		r.online[room] = map[string]uint32{}
+	}
+	for _, p := range o.GetMembers() {
+		if p.GetConnections() == 0 {
+			delete(r.online[room], p.GetMemberId())
+		} else {
+			r.online[room][p.GetMemberId()] = p.GetConnections()
+		}
+	}
+}
+
+func (r *fakeRooms) compare(from string, heads *roomv1.CompareHeads) {
+	differ := &roomv1.HeadsDiffer{}
+	for _, h := range heads.GetRooms() {
+		room := r.journal.room(h.GetRoomId())
+		if room.owner != r.node.Self().Node || room.epoch != h.GetEpoch() || room.last() > h.GetLastMessageSeq() {
+			differ.RoomIds = append(differ.RoomIds, h.GetRoomId())
+		}
+	}
+	if len(differ.GetRoomIds()) > 0 {
+		r.send(from, &roomv1.Frame{Kind: &roomv1.Frame_HeadsDiffer{HeadsDiffer: differ}})
+	}
+}
+
+func (r *fakeRoom) page(q *roomv1.Read) *roomv1.Page {
+	p := &roomv1.Page{Head: r.last(), Epoch: r.epoch, Incarnation: 1}
+	for _, m := range r.messages {
+		if q.AfterSeq != nil && m.GetSeq() <= q.GetAfterSeq() || q.BeforeSeq != nil && m.GetSeq() >= q.GetBeforeSeq() {
+			continue
+		}
+		p.Messages = append(p.Messages, m)
+	}
+	if n := int(q.GetLimit()); len(p.GetMessages()) > n {
+		p.More = true
+		if q.AfterSeq != nil {
+			p.Messages = p.GetMessages()[:n]
+		} else {
+			p.Messages = p.GetMessages()[len(p.GetMessages())-n:]
+		}
+	}
+	return p
+}
+
+// takeover gives a room to another node, as if its owner were gone or cut off.
+func (j *journal) takeover(room, node string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := j.room(room)
+	r.owner = node
+	r.epoch++
+}
+
+func refusal(code clientv1.ErrorCode, after time.Duration) *roomv1.Frame {
+	return &roomv1.Frame{Kind: &roomv1.Frame_Refused{Refused: &roomv1.Refused{Code: int32(code), Message: "scripted", RetryAfterMs: uint32(after.Milliseconds())}}}
+}
