@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/signal"
-	"syscall"
+	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/parley-rt/parley/libs/opskit"
 )
 
 // Streams are where the commands read and write.
@@ -29,33 +30,26 @@ type grammar struct {
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
-// Run parses the arguments, runs the command and returns the process's exit code. SIGINT and SIGTERM end the command's
-// context; a second one ends the process.
+// Run parses the arguments, runs the command and returns the process's exit code. Every flag can also be set by a
+// variable PARLEY_… and in the YAML file named by --config. SIGINT and SIGTERM end the command's context; a second one
+// ends the process.
 func Run(args []string, streams Streams) int {
-	exit := -1
-	parser, err := kong.New(&grammar{},
-		kong.Name("parley"),
-		kong.Description("Durable real-time rooms over WebSocket. Begin with: parley dev"),
-		kong.Writers(streams.Out, streams.Err),
-		kong.Exit(func(code int) { exit = code }),
-		kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	)
-	if err != nil {
-		_, _ = fmt.Fprintln(streams.Err, "parley:", err)
+	parsed, err := opskit.Load(&grammar{}, args, opskit.LoadOptions{
+		Name:        "parley",
+		Description: "Durable real-time rooms over WebSocket. Begin with: parley dev",
+		Stdout:      streams.Out,
+		KnownEnv:    func(name string) bool { return strings.HasPrefix(name, "PARLEY_E2E_") }, // of the tests that run us
+		Parser:      []kong.Option{kong.ConfigureHelp(kong.HelpOptions{Compact: true})},
+	})
+	switch {
+	case errors.Is(err, opskit.ErrHelp):
+		return 0
+	case err != nil:
+		_, _ = fmt.Fprintf(streams.Err, "parley: %v\nparley --help lists commands and flags\n", err)
 		return 2
 	}
-	parsed, err := parser.Parse(args)
-	if exit >= 0 { // help was printed
-		return exit
-	}
-	if err != nil {
-		parser.FatalIfErrorf(err)
-		return max(exit, 2)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := opskit.NotifyContext(context.Background())
 	defer stop()
-	context.AfterFunc(ctx, stop) // from then on a signal has its default effect again
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	if err := parsed.Run(streams); err != nil && !errors.Is(err, context.Canceled) {
 		_, _ = fmt.Fprintln(streams.Err, "parley:", err)

@@ -12,7 +12,7 @@ import (
 
 // serverFlags say where the client commands connect to.
 type serverFlags struct {
-	Server  string        `help:"WebSocket address of a gateway." default:"ws://127.0.0.1:8080/ws" env:"PARLEY_SERVER"`
+	Server  string        `help:"WebSocket address of a gateway." default:"ws://127.0.0.1:8080/ws"`
 	Connect time.Duration `help:"How long to try for the first connection." default:"10s"`
 }
 

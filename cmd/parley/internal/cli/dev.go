@@ -10,9 +10,9 @@ import (
 type devCommand struct {
 	Listen       string     `help:"Address for clients; port 0 takes a free one." default:"127.0.0.1:8080"`
 	OpsListen    string     `help:"Address for operators: probes, metrics, profiles." default:"127.0.0.1:9090"`
-	Data         string     `help:"Directory for everything that is kept." default:"./parley-data" type:"path"`
-	Journal      string     `help:"URL of the journal (sqlite://path); default: SQLite in --data." placeholder:"URL"`
-	ControlPlane string     `help:"URL of the control plane (nats://host:port); default: embedded." placeholder:"URL"`
+	Data         string     `help:"Directory for everything that is kept." default:"./parley-data" type:"path" env:"PARLEY_DATA_DIR"`
+	Journal      string     `help:"URL of the journal (sqlite://path); default: SQLite in --data." placeholder:"URL" env:"PARLEY_JOURNAL_URL"`
+	ControlPlane string     `help:"URL of the control plane (nats://host:port); default: embedded." placeholder:"URL" env:"PARLEY_CONTROL_PLANE_URL"`
 	LogLevel     slog.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"warn"`
 }
 
