@@ -106,8 +106,8 @@ func (l *load) acknowledged() int {
 func (l *load) awaitProgress(t *testing.T) {
 	t.Helper()
 	before := l.acknowledged()
-	require.Eventually(t, func() bool { return l.acknowledged() > before+50 }, 20*time.Second, 5*time.Millisecond,
-		"publishes are acknowledged again")
+	require.Eventually(t, func() bool { return l.acknowledged() > before+50 }, 10*time.Second, 5*time.Millisecond,
+		"publishes are acknowledged again within seconds (L3)")
 }
 
 // finish lets every publish be answered, waits for the readers to reach the head, and checks everything.
@@ -121,23 +121,23 @@ func (l *load) finish(t *testing.T) {
 	}()
 	select {
 	case <-answered:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * answerWithin):
 		require.FailNow(t, "publishes stayed unanswered (L1)")
 	}
 	require.Empty(t, l.failures)
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	total := 0
 	for _, h := range l.histories {
-		content := l.readBack(ctx, t, h)
+		content := l.readBack(t.Context(), t, h)
 		total += len(content)
 		head := content[len(content)-1].seq
 		for _, r := range l.readers {
 			if r.h != h {
 				continue
 			}
-			stream, err := r.await(ctx, head)
+			healed, cancel := context.WithTimeout(t.Context(), answerWithin)
+			stream, err := r.await(healed, head)
+			cancel()
 			require.NoError(t, err, "L2")
 			require.Empty(t, missing(stream, content), "S5: a reader lacks messages of %s", h.room)
 			h.stream(stream)

@@ -205,9 +205,14 @@ type publisher struct {
 	name    string
 	window  int
 	pending []string
-	sent    int
-	quit    chan struct{}
+	// asked is when each pending id was sent on the connection that lives now.
+	asked map[string]time.Time
+	sent  int
+	quit  chan struct{}
 }
+
+// answerWithin is how soon a living server answers a publish (L1), and a second for this process to notice.
+const answerWithin = 6 * time.Second
 
 // run publishes until quit is closed and everything sent was answered, or ctx ends.
 func (p *publisher) run(ctx context.Context) error {
@@ -227,6 +232,7 @@ func (p *publisher) run(ctx context.Context) error {
 // converse works one connection: true once quit is closed and nothing is outstanding.
 func (p *publisher) converse(ctx context.Context, socket *websocket.Conn) bool {
 	joined := false
+	p.asked = map[string]time.Time{}
 	for {
 		if joined && !p.fill(ctx, socket) {
 			return false
@@ -247,9 +253,11 @@ func (p *publisher) converse(ctx context.Context, socket *websocket.Conn) bool {
 				}
 			}
 		case f.Ack != nil:
+			p.answered(f.Ack.MessageID)
 			p.h.ack(f.Ack.MessageID, f.Ack.Seq)
 			p.settle(f.Ack.MessageID)
 		case f.Error != nil:
+			p.answered(f.Error.MessageID)
 			if !f.Error.Retryable {
 				p.h.note("publisher %s was refused for good: %s %s", p.name, f.Error.Code, f.Error.Message)
 				p.settle(f.Error.MessageID)
@@ -281,7 +289,16 @@ func (p *publisher) fill(ctx context.Context, socket *websocket.Conn) bool {
 	return true
 }
 
+// answered checks that the server took its five seconds at most (L1).
+func (p *publisher) answered(id string) {
+	asked, ok := p.asked[id]
+	if took := time.Since(asked); ok && took > answerWithin {
+		p.h.note("L1: %s was answered after %s", id, took.Round(time.Millisecond))
+	}
+}
+
 func (p *publisher) publish(ctx context.Context, socket *websocket.Conn, id string) bool {
+	p.asked[id] = time.Now()
 	text := fmt.Sprintf(`{"message":{"target":%q,"message_id":%q,"content":"payload of %s"}}`, p.h.room, id, id)
 	return socket.Write(ctx, websocket.MessageText, []byte(text)) == nil
 }
