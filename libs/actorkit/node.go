@@ -207,13 +207,16 @@ func (n *Node) leaveHandler() { <-n.turn }
 // announce hands an event to the door, which calls the handler. It does not block.
 func (n *Node) announce(e LinkEvent) {
 	n.metrics.events.Add(n.ctx, 1, n.metrics.kinds[e.Kind])
-	if e.Kind == LinkDown {
-		n.cfg.Logger.Warn("link down", slog.String("peer", e.Peer.Node), slog.Any("err", e.Err))
-	} else {
-		n.cfg.Logger.Info("link up", slog.String("peer", e.Peer.Node))
+	level := slog.LevelInfo
+	if e.Kind == LinkDown && !closedByUs(e.Err) {
+		level = slog.LevelWarn
 	}
+	n.cfg.Logger.Log(n.ctx, level, "link "+e.Kind.String(), slog.String("peer", e.Peer.Node), slog.Any("err", e.Err))
 	_ = n.tell(n.door, &e) // Fails only when the system stops.
 }
+
+// closedByUs tells an end that this node wanted from a failure that an operator should see.
+func closedByUs(err error) bool { return errors.Is(err, ErrStopped) || errors.Is(err, ErrUnknownPeer) }
 
 func (n *Node) tell(pid *actor.PID, msg any) error {
 	return n.sys.NoSender().Tell(context.Background(), pid, msg)
