@@ -115,7 +115,7 @@ func (s *Service) start(ctx context.Context) error {
 	var err error
 	// First what fails most often: the port may be taken.
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
-		return fmt.Errorf("listen for clients: %w", err)
+		return fmt.Errorf("listen for clients (--listen, PARLEY_LISTEN): %w", err)
 	}
 	if s.local, err = actorkit.StartLocal(ctx, ServiceName, s.logger); err != nil {
 		return err

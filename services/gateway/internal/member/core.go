@@ -84,7 +84,7 @@ type Core struct {
 	changes                     map[string]uint64 // rooms whose listing changed, by the version that has it, until saved
 	saving                      bool
 
-	requests map[uint64]*request
+	requests map[uint64]*request // nil when there are none: most connections idle most of the time
 	number   uint64 // of the last request
 	opCount  uint32 // of joins and leaves in this generation of the session
 
@@ -101,7 +101,7 @@ type Core struct {
 func NewCore(cfg Config, out Effects, firstRequest uint64) *Core {
 	return &Core{
 		cfg: cfg.withDefaults(), out: out, number: firstRequest,
-		rooms: map[string]*room{}, wanted: map[string]struct{}{}, changes: map[string]uint64{}, requests: map[uint64]*request{},
+		rooms: map[string]*room{}, wanted: map[string]struct{}{},
 	}
 }
 

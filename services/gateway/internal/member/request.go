@@ -59,6 +59,9 @@ func (c *Core) ask(now time.Time, r *room, ops []*op, f *roomv1.Frame) *request 
 	c.number++
 	f.RoomId, f.Request = r.id, c.number
 	q := &request{number: c.number, room: r, ops: ops, frame: f}
+	if c.requests == nil {
+		c.requests = map[uint64]*request{}
+	}
 	c.requests[q.number] = q
 	for _, o := range ops {
 		c.release(o)
@@ -130,6 +133,9 @@ func (c *Core) expire(now time.Time, q *request) {
 // end forgets a request; an answer that still comes is ignored.
 func (c *Core) end(q *request) {
 	delete(c.requests, q.number)
+	if len(c.requests) == 0 {
+		c.requests = nil
+	}
 	switch {
 	case q.room.batch == q:
 		q.room.batch = nil

@@ -147,6 +147,9 @@ func (c *Core) want(room string, listed bool) uint64 {
 
 func (c *Core) change(room string) uint64 {
 	c.wantedVersion++
+	if c.changes == nil {
+		c.changes = map[string]uint64{}
+	}
 	c.changes[room] = c.wantedVersion
 	return c.wantedVersion
 }
@@ -167,6 +170,9 @@ func (c *Core) RoomsSaved(now time.Time, version uint64, err error) {
 	case err == nil:
 		c.savedVersion = version
 		maps.DeleteFunc(c.changes, func(_ string, changed uint64) bool { return changed <= version })
+		if len(c.changes) == 0 {
+			c.changes = nil
+		}
 	default:
 		c.failedVersion = version
 	}
