@@ -1,0 +1,296 @@
+package member
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/tochemey/goakt/v4/actor"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/persistence/memory"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/codec"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/gateway/internal/hub"
+	"github.com/parley-rt/parley/services/gateway/internal/ws"
+)
+
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow()
+		require.True(t, w.take(10*windowBytes), "a frame always fits into an empty window")
+		var order []int
+		var done sync.WaitGroup
+		done.Go(func() {
+			require.True(t, w.take(1))
+			order = append(order, 1)
+		})
+		synctest.Wait()
+		require.Empty(t, order)
+		w.give(10 * windowBytes)
+		done.Wait()
+		for range windowFrames - 1 {
+			require.True(t, w.take(1))
+		}
+		done.Go(func() { require.False(t, w.take(1), "the window was closed") })
+		synctest.Wait()
+		w.close()
+		done.Wait()
+		require.False(t, w.take(1))
+	})
+}
+
+// socket records what a member writes.
+type socket struct {
+	mu     sync.Mutex
+	frames []*clientv1.Envelope
+	code   clientv1.CloseCode
+	news   chan struct{}
+}
+
+func newSocket() *socket { return &socket{news: make(chan struct{}, 1000)} }
+
+func (s *socket) Codec() codec.Codec { return codec.Binary{} }
+
+func (s *socket) Send(f []byte) bool {
+	header := 2
+	if f[1] == 126 {
+		header = 4
+	}
+	env, err := codec.DecodeBinary(f[header:])
+	if err != nil {
+		panic(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frames = append(s.frames, env)
+	s.news <- struct{}{}
+	return true
+}
+
+func (s *socket) SendPaced(f []byte) bool { return s.Send(f) }
+
+func (s *socket) SendAll(fs [][]byte) bool {
+	for _, f := range fs {
+		s.Send(f)
+	}
+	return true
+}
+func (s *socket) Offer([][]byte, ws.Waiter) int { return 0 }
+func (s *socket) HasRoom(ws.Waiter) bool        { return true }
+
+func (s *socket) CloseWith(code clientv1.CloseCode) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.code == 0 {
+		s.code = code
+		s.news <- struct{}{}
+	}
+}
+
+func (s *socket) wait(t testing.TB) *clientv1.Envelope {
+	t.Helper()
+	select {
+	case <-s.news:
+	case <-time.After(10 * time.Second):
+		require.FailNow(t, "nothing was written")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.frames) == 0 {
+		return nil
+	}
+	f := s.frames[0]
+	s.frames = s.frames[1:]
+	return f
+}
+
+// roomsBy answers requests at once, or panics.
+type roomsBy struct {
+	registry *Registry
+	answer   func(f *roomv1.Frame) *roomv1.Frame
+	traces   chan actorkit.Frame
+}
+
+func (r *roomsBy) Send(f *roomv1.Frame, trace actorkit.Frame, _ []string) (string, error) {
+	a := r.answer(f)
+	a.RoomId, a.Connection, a.Request = f.GetRoomId(), f.GetConnection(), f.GetRequest()
+	body, err := proto.Marshal(a)
+	if err != nil {
+		return "", err
+	}
+	r.traces <- trace
+	r.registry.Answer(f.GetConnection(), "rooms-1", actorkit.Frame{Body: body})
+	return "rooms-1", nil
+}
+
+func (r *roomsBy) SetOwner(string, string) {}
+
+// hubBy writes what attaching writes, and records.
+type hubBy struct{ detached chan string }
+
+func (h *hubBy) Attach(sink hub.Sink, _ string, start hub.Start) { sink.SendAll(start.First) }
+func (h *hubBy) Rejoin(hub.Sink, string, uint32)                 {}
+func (h *hubBy) Detach(_ hub.Sink, room string, _ []byte)        { h.detached <- room }
+
+type shell struct {
+	t      testing.TB
+	d      *Deps
+	router *roomsBy
+	hub    *hubBy
+	spans  *tracetest.SpanRecorder
+}
+
+func newShell(t testing.TB) *shell {
+	sys, err := actorkit.StartLocal(context.Background(), "members", slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, sys.Stop(context.Background())) })
+	s := &shell{t: t, hub: &hubBy{detached: make(chan string, 10)}, spans: tracetest.NewSpanRecorder()}
+	registry := NewRegistry()
+	s.router = &roomsBy{registry: registry, traces: make(chan actorkit.Frame, 100), answer: func(f *roomv1.Frame) *roomv1.Frame {
+		if f.GetJoin() != nil {
+			return &roomv1.Frame{Kind: &roomv1.Frame_Joined{Joined: &roomv1.Joined{Head: 1, Cursor: 1, Epoch: 1}}}
+		}
+		return &roomv1.Frame{Kind: &roomv1.Frame_Refused{Refused: refused(clientv1.ErrorCode_ERROR_CODE_BUSY)}}
+	}}
+	s.d = &Deps{
+		System: sys, Router: s.router, Hub: s.hub, Registry: registry, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Sessions:       NewSessions(memory.New(memory.Options{}), time.Hour, NewGuest),
+		MeterProvider:  metricnoop.NewMeterProvider(),
+		TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(s.spans)),
+	}
+	require.NoError(t, s.d.Init())
+	return s
+}
+
+// connection is a member without a WebSocket.
+type connection struct {
+	s      *shell
+	socket *socket
+	pid    *actor.PID
+	window *window
+}
+
+func (s *shell) connect() *connection {
+	s.t.Helper()
+	c := &connection{s: s, socket: newSocket(), window: newWindow()}
+	a := newActor(s.d, c.socket, c.window, s.d.next.Add(1))
+	a.entry = s.d.Registry.add(a.number, nil)
+	pid, err := s.d.System.Spawn(context.Background(), NewGuest(), a, actorkit.SpawnOptions()...)
+	require.NoError(s.t, err)
+	c.pid = pid
+	s.d.Registry.bind(a.entry, pid)
+	return c
+}
+
+func (c *connection) send(text string) {
+	env, err := codec.DecodeJSON([]byte(text))
+	require.NoError(c.s.t, err)
+	require.True(c.s.t, c.window.take(1))
+	cmd := &Command{Env: env, Bytes: 1, At: time.Now()}
+	cmd.Span = c.s.d.span(cmd)
+	require.True(c.s.t, tell(c.pid, &commandMsg{cmd}))
+}
+
+func TestTracesGoThrough(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	c := s.connect()
+	c.send(`{"join_room":{"room_id":"r"}}`)
+	require.NotNil(t, c.socket.wait(t).GetSession())
+	require.NotNil(t, c.socket.wait(t).GetRoomJoined())
+	<-s.router.traces
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	c.send(`{"message":{"target":"r","traceparent":"00-` + id + `-b7ad6b7169203331-01"}}`)
+	e := c.socket.wait(t).GetError()
+	require.Equal(t, "BUSY", e.GetCode())
+	require.Equal(t, id, e.GetTraceId(), "the client can name the trace of what failed")
+	require.Contains(t, (<-s.router.traces).Traceparent, id, "and rooms nodes go on with it")
+	require.Eventually(t, func() bool {
+		for _, span := range s.spans.Ended() {
+			if span.Name() == "client message" && span.SpanContext().TraceID().String() == id {
+				return span.Parent().SpanID().String() == "b7ad6b7169203331"
+			}
+		}
+		return false
+	}, 10*time.Second, time.Millisecond)
+}
+
+// S9: a fault in one member closes its connection to resume; its streams end, and others notice nothing.
+func TestFaultInAMember(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	other := s.connect()
+	c := s.connect()
+	c.send(`{"join_room":{"room_id":"r"}}`)
+	require.NotNil(t, c.socket.wait(t).GetSession())
+	require.NotNil(t, c.socket.wait(t).GetRoomJoined())
+	answer := s.router.answer
+	s.router.answer = func(f *roomv1.Frame) *roomv1.Frame {
+		if f.GetPublish() != nil {
+			panic("as if")
+		}
+		return answer(f)
+	}
+	c.send(`{"message":{"target":"r"}}`)
+	require.Nil(t, c.socket.wait(t))
+	require.Equal(t, clientv1.CloseCode_CLOSE_CODE_INTERNAL, c.socket.code)
+	require.False(t, c.window.take(1))
+	tell(c.pid, &tickMsg{})
+	tell(c.pid, &closedMsg{})
+	require.Equal(t, "r", <-s.hub.detached)
+	require.Eventually(t, func() bool { return !c.pid.IsRunning() }, 10*time.Second, time.Millisecond)
+	other.send(`{"ping":{}}`)
+	require.NotNil(t, other.socket.wait(t).GetSession())
+	require.NotNil(t, other.socket.wait(t).GetPong())
+	tell(other.pid, &closedMsg{})
+	require.Eventually(t, func() bool { return len(s.d.Registry.sessions()) == 0 }, 10*time.Second, time.Millisecond)
+}
+
+func TestRegistryKeepsTheNewestConnectionOfASession(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	r := s.d.Registry
+	id := newSessionID()
+	first, second := s.connect(), s.connect()
+	e1, e2 := r.add(1, first.pid), r.add(2, second.pid)
+	require.True(t, r.claim(id, 2, e2))
+	require.False(t, r.claim(id, 1, e1), "the older one came late")
+	require.True(t, r.claim(id, 3, e1))
+	second.socket.wait(t)
+	require.Equal(t, clientv1.CloseCode_CLOSE_CODE_SESSION_REPLACED, second.socket.code)
+	r.release(id, e2)
+	require.Len(t, r.sessions(), 1)
+	r.release(id, e1)
+	require.Empty(t, r.sessions())
+}
+
+func TestRegistryWakes(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	c := s.connect()
+	r := NewRegistry()
+	e := r.add(5, c.pid)
+	now := time.Now()
+	r.wake(e, now.Add(time.Second))
+	r.wake(e, now.Add(2*time.Second)) // later than what is due: nothing
+	require.Equal(t, now.Add(time.Second), e.due)
+	r.Tick(now)
+	require.NotZero(t, e.due)
+	r.Tick(now.Add(time.Second))
+	require.Zero(t, e.due)
+	r.remove(e)
+	r.wake(e, now)
+	require.Zero(t, e.due, "who is gone is not woken")
+	r.Answer(5, "rooms-1", actorkit.Frame{})
+}
