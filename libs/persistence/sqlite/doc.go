@@ -31,7 +31,7 @@
 //
 // # The file
 //
-// Open takes an exclusive lock on a file beside the database (journal.db: journal.lock) that holds the process id; a
+// Open takes an exclusive lock on a file beside the database (journal.db: journal.db.lock) that holds the process id; a
 // second Open fails with *LockedError, which names it. The lock ends with the process, so a killed one leaves nothing to
 // clean up. Database, log and lock file are made with mode 0600, a missing directory with 0700; files that exist keep
 // theirs. Do not put the file on a network file system: neither its locks nor its shared memory can be relied on. To copy

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -35,9 +34,8 @@ var errHeld = errors.New("lock is held")
 // holder.
 type fileLock struct{ file *os.File }
 
-func lockPath(database string) string {
-	return strings.TrimSuffix(database, filepath.Ext(database)) + ".lock"
-}
+// lockPath keeps the whole name of the database: beside it there may be locks of others, and other databases.
+func lockPath(database string) string { return database + ".lock" }
 
 func acquireLock(database string) (*fileLock, error) {
 	path := lockPath(database)

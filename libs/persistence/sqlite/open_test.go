@@ -27,7 +27,7 @@ func tryOpen(t *testing.T, path string) error {
 func TestOpenLocks(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	path, lock := filepath.Join(dir, "journal.db"), filepath.Join(dir, "journal.lock")
+	path, lock := filepath.Join(dir, "journal.db"), filepath.Join(dir, "journal.db.lock")
 	require.NoError(t, os.WriteFile(lock, []byte("99999999\n"), 0o600))
 	b := open(t, path, sqlite.Options{}) // the file of a process that was killed blocks nobody
 
@@ -44,6 +44,9 @@ func TestOpenLocks(t *testing.T) {
 	require.ErrorAs(t, tryOpen(t, path), &locked)
 	require.Zero(t, locked.PID)
 	require.ErrorContains(t, locked, lock)
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "journal.lock"), []byte("1\n"), 0o600))
+	require.NoError(t, tryOpen(t, filepath.Join(dir, "journal.sqlite")), "another database that differs by its extension only")
 
 	require.NoError(t, b.Close(t.Context()))
 	require.NoError(t, tryOpen(t, path))
