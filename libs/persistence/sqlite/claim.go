@@ -11,8 +11,9 @@ import (
 	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
 )
 
-// Claim implements persistence.Journal. It goes through the writer's queue, so it comes after every append that was
-// accepted before it.
+// Claim implements persistence.Journal. It goes through the writer's queue like the appends. A second append of one
+// activation may be kept back there while a claim that was queued after it goes ahead; that append is then fenced, so
+// whatever order the two take, nothing of an older epoch is stored after the claim returned.
 func (b *Backend) Claim(ctx context.Context, key persistence.StreamKey, owner string, opts persistence.ClaimOptions) (persistence.Claim, error) {
 	if err := persistence.ValidateClaim(key, owner, opts); err != nil {
 		return persistence.Claim{}, fmt.Errorf("claim stream: %w", err)
