@@ -20,6 +20,7 @@ func (b *Backend) Append(ctx context.Context, c persistence.Claim, expected uint
 		key:      writerKey{stream: c.StreamID, epoch: c.Epoch},
 		events:   len(events),
 		bytes:    size,
+		lends:    true,
 	}
 	err = b.submit(ctx, &m.request)
 	b.metrics.appended(ctx, m.request.since, err)

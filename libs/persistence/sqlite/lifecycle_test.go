@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -68,6 +69,61 @@ func TestContextEndsInTheCommit(t *testing.T) {
 	stored, err := b.Read(t.Context(), "room/1", 1, 1)
 	require.NoError(t, err)
 	require.Equal(t, "payload", string(stored[0].Payload))
+}
+
+// While the store hangs before the commit, only those wait longer than they want whose memory it reads.
+func TestContextEndsBeforeTheCommit(t *testing.T) {
+	t.Parallel()
+	b := openBackend(t)
+	c := claimOf(t, b, "room/1")
+	release := b.stall(t)
+	hangs, hung := make(chan struct{}), make(chan struct{})
+	results := make(chan error, 1)
+	go func() {
+		results <- b.submit(context.Background(), &request{events: 1, mutation: mutationFunc(func(*writer) error {
+			close(hangs)
+			<-hung
+			return nil
+		})})
+	}()
+	b.queued(t, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	ids := make([]persistence.SessionID, 3)
+	calls := map[string]func() error{
+		"claim":  func() error { _, err := b.Claim(ctx, "room/2", "node-a", persistence.ClaimOptions{}); return err },
+		"extend": func() error { return b.ExtendSessions(ctx, ids, time.Minute) },
+		"ping":   func() error { return b.Ping(ctx) },
+	}
+	others := make(chan error, len(calls))
+	for _, call := range calls {
+		go func() { others <- call() }()
+	}
+	lent := make(chan error, 1)
+	go func() {
+		_, err := b.Append(ctx, c, 0, event("lent"))
+		lent <- err
+	}()
+	b.queued(t, 2+len(calls))
+	release()
+	<-hangs
+	cancel()
+	for range calls {
+		err := <-others
+		require.ErrorIs(t, err, persistence.ErrUnknown)
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	clear(ids)
+	select {
+	case err := <-lent:
+		require.Fail(t, "the append gave its events back while they may be read", "%v", err)
+	default:
+	}
+	close(hung)
+	require.NoError(t, <-results)
+	if err := <-lent; err != nil {
+		require.ErrorIs(t, err, persistence.ErrUnknown)
+	}
+	require.EqualValues(t, 1, claimOf(t, b, "room/1").LastSeq)
 }
 
 func TestCloseIsBounded(t *testing.T) {

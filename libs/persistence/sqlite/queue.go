@@ -41,7 +41,9 @@ type request struct {
 	mutation
 	key           writerKey // zero: may share a batch with anything
 	events, bytes int
-	since         time.Time
+	// lends: the mutation reads memory that is the caller's again once submit has returned.
+	lends bool
+	since time.Time
 
 	state  atomic.Int32
 	batch  *batch // set before the state becomes taken

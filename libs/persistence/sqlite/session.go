@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
@@ -152,7 +153,7 @@ func (b *Backend) ExtendSessions(ctx context.Context, ids []persistence.SessionI
 		err = fmt.Errorf("%d sessions, at most %d: %w", len(ids), persistence.MaxExtendSessions, persistence.ErrTooLarge)
 	}
 	if err == nil && len(ids) > 0 {
-		m := extendSessions{ids: ids, ttl: ttl}
+		m := extendSessions{ids: slices.Clone(ids), ttl: ttl}
 		err = b.submit(ctx, &request{mutation: m, events: len(ids), bytes: len(ids) * len(ids[0])})
 	}
 	if err != nil {

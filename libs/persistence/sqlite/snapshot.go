@@ -13,7 +13,7 @@ func (b *Backend) SaveSnapshot(ctx context.Context, c persistence.Claim, s persi
 	if err := persistence.ValidateSnapshot(c, s); err != nil {
 		return fmt.Errorf("save snapshot of stream %s: %w", c.Key, err)
 	}
-	r := &request{mutation: snapshotMutation{claim: c, snapshot: s}, events: 1, bytes: len(s.Payload) + len(s.Meta)}
+	r := &request{mutation: snapshotMutation{claim: c, snapshot: s}, events: 1, bytes: len(s.Payload) + len(s.Meta), lends: true}
 	err := b.submit(ctx, r)
 	if err != nil {
 		if errors.Is(err, persistence.ErrFenced) {

@@ -179,7 +179,9 @@ func isPoison(err error) bool {
 	return false
 }
 
-// submit queues the request and waits for its result. See Journal for what the end of ctx means.
+// submit queues the request and waits for its result, no longer than ctx. See Journal for what the end of ctx means. A
+// request that lends the caller's memory is also waited for while it is being copied, which a disk that hangs can make
+// as long as it likes.
 func (b *Backend) submit(ctx context.Context, r *request) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("not queued: %w: %w", persistence.ErrUnavailable, err)
@@ -201,7 +203,9 @@ func (b *Backend) submit(ctx context.Context, r *request) error {
 		<-r.done
 		return r.err
 	}
-	<-r.batch.copied
+	if r.lends {
+		<-r.batch.copied
+	}
 	select {
 	case <-r.done: // the answer is better than none
 		return r.err
