@@ -101,7 +101,7 @@ func (a *Actor) Receive(rctx *actor.ReceiveContext) {
 			a.d.Registry.wake(a.entry, next)
 		}
 	case *silenceMsg:
-		a.core.Silence()
+		a.core.Silence(now)
 	case *openedMsg:
 		a.opened(now, m)
 	case *savedMsg:

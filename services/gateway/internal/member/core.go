@@ -19,6 +19,9 @@ type Config struct {
 	// AnswerWithin is how long after its receipt a command is answered at the latest, one tick of the clock not counted.
 	// Default 4.75 s.
 	AnswerWithin time.Duration
+	// OpenWithin is how long the session store may take to open the session; then the connection is closed with 4004, which
+	// is the only answer that those who wait for the session can get. Default 4 s.
+	OpenWithin time.Duration
 	// SilenceAfter is how long a request may stay unanswered before another node is asked. Default 2 s.
 	SilenceAfter time.Duration
 	// RetryFirst is the first pause after a refusal; it doubles up to 8 times that. Default 100 ms.
@@ -44,6 +47,7 @@ func (c Config) withDefaults() Config {
 	def(&c.BatchMessages, 64)
 	def(&c.BatchBytes, 64<<10)
 	dur(&c.AnswerWithin, 4750*time.Millisecond)
+	dur(&c.OpenWithin, 4*time.Second)
 	dur(&c.SilenceAfter, 2*time.Second)
 	dur(&c.RetryFirst, 100*time.Millisecond)
 	dur(&c.DrainGrace, time.Second)
@@ -62,7 +66,7 @@ const (
 // Core is the state of one connection.
 //
 //	waiting ──first frame or silence──► opening ──session──► open ──┐
-//	                                       │ store unreachable      │ replaced, drained, session gone
+//	                                       │ store away or slow     │ replaced, drained, session gone
 //	                                       ▼                        ▼
 //	                                     closed ◄───────────── closed ──socket gone──► Stop
 //
@@ -74,6 +78,7 @@ type Core struct {
 
 	hello   *Command   // the first frame, if it was a hello
 	held    []*Command // that came before the session was open
+	asked   time.Time  // when the session store was
 	session Opened
 
 	rooms map[string]*room
@@ -85,8 +90,8 @@ type Core struct {
 	saving                      bool
 
 	requests map[uint64]*request // nil when there are none: most connections idle most of the time
-	number   uint64 // of the last request
-	opCount  uint32 // of joins and leaves in this generation of the session
+	number   uint64              // of the last request
+	opCount  uint32              // of joins and leaves in this generation of the session
 
 	pages []*op    // waiting to be asked
 	page  *request // the one that is out
@@ -114,7 +119,7 @@ func (c *Core) Frame(now time.Time, cmd *Command) {
 		} else {
 			c.held = append(c.held, cmd)
 		}
-		c.open()
+		c.open(now)
 	case phaseOpening:
 		c.held = append(c.held, cmd)
 	case phaseOpen:
@@ -126,14 +131,15 @@ func (c *Core) Frame(now time.Time, cmd *Command) {
 }
 
 // Silence says that no first frame came in time.
-func (c *Core) Silence() {
+func (c *Core) Silence(now time.Time) {
 	if c.phase == phaseWaiting {
-		c.open()
+		c.open(now)
 	}
 }
 
-func (c *Core) open() {
-	c.phase = phaseOpening
+func (c *Core) open(now time.Time) {
+	c.phase, c.asked = phaseOpening, now
+	c.wake(now.Add(c.cfg.OpenWithin))
 	token := ""
 	if c.hello != nil {
 		token = c.hello.Env.GetHello().GetSessionToken()
@@ -179,8 +185,12 @@ func (c *Core) Drained(now time.Time) {
 
 // Tick does what is due and returns when to come back; zero: nothing waits.
 func (c *Core) Tick(now time.Time) time.Time {
-	if c.phase != phaseOpen {
+	switch c.phase {
+	case phaseOpening:
+		return c.tickOpening(now)
+	case phaseWaiting, phaseClosed:
 		return time.Time{}
+	case phaseOpen:
 	}
 	for _, q := range c.snapshot() {
 		if c.requests[q.number] == q {
@@ -188,6 +198,7 @@ func (c *Core) Tick(now time.Time) time.Time {
 		}
 	}
 	for _, r := range c.rooms {
+		c.expireSave(now, r)
 		c.expireWaiting(now, r)
 	}
 	c.expirePages(now)
@@ -197,6 +208,16 @@ func (c *Core) Tick(now time.Time) time.Time {
 	}
 	c.due = c.nextDue()
 	return c.due
+}
+
+// tickOpening gives up on a session store that does not answer: what the client sent meanwhile must not wait longer.
+func (c *Core) tickOpening(now time.Time) time.Time {
+	c.due = c.asked.Add(c.cfg.OpenWithin)
+	if now.Before(c.due) {
+		return c.due
+	}
+	c.close(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+	return time.Time{}
 }
 
 // Replaced says that a newer connection resumed the session.
@@ -338,6 +359,9 @@ func (c *Core) nextDue() time.Time {
 		earlier(c.pages[0].cmd.At.Add(c.cfg.AnswerWithin))
 	}
 	for _, r := range c.rooms {
+		if r.saving() {
+			earlier(r.active.cmd.At.Add(c.cfg.AnswerWithin))
+		}
 		if len(r.waiting) > 0 {
 			earlier(r.waiting[0].cmd.At.Add(c.cfg.AnswerWithin))
 		}

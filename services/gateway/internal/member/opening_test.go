@@ -18,7 +18,7 @@ const sessionJSON = `{"session":{"token":"token","member_id":"calm-otter","node"
 func TestSilenceOpensASession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Config{})
-	w.core.Silence()
+	w.core.Silence(w.now)
 	require.Equal(t, []string{""}, w.opens)
 	w.expect()
 	w.opened()
@@ -35,7 +35,7 @@ func TestAnyFirstFrameOpensASessionAndIsHandled(t *testing.T) {
 		w := newWorld(t, Config{})
 		cmd := w.client("%s", frame)
 		w.client(`{"id":5,"ping":{}}`) // what comes meanwhile waits
-		w.core.Silence()               // came too late
+		w.core.Silence(w.now)          // came too late
 		require.Equal(t, []string{""}, w.opens)
 		w.expect()
 		w.opened()
@@ -216,7 +216,7 @@ func TestDrain(t *testing.T) {
 		w := newWorld(t, Config{})
 		w.core.Drain(w.now, 10)
 		require.Equal(t, clientv1.CloseCode_CLOSE_CODE_DRAIN, w.closed)
-		w.core.Silence()
+		w.core.Silence(w.now)
 		require.Empty(t, w.opens)
 	})
 }

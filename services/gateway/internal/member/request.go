@@ -234,8 +234,7 @@ func (c *Core) complete(now time.Time, q *request, from string, f *roomv1.Frame)
 // roomLeft takes the room's word that the member is out; what remains is the session's row.
 func (c *Core) roomLeft(now time.Time, r *room, o *op) {
 	r.joined, r.active = false, o
-	c.unlist(r, o)
-	if o.version == 0 {
+	if c.list(r, o, false) {
 		c.left(now, r, o)
 	}
 }

@@ -99,10 +99,22 @@ func (c *Core) beginJoin(now time.Time, r *room, o *op) {
 		return
 	}
 	r.active = o
-	if o.version = c.want(r.id, true); o.version == 0 {
+	if c.list(r, o, true) {
 		c.sendJoin(now, r, o)
 	}
 }
+
+// list makes the session's row list a room or not; true: it is known to. Otherwise the op goes on in saved.
+func (c *Core) list(r *room, o *op, listed bool) bool {
+	o.version = c.want(r.id, listed)
+	if o.version != 0 {
+		c.wake(o.cmd.At.Add(c.cfg.AnswerWithin))
+	}
+	return o.version == 0
+}
+
+// saving says that the active join or leave waits for the session's row.
+func (r *room) saving() bool { return r.active != nil && r.active.version != 0 }
 
 // joinedRooms counts the rooms that are joined or being joined.
 func (c *Core) joinedRooms() int {
@@ -131,8 +143,7 @@ func (c *Core) beginLeave(now time.Time, r *room, o *op) {
 		}}})
 		return
 	}
-	c.unlist(r, o)
-	if o.version == 0 {
+	if c.list(r, o, false) {
 		c.left(now, r, o)
 	}
 }
@@ -143,29 +154,44 @@ func (c *Core) operation() uint64 {
 	return c.session.Generation<<32 | uint64(c.opCount)
 }
 
-// unlist takes a room that was left out of the session's row.
-func (c *Core) unlist(r *room, o *op) { o.version = c.want(r.id, false) }
-
 // saved goes on with a join or leave whose row is stored, or not.
 func (c *Core) saved(now time.Time, r *room, o *op, err error) {
 	switch {
 	case err != nil:
-		r.active = nil
-		if o.kind == opJoin {
-			if !r.joined {
-				delete(c.wanted, r.id)
-			}
-		} else if r.attached {
-			r.attached = false
-			c.out.Detach(r.id, nil)
+		if o.kind == opJoin && !r.joined {
+			delete(c.wanted, r.id)
 		}
-		c.fail(o, clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE, "the session could not be saved; try again", 0)
-		c.pump(now, r)
+		c.notSaved(now, r, o)
 	case o.kind == opJoin:
 		c.sendJoin(now, r, o)
 	default:
 		c.left(now, r, o)
 	}
+}
+
+// notSaved ends a join or leave whose row is not stored in time.
+func (c *Core) notSaved(now time.Time, r *room, o *op) {
+	r.active = nil
+	if o.kind == opLeave && r.attached {
+		r.attached = false
+		c.out.Detach(r.id, nil)
+	}
+	c.fail(o, clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE, "the session could not be saved; try again", 0)
+	c.pump(now, r)
+}
+
+// expireSave answers a join or leave whose row takes too long to store. The save may still succeed, so a room that was not
+// asked to let the member in is taken out again.
+func (c *Core) expireSave(now time.Time, r *room) {
+	if !r.saving() || now.Before(r.active.cmd.At.Add(c.cfg.AnswerWithin)) {
+		return
+	}
+	o := r.active
+	o.version = 0
+	if o.kind == opJoin && !r.joined {
+		c.want(r.id, false)
+	}
+	c.notSaved(now, r, o)
 }
 
 // left ends a leave: room_left goes behind the last message.

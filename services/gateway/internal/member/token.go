@@ -43,7 +43,7 @@ func parseToken(s string) (t token, ok bool) {
 		return t, false
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil {
+	if err != nil || len(b) != tokenBytes { // line breaks are skipped without an error
 		return t, false
 	}
 	copy(t.id[:], b)

@@ -165,7 +165,7 @@ func (w *world) opened(rooms ...string) {
 
 // open brings the core to where it takes commands, and drops what that said.
 func (w *world) open() {
-	w.core.Silence()
+	w.core.Silence(w.now)
 	w.opened()
 	w.expect(`{"session":{"token":"token","member_id":"calm-otter","node":"gateway-1","dc":"local","expires_at":"2023-11-14T23:13:20Z"}}`)
 }
