@@ -24,7 +24,7 @@ func TestGoAktLogsAreWarningsOnceASecondPerPlace(t *testing.T) {
 	}
 	logger.Info("not of interest", "caller", "a.go:1")
 	for i := range 3 {
-		logger.Error(fmt.Sprintf("peer %d is gone", i), "caller", "a.go:1")
+		logger.Error(fmt.Sprintf("peer %d is gone", i), "caller", "a.go:1") //nolint:sloglint // GoAkt formats its messages
 		logger.Warn("other", "caller", "b.go:1")
 	}
 	got := lines()

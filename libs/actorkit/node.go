@@ -211,7 +211,7 @@ func (n *Node) announce(e LinkEvent) {
 	if e.Kind == LinkDown && !closedByUs(e.Err) {
 		level = slog.LevelWarn
 	}
-	n.cfg.Logger.Log(n.ctx, level, "link "+e.Kind.String(), slog.String("peer", e.Peer.Node), slog.Any("err", e.Err))
+	n.cfg.Logger.Log(n.ctx, level, "link changed", slog.String("peer", e.Peer.Node), slog.String("state", e.Kind.String()), slog.Any("err", e.Err))
 	_ = n.tell(n.door, &e) // Fails only when the system stops.
 }
 

@@ -237,8 +237,8 @@ func TestStopWaitsForTheCommit(t *testing.T) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- d.stop() }()
 	select {
-	case <-stopped:
-		require.Fail(t, "stopped before the commit ended")
+	case err := <-stopped:
+		require.Fail(t, "stopped before the commit ended", "%v", err)
 	case <-time.After(20 * time.Millisecond):
 	}
 	release()

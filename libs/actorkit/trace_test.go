@@ -28,10 +28,11 @@ func TestTraceTravelsInFrames(t *testing.T) {
 
 func TestFramesWithoutTrace(t *testing.T) {
 	t.Parallel()
+	type key struct{}
 	var f actorkit.Frame
 	actorkit.InjectTrace(context.Background(), &f)
 	require.Zero(t, f)
-	ctx := context.WithValue(context.Background(), struct{}{}, 1)
+	ctx := context.WithValue(context.Background(), key{}, 1)
 	require.Equal(t, ctx, actorkit.ExtractTrace(ctx, f))
 	require.False(t, trace.SpanContextFromContext(actorkit.ExtractTrace(ctx, actorkit.Frame{Traceparent: "nonsense"})).IsValid())
 }

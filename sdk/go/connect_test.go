@@ -76,7 +76,7 @@ func TestDialTriesUntilItsContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cfg := fast()
 	attempts := 0
-	cfg.OnState = func(c parley.StateChange) {
+	cfg.OnState = func(parley.StateChange) {
 		if attempts++; attempts == 4 {
 			cancel()
 		}

@@ -39,7 +39,7 @@ func (n *connection) serve() error {
 	n.cancel(err)
 	_ = n.sock.ws.CloseNow()
 	if !readDone {
-		<-read
+		<-read //nolint:errcheck // why it ended is known
 	}
 	if cause := context.Cause(n.ctx); err != nil && errors.Is(err, context.Canceled) {
 		err = cause
@@ -57,7 +57,7 @@ func (n *connection) closeGently(read <-chan error, readDone bool) bool {
 	timer := time.AfterFunc(closeWait, func() { n.cancel(nil) })
 	defer timer.Stop()
 	if !readDone {
-		<-read
+		<-read //nolint:errcheck // it ends with the close frame, or the cut
 	}
 	// The reader ends with the peer's close frame, or with ctx, which cuts the connection: either way Close returns.
 	n.cancel(nil)

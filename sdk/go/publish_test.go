@@ -161,7 +161,7 @@ func TestRefusals(t *testing.T) {
 	const after = 80 * time.Millisecond
 	at := time.Now()
 	p.send(refusal(id, parley.CodeRateLimited, "room", "id-2", true, after))
-	m, id = p.message()
+	m, _ = p.message()
 	require.GreaterOrEqual(t, time.Since(at), after)
 	require.Equal(t, "id-2", m.GetMessageId())
 	// Without an id the message's id tells what was refused.

@@ -34,6 +34,7 @@ type socket struct {
 }
 
 func openSocket(ctx context.Context, address string, cfg Config) (*socket, error) {
+	//nolint:bodyclose // Dial documents that the body is replaced or closed: there is nothing to close.
 	ws, resp, err := websocket.Dial(ctx, address, &websocket.DialOptions{
 		HTTPClient:   cfg.HTTPClient,
 		HTTPHeader:   cfg.Header,

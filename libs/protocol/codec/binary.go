@@ -70,7 +70,7 @@ func scanBinary(frame []byte) (binaryTop, error) {
 			}
 		case fd.ContainingOneof() == nil:
 			if id, m := protowire.ConsumeVarint(frame); num == 1 && typ == protowire.VarintType && m > 0 {
-				top.id = uint32(id) //nolint:gosec // protobuf truncates an uint32 the same way
+				top.id = uint32(id) // protobuf truncates an uint32 the same way
 			}
 		case kind:
 			return top, errTwoKinds

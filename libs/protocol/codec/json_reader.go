@@ -226,6 +226,6 @@ func (r *reader) time(dst **timestamppb.Timestamp) bool {
 	if dot >= 0 && zone >= dot && zone-dot > len(".999999999") {
 		return false
 	}
-	*dst = &timestamppb.Timestamp{Seconds: sec, Nanos: int32(t.Nanosecond())} //nolint:gosec // below 1e9
+	*dst = &timestamppb.Timestamp{Seconds: sec, Nanos: int32(t.Nanosecond())} // below 1e9
 	return true
 }

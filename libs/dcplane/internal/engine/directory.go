@@ -264,7 +264,7 @@ func (d *Directory) registered() []*registration {
 	return all
 }
 
-// Nodes, Lookup, Changed, Age, Ready and LastRefresh implement dcplane.Directory.
+// Nodes and the methods after it implement dcplane.Directory.
 func (d *Directory) Nodes(dc, service string) []dcplane.Node { return d.replica.nodes(dc, service) }
 
 func (d *Directory) Lookup(dc, service, name string) (dcplane.Node, bool) {
