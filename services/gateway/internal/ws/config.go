@@ -12,11 +12,14 @@ type Config struct {
 	MaxMessageBytes int
 	// MaxFragments bounds the frames of one message; more are closed with 1008. Default 256.
 	MaxFragments int
-	// OutboxBytes bounds what waits for one connection beyond what is being written; a frame that finds more waiting
-	// closes the connection with 4001. Default 256 KiB.
+	// OutboxBytes bounds what waits for one connection beyond what is being written. Messages are offered up to half of
+	// it and wait elsewhere then; answers and signals that find more of their kind waiting while the peer takes nothing
+	// close the connection with 4001. Default 256 KiB.
 	OutboxBytes int
-	// WriteTimeout bounds how long a write of up to 64 KiB may take; then the connection is cut. Default 10 s.
+	// WriteTimeout bounds how long a write of up to 64 KiB may take; then the connection is closed with 4001. Default 10 s.
 	WriteTimeout time.Duration
+	// StallTimeout is how long a write may last while more than OutboxBytes of answers and signals wait. Default 1 s.
+	StallTimeout time.Duration
 	// CloseTimeout bounds the wait for the peer's close frame, and how long a slow peer may take to read ours. Default 2 s.
 	CloseTimeout time.Duration
 	// MaxConnections bounds open connections; more get HTTP 429. Default 100,000.
@@ -44,6 +47,7 @@ func (c Config) withDefaults() Config {
 	def(&c.OutboxBytes, 256<<10)
 	def(&c.MaxConnections, 100_000)
 	dur(&c.WriteTimeout, 10*time.Second)
+	dur(&c.StallTimeout, time.Second)
 	dur(&c.CloseTimeout, 2*time.Second)
 	dur(&c.RetryAfter, time.Second)
 	return c
@@ -62,6 +66,7 @@ func (c Config) Validate() error {
 	positive("outbox bytes", int64(c.OutboxBytes))
 	positive("max connections", int64(c.MaxConnections))
 	positive("write timeout", int64(c.WriteTimeout))
+	positive("stall timeout", int64(c.StallTimeout))
 	positive("close timeout", int64(c.CloseTimeout))
 	positive("retry after", int64(c.RetryAfter))
 	for _, o := range c.AllowedOrigins {

@@ -21,13 +21,17 @@ type Waiter interface{ Drained() }
 // outbox is a connection's queue of frames to write. A goroutine exists only while something is queued; it takes all
 // there is and writes it at once, so the busier a connection, the fewer its writes.
 //
-//	Send ──► queue ──► flusher (takes everything) ──► one write
-//	           │ more than OutboxBytes were waiting
-//	           ▼
-//	    queue dropped, close frame 4001 SLOW, connection ends
+//	Offer (messages: what fits) ─┬─► queue ──► flusher (takes everything) ──► one write
+//	Send (answers, signals) ─────┘     │ the peer does not take it
+//	                                   ▼
+//	              queue dropped, close frame 4001 SLOW, connection ends
 //
-// Frames given by Offer are paced by whoever offers them and so do not count towards the overflow: a long replay does
-// not get a connection killed that reads as fast as it can. Together at most 1.5 × OutboxBytes and one frame wait.
+// Messages are offered: what does not fit waits at whoever offers it, so a burst larger than the outbox costs nobody a
+// connection. Everything else is sent and has a reserve of its own. Slow is only who does not take bytes: a write that
+// does not end within WriteTimeout, or one without progress for StallTimeout while more than OutboxBytes of what was
+// sent waits. That the flusher did not run yet says nothing about the peer. So that memory stays bounded whatever
+// happens, hardFactor × OutboxBytes of what was sent is too much in any case; together at most that, half of
+// OutboxBytes and one frame of each kind wait.
 type outbox struct {
 	nc net.Conn
 	s  *shared
@@ -47,9 +51,14 @@ type outbox struct {
 	peerClosed atomic.Bool // the peer's close frame was read: nothing more will come
 	slow       atomic.Bool // the close frame must leave within CloseTimeout
 	armed      time.Time   // when the write deadline was last set; the flusher's
+	// writing is when the write began that the flusher is in, in Unix nanoseconds; 0: it is in none.
+	writing atomic.Int64
 }
 
-// Send queues a frame. It never blocks. False: the connection is closing, also because of this very call.
+// hardFactor times OutboxBytes of answers and signals end a connection even if its flusher had no chance to write them.
+const hardFactor = 4
+
+// Send queues a frame whatever waits: an answer, or a signal. It never blocks. False: the connection is closing, also because of this very call.
 func (o *outbox) Send(frame []byte) bool {
 	o.mu.Lock()
 	if !o.admit() {
@@ -156,17 +165,42 @@ func (o *outbox) admit() bool {
 	if o.closing || o.dead {
 		return false
 	}
-	if o.forced <= o.s.cfg.OutboxBytes {
+	if o.forced <= o.s.cfg.OutboxBytes || o.forced <= hardFactor*o.s.cfg.OutboxBytes && !o.stalled() {
 		return true
 	}
-	o.s.metrics.dropped(dropOverflow)
+	o.cut(dropOverflow)
+	return false
+}
+
+// stalled says that the peer has not taken what is being written for a while.
+func (o *outbox) stalled() bool {
+	began := o.writing.Load()
+	return began != 0 && time.Since(time.Unix(0, began)) >= o.s.cfg.StallTimeout
+}
+
+// cut ends the connection of a slow peer. Called with the lock held.
+func (o *outbox) cut(why string) {
+	o.s.metrics.dropped(why)
 	o.discard()
 	o.slow.Store(true)
 	o.close(int(clientv1.CloseCode_CLOSE_CODE_SLOW), codes.CloseName(clientv1.CloseCode_CLOSE_CODE_SLOW))
 	// The flusher sits in a write that the peer does not take. It gets a last chance to finish it: a client that is
 	// merely slow then still reads why it was closed.
 	_ = o.nc.SetWriteDeadline(time.Now().Add(o.s.cfg.CloseTimeout))
-	return false
+}
+
+// late says whether a write that ran into its deadline is tried once more, with the connection closing: see cut.
+func (o *outbox) late(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing || o.dead {
+		return false
+	}
+	o.cut(dropDeadline)
+	return true
 }
 
 func (o *outbox) close(code int, reason string) {
@@ -240,6 +274,7 @@ func (o *outbox) flush() {
 			w.Drained()
 		}
 		err := o.write(list.frames)
+		o.writing.Store(0)
 		o.s.lists.put(list)
 		switch {
 		case err != nil:
@@ -303,8 +338,13 @@ func (o *outbox) write(frames [][]byte) error {
 		default: // too large to be worth a copy
 			o.arm()
 			first := min(len(f), largeBuffer)
-			if _, err := (&net.Buffers{merged.b, f[:first]}).WriteTo(o.nc); err != nil {
-				return err
+			both := net.Buffers{merged.b, f[:first]}
+			for {
+				if _, err := both.WriteTo(o.nc); err == nil {
+					break
+				} else if !o.late(err) {
+					return err
+				}
 			}
 			merged.b = merged.b[:0]
 			if err := o.writeAll(f[first:]); err != nil {
@@ -320,7 +360,7 @@ func (o *outbox) writeAll(b []byte) error {
 	for len(b) > 0 {
 		o.arm()
 		n, err := o.nc.Write(b[:min(len(b), largeBuffer)])
-		if err != nil {
+		if err != nil && !o.late(err) {
 			return err
 		}
 		b = b[n:]
@@ -332,6 +372,7 @@ func (o *outbox) writeAll(b []byte) error {
 // is left of the last one is always more than three quarters of WriteTimeout.
 func (o *outbox) arm() {
 	now := time.Now()
+	o.writing.Store(now.UnixNano())
 	if now.Sub(o.armed) < o.s.cfg.WriteTimeout/4 || o.slow.Load() {
 		return
 	}

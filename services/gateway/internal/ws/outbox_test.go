@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -137,25 +138,123 @@ func TestLargeFramesAndOrder(t *testing.T) {
 	require.Equal(t, want.String(), g.written())
 }
 
-// S9: a connection that does not read is closed with 4001 once more than its share waits, with what it was owed dropped.
+// S9: a connection that does not take what is written is closed with 4001 once more than its share waits, with what it
+// was owed dropped.
 func TestOverflowClosesSlow(t *testing.T) {
 	t.Parallel()
-	g := newGate()
-	o := &outbox{nc: g, s: testShared(t, Config{OutboxBytes: 1000})}
-	frame := bytes.Repeat([]byte("x"), 100)
-	require.True(t, o.Send(frame))
-	<-g.entered // being written does not count
-	sent := 0
-	for o.Send(frame) {
-		sent++
+	for name, c := range map[string]struct {
+		stall time.Duration
+		sent  int
+	}{
+		"stalled":     {time.Nanosecond, 11},
+		"not stalled": {time.Hour, 41},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGate()
+			o := &outbox{nc: g, s: testShared(t, Config{OutboxBytes: 1000, StallTimeout: c.stall})}
+			frame := bytes.Repeat([]byte("x"), 100)
+			require.True(t, o.Send(frame))
+			<-g.entered // being written does not count
+			sent := 0
+			for o.Send(frame) {
+				sent++
+			}
+			require.Equal(t, c.sent, sent, "up to the limit and one frame over it")
+			require.False(t, o.Send(frame))
+			require.True(t, o.Closing())
+			close(g.open)
+			o.s.running.Wait()
+			require.Equal(t, string(frame)+string(closeFrame(4001, "SLOW")), g.written())
+			require.Equal(t, 4001, o.code)
+		})
 	}
-	require.Equal(t, 11, sent, "up to the limit and one frame over it")
-	require.False(t, o.Send(frame))
-	require.True(t, o.Closing())
-	close(g.open)
+}
+
+// tcpPair returns both ends of a real connection.
+func tcpPair(t *testing.T) (server, client net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	client, err = net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	server, err = l.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = server.Close()
+		_ = client.Close()
+	})
+	return server, client
+}
+
+// Bursts larger than the outbox say nothing about a peer that reads as fast as it can: whether the flusher ran between
+// two of them is the scheduler's affair.
+func TestBurstsDoNotCloseAFastReader(t *testing.T) {
+	t.Parallel()
+	server, client := tcpPair(t)
+	o := &outbox{nc: server, s: testShared(t, Config{})}
+	got := make(chan int64)
+	go func() {
+		n, _ := io.Copy(io.Discard, client)
+		got <- n
+	}()
+	burst := [][]byte{bytes.Repeat([]byte("x"), 135_000), bytes.Repeat([]byte("y"), 135_000)}
+	const rounds = 20
+	sent := int64(0)
+	for range rounds {
+		for range 2 {
+			require.True(t, o.SendAll(burst), "a fast reader was taken for a slow one")
+			require.True(t, o.Send(pingFrame))
+			sent += 270_000 + int64(len(pingFrame))
+		}
+		o.waitFlushed()
+	}
+	room := make(chan struct{}, 1)
+	w := waiterFunc(func() { room <- struct{}{} })
+	for rest := slices.Repeat(burst, 20); len(rest) > 0; {
+		n := o.Offer(rest, w)
+		for _, f := range rest[:n] {
+			sent += int64(len(f))
+		}
+		if rest = rest[n:]; len(rest) > 0 {
+			<-room
+		}
+	}
+	require.False(t, o.Closing())
+	o.waitFlushed()
+	o.kill()
+	require.Equal(t, sent, <-got)
 	o.s.running.Wait()
-	require.Equal(t, string(frame)+string(closeFrame(4001, "SLOW")), g.written())
-	require.Equal(t, 4001, o.code)
+}
+
+// A peer that reads nothing is closed by the deadline although nothing is forced on it, and still reads why when it
+// comes back in time.
+func TestDeadlineTellsASlowPeer(t *testing.T) {
+	t.Parallel()
+	server, client := tcpPair(t)
+	o := &outbox{nc: server, s: testShared(t, Config{WriteTimeout: 50 * time.Millisecond, CloseTimeout: patience})}
+	offered := 0
+	room := make(chan struct{}, 1)
+	frame := bytes.Repeat([]byte("x"), 60_000)
+	for !o.Closing() {
+		if o.Offer([][]byte{frame}, waiterFunc(func() { room <- struct{}{} })) == 1 {
+			offered++
+			continue
+		}
+		select {
+		case <-room:
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	got, err := io.ReadAll(client)
+	require.NoError(t, err)
+	want := closeFrame(4001, "SLOW")
+	require.Equal(t, want, got[len(got)-len(want):])
+	require.Zero(t, (len(got)-len(want))%len(frame), "the frame that was under way is finished")
+	require.Less(t, (len(got)-len(want))/len(frame), offered, "what waited is dropped")
+	o.kill()
+	o.s.running.Wait()
 }
 
 // A peer that takes nothing at all is cut after CloseTimeout, not after the whole WriteTimeout.
@@ -175,7 +274,7 @@ func TestWriteDeadlineCuts(t *testing.T) {
 	t.Parallel()
 	server, client := net.Pipe()
 	defer func() { _ = client.Close() }()
-	o := &outbox{nc: server, s: testShared(t, Config{WriteTimeout: 20 * time.Millisecond})}
+	o := &outbox{nc: server, s: testShared(t, Config{WriteTimeout: 20 * time.Millisecond, CloseTimeout: 20 * time.Millisecond})}
 	require.True(t, o.Send([]byte("never read")))
 	o.s.running.Wait()
 	require.False(t, o.Send([]byte("more")))
