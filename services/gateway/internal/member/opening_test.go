@@ -85,15 +85,55 @@ func TestHelloWithUnusableRooms(t *testing.T) {
 	w := newWorld(t, Config{MaxRooms: 3})
 	w.client(`{"hello":{"rooms":[{"room_id":"no room"},{"room_id":"a"},{"room_id":"a","after_seq":"1"},{"room_id":"b","after_message_id":%q},{"room_id":"c"},{"room_id":"d"},{"room_id":"e"}]}}`, strings.Repeat("x", 129))
 	w.opened("f")
-	w.expect("*", "*", "*", "*")
+	w.expect("*", "*", "*", "*", "*")
 	var got []string
 	for _, env := range w.replies[1:] {
 		got = append(got, env.GetError().GetRoomId()+" "+env.GetError().GetCode())
 	}
-	require.Equal(t, []string{"no room INVALID_ROOM", "b INVALID_ARGUMENT", "e TOO_MANY_ROOMS"}, got)
+	require.Equal(t, []string{"no room INVALID_ROOM", "b INVALID_ARGUMENT", "e TOO_MANY_ROOMS", "f TOO_MANY_ROOMS"}, got)
 	require.Equal(t, []string{"a", "c", "d"}, w.replies[0].GetSession().GetRooms())
+	require.Equal(t, [][]string{{"a", "c", "d"}}, w.saved)
+	require.Len(t, w.sent, 1)
+	require.Equal(t, "f", w.last().frame.GetRoomId())
+	leave := w.last().frame.GetLeave()
 	w.save(nil)
-	require.Len(t, w.sent, 3, "each room once")
+	require.Len(t, w.sent, 4, "each room once")
+	require.Greater(t, w.last().frame.GetJoin().GetOperation(), leave.GetOperation())
+}
+
+// Each room of the session and of hello gets exactly one answer, also those that there is no place for.
+func TestResumeOfMoreRoomsThanAllowed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Config{})
+	rooms := make([]string, 100)
+	for i := range rooms {
+		rooms[i] = fmt.Sprintf(`{"room_id":"new-%02d"}`, i)
+	}
+	w.client(`{"hello":{"session_token":"old","rooms":[%s]}}`, strings.Join(rooms, ","))
+	w.opened("old-1")
+	require.Len(t, w.replies[0].GetSession().GetRooms(), 100)
+	w.taken = 1
+	e := w.expectError("TOO_MANY_ROOMS", "old-1", "")
+	require.False(t, e.GetRetryable())
+	require.NotContains(t, w.saved[0], "old-1")
+	require.Len(t, w.saved[0], 100)
+	require.NotNil(t, w.last().frame.GetLeave(), "the room knows the member of the connection before")
+	require.Equal(t, "old-1", w.last().frame.GetRoomId())
+	w.save(nil)
+	require.Len(t, w.sent, 101)
+}
+
+// A room whose cursor cannot be used is answered with that, and not joined from the head as well.
+func TestResumeWithABadCursorOfAListedRoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Config{})
+	w.client(`{"hello":{"session_token":"old","rooms":[{"room_id":"a","after_message_id":%q},{"room_id":"a"}]}}`, strings.Repeat("x", 129))
+	w.opened("a", "b")
+	w.taken = 1
+	w.expectError("INVALID_ARGUMENT", "a", "")
+	require.Equal(t, []string{"b"}, w.replies[0].GetSession().GetRooms())
+	require.Equal(t, "b", w.last().frame.GetRoomId())
+	require.Equal(t, [][]string{{"b"}}, w.saved)
 }
 
 // A new member's resent messages would be new messages, so a store that cannot be asked is no reason for a new session.

@@ -148,6 +148,17 @@ func (c *Core) beginLeave(now time.Time, r *room, o *op) {
 	}
 }
 
+// leaveBehind takes the member out of a room that may have let it in without this connection knowing. It is not repeated
+// and its answer is not waited for; the room ignores it when a later join came first.
+func (c *Core) leaveBehind(room string, cause *Command) {
+	id, _ := c.Session()
+	f := &roomv1.Frame{RoomId: room, Kind: &roomv1.Frame_Leave{Leave: &roomv1.Leave{
+		MemberId: c.session.Member, SessionId: id, Operation: c.operation(),
+	}}}
+	// When it cannot be sent, the next join or leave of the room puts things right, or the end of the session does.
+	_, _ = c.out.Send(f, nil, cause.Span)
+}
+
 // operation numbers the joins and leaves of a session: a later connection of it has a higher generation.
 func (c *Core) operation() uint64 {
 	c.opCount++

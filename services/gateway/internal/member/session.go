@@ -28,7 +28,7 @@ func (c *Core) SessionOpened(now time.Time, s Opened) {
 	for _, r := range s.Rooms {
 		c.wanted[r] = struct{}{}
 	}
-	joins := c.resumed(now)
+	joins, refused := c.resumed(now)
 	rooms := make([]string, 0, len(joins))
 	for _, o := range joins {
 		rooms = append(rooms, o.room)
@@ -42,7 +42,7 @@ func (c *Core) SessionOpened(now time.Time, s Opened) {
 		env.Id = c.hello.Env.GetId()
 	}
 	c.out.Reply(env)
-	c.refuseRooms()
+	c.refuseRooms(refused)
 	if c.hello != nil {
 		c.out.Release(c.hello.Bytes)
 		c.out.Done(c.hello, outcomeOK)
@@ -59,31 +59,42 @@ func (c *Core) SessionOpened(now time.Time, s Opened) {
 	c.settle(now)
 }
 
+// refusedRoom is a room that is not joined on opening.
+type refusedRoom struct {
+	room string
+	code clientv1.ErrorCode
+}
+
 // resumed lists the rooms to join without being asked one by one: those of hello, with their cursors, and those of the
-// session, from the head. Each gets exactly one room_joined or error; unusable ones are answered by refuseRooms.
-func (c *Core) resumed(now time.Time) []*op {
-	var joins []*op
+// session, from the head. Each gets exactly one answer: those that are refused an error, the others theirs when they are
+// joined. Of a room that hello names twice the first mention counts.
+func (c *Core) resumed(now time.Time) (joins []*op, refused []refusedRoom) {
 	seen := map[string]bool{}
-	add := func(room string, cursor *roomv1.Cursor) {
-		if !seen[room] && len(joins) < c.cfg.MaxRooms {
-			seen[room] = true
-			joins = append(joins, &op{kind: opJoin, cmd: &Command{At: now, Span: noop.Span{}}, room: room, cursor: cursor})
+	add := func(room string, code clientv1.ErrorCode, cursor *roomv1.Cursor) {
+		if seen[room] {
+			return
 		}
+		seen[room] = true
+		if code == 0 && len(joins) == c.cfg.MaxRooms {
+			code = clientv1.ErrorCode_ERROR_CODE_TOO_MANY_ROOMS
+		}
+		if code != 0 {
+			refused = append(refused, refusedRoom{room, code})
+			return
+		}
+		joins = append(joins, &op{kind: opJoin, cmd: &Command{At: now, Span: noop.Span{}}, room: room, cursor: cursor})
 	}
 	for _, r := range c.helloRooms() {
-		if problem(r) != 0 {
-			continue
-		}
 		var cursor *roomv1.Cursor
 		if r.AfterSeq != nil {
 			cursor = &roomv1.Cursor{AfterSeq: r.GetAfterSeq(), AfterMessageId: r.GetAfterMessageId(), Incarnation: r.GetIncarnation()}
 		}
-		add(r.GetRoomId(), cursor)
+		add(r.GetRoomId(), problem(r), cursor)
 	}
 	for _, r := range c.session.Rooms {
-		add(r, nil)
+		add(r, 0, nil)
 	}
-	return joins
+	return joins, refused
 }
 
 func (c *Core) helloRooms() []*clientv1.RoomCursor {
@@ -93,22 +104,19 @@ func (c *Core) helloRooms() []*clientv1.RoomCursor {
 	return c.hello.Env.GetHello().GetRooms()
 }
 
-// refuseRooms answers the rooms of hello that resumed left out.
-func (c *Core) refuseRooms() {
-	seen := map[string]bool{}
-	for _, r := range c.helloRooms() {
-		code := problem(r)
-		if code == 0 {
-			if seen[r.GetRoomId()] {
-				continue
-			}
-			if len(seen) < c.cfg.MaxRooms {
-				seen[r.GetRoomId()] = true
-				continue
-			}
-			code = clientv1.ErrorCode_ERROR_CODE_TOO_MANY_ROOMS
+// refuseRooms answers the rooms that are not joined on opening and takes those of the session out of it: its row lists what
+// a resume joins, and the client was told that this one does not.
+func (c *Core) refuseRooms(refused []refusedRoom) {
+	cause := c.hello
+	if cause == nil {
+		cause = &Command{Span: noop.Span{}}
+	}
+	for _, r := range refused {
+		if _, listed := c.wanted[r.room]; listed {
+			c.want(r.room, false)
+			c.leaveBehind(r.room, cause)
 		}
-		c.out.Reply(errorFrame(c.hello, 0, code, text(code), 0, echo(r.GetRoomId()), ""))
+		c.out.Reply(errorFrame(cause, 0, r.code, text(r.code), 0, echo(r.room), ""))
 	}
 }
 
