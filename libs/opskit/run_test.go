@@ -137,13 +137,16 @@ func TestRunStopsWhenAComponentFails(t *testing.T) {
 func TestFirstSignalStopsAndSecondExitsAtOnce(t *testing.T) {
 	ctx, stop := NotifyContext(t.Context(), syscall.SIGUSR1)
 	defer stop()
-	stopping, release := make(chan struct{}), make(chan struct{})
+	running, stopping, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	defer close(release)
-	slow := NewComponent("slow", nil, func(context.Context) error { close(stopping); <-release; return nil })
+	slow := NewComponent("slow",
+		func(context.Context) error { close(running); return nil },
+		func(context.Context) error { close(stopping); <-release; return nil })
 
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, quiet(), time.Minute, slow) }()
 
+	<-running
 	require.NoError(t, syscall.Kill(syscall.Getpid(), syscall.SIGUSR1))
 	<-stopping
 	var sig *SignalError
