@@ -112,6 +112,7 @@ func (t *Topic) advance(now time.Time, s *sub) {
 		if s.page != nil {
 			n := s.sink.Offer(s.page.frames[s.pos:], s)
 			s.pos += n
+			t.sent += n
 			if n > 0 {
 				s.cursor = s.page.seqs[s.pos-1]
 			}

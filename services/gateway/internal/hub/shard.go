@@ -151,6 +151,10 @@ func (s *Shard) in(t *Topic, do func()) {
 		}
 	}()
 	do()
+	if t.sent > 0 {
+		s.metrics.delivered(t.sent)
+		t.sent = 0
+	}
 	if t.Busy() {
 		s.active[t] = struct{}{}
 	}
@@ -233,7 +237,6 @@ func (s *Shard) deliver(now time.Time, t *Topic, m *frameMsg, d *roomv1.Deliver)
 		span.SetAttributes(attribute.String("messaging.destination.name", t.room), attribute.Int("parley.deliveries", made))
 	}
 	span.End()
-	s.metrics.delivered(made)
 	if at := d.GetAcceptedAt(); at != nil && made > 0 {
 		s.metrics.delayed(s.now().Sub(at.AsTime()))
 	}
@@ -312,51 +315,4 @@ func (s *Shard) leaveBlind(now time.Time) {
 			s.in(t, func() { t.Gone(now, node) })
 		}
 	}
-}
-
-// Send implements Upstream.
-func (s *Shard) Send(f *roomv1.Frame, avoid []string) (string, error) {
-	s.metrics.resubs.Add(context.Background(), 1)
-	return s.router.Send(f, actorkit.Frame{}, avoid)
-}
-
-// SendTo implements Upstream.
-func (s *Shard) SendTo(node string, f *roomv1.Frame) error { return s.router.SendTo(node, f) }
-
-// Owner implements Upstream.
-func (s *Shard) Owner(room, node string) { s.router.SetOwner(room, node) }
-
-// Number implements Upstream.
-func (s *Shard) Number() uint64 {
-	s.number++
-	return s.number
-}
-
-// AcquireRead implements Upstream.
-func (s *Shard) AcquireRead(t *Topic) bool {
-	if s.reads > 0 {
-		s.reads--
-		return true
-	}
-	if _, ok := s.queued[t]; !ok {
-		s.queued[t] = struct{}{}
-		s.waiting = append(s.waiting, t)
-	}
-	return false
-}
-
-// ReleaseRead implements Upstream.
-func (s *Shard) ReleaseRead() {
-	s.reads++
-	for s.reads > 0 && len(s.waiting) > 0 {
-		t := s.waiting[0]
-		s.waiting = s.waiting[1:]
-		delete(s.queued, t)
-		t.CanRead(s.now())
-	}
-}
-
-// Drained implements Upstream.
-func (s *Shard) Drained(t *Topic, sub *sub) {
-	_ = actor.Tell(context.Background(), s.self, &resumeMsg{t, sub})
 }

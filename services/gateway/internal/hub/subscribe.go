@@ -61,7 +61,12 @@ func (t *Topic) Subscribed(now time.Time, from string, number uint64, s *roomv1.
 	t.phase, t.node, t.asked = phaseLive, from, ""
 	t.epoch, t.incarnation = s.GetEpoch(), s.GetIncarnation()
 	if first || rewound || s.GetLastMessageSeq() > t.last {
-		t.restart(s, rewound)
+		t.restart(s)
+	}
+	for _, sub := range t.subs { // also those whose join was answered before the history was cut
+		if sub.incarnation != t.incarnation {
+			t.rewind(sub, s.GetHead(), t.incarnation)
+		}
 	}
 	t.report(now, true)
 	t.compared = t.last
@@ -74,7 +79,7 @@ func (t *Topic) Subscribed(now time.Time, from string, number uint64, s *roomv1.
 
 // restart begins the rings at the room's last message. Connections behind it catch up from their cursors; those ahead of
 // it saw a history that is gone.
-func (t *Topic) restart(s *roomv1.Subscribed, rewound bool) {
+func (t *Topic) restart(s *roomv1.Subscribed) {
 	t.last = s.GetLastMessageSeq()
 	for _, f := range t.fans {
 		if f != nil {
@@ -82,17 +87,21 @@ func (t *Topic) restart(s *roomv1.Subscribed, rewound bool) {
 		}
 	}
 	for _, sub := range t.subs {
-		if rewound && sub.incarnation != s.GetIncarnation() || sub.cursor > s.GetHead() {
-			sub.sink.Send(resetFrame(sub.sink.Codec(), t.room, s.GetHead(), clientv1.ResetReason_RESET_REASON_REWOUND))
-			sub.cursor, sub.page = s.GetHead(), nil
-			if sub.state == subFull {
-				sub.state = subIdle
-			}
+		if sub.cursor > s.GetHead() {
+			t.rewind(sub, s.GetHead(), s.GetIncarnation())
 		}
-		sub.incarnation = s.GetIncarnation()
 		if sub.state == subLive && sub.cursor < t.last {
 			sub.fan.unlive(sub)
 		}
+	}
+}
+
+// rewind lets a connection that saw a history that is gone go on at head.
+func (t *Topic) rewind(s *sub, head, incarnation uint64) {
+	s.sink.Send(resetFrame(s.sink.Codec(), t.room, head, clientv1.ResetReason_RESET_REASON_REWOUND))
+	s.cursor, s.incarnation, s.page, s.pos = head, incarnation, nil, 0
+	if s.state == subFull {
+		s.state = subIdle
 	}
 }
 

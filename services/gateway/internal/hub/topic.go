@@ -111,6 +111,7 @@ type Topic struct {
 	emptySince time.Time // zero: somebody is here
 
 	owesFull bool   // the report of everybody could not be sent
+	sent     int    // messages handed to connections; whoever counts them sets it back
 	compared uint64 // last when the owner was last asked to compare
 }
 
@@ -155,8 +156,12 @@ func (t *Topic) Attach(now time.Time, sink Sink, start Start) {
 	case t.phase == phaseIdle, t.phase == phaseLive && start.Epoch > t.epoch:
 		t.resubscribe(now, "")
 	case t.phase == phaseLive:
+		if s.incarnation != t.incarnation { // its join was answered before the history was cut
+			t.rewind(s, t.last, t.incarnation)
+		}
 		t.advance(now, s)
 	}
+	t.report(now, false)
 }
 
 // Rejoin answers a join_room that changes nothing: seq is where the stream stands, so that a client that takes it for its
@@ -188,6 +193,7 @@ func (t *Topic) Detach(now time.Time, sink Sink, last []byte) {
 	if last != nil {
 		sink.Send(last)
 	}
+	t.report(now, false)
 }
 
 // fan returns the ring and connections of an encoding. A new one starts empty: its first connections read pages if they
@@ -233,7 +239,8 @@ func (t *Topic) Fail() {
 	}
 }
 
-// Deliver takes new messages; it returns how many deliveries they made.
+// Deliver takes new messages; it returns how many deliveries they made at once. Connections whose outboxes are full get
+// the rest when there is room: see publish.
 func (t *Topic) Deliver(now time.Time, from string, d *roomv1.Deliver) int {
 	switch {
 	case t.phase == phaseIdle || t.epoch == 0 || d.GetEpoch() < t.epoch || len(d.GetMessages()) == 0:
@@ -267,7 +274,8 @@ func (t *Topic) Deliver(now time.Time, from string, d *roomv1.Deliver) int {
 	return made
 }
 
-// publish puts messages that follow the last one into the rings and sends them to the live connections.
+// publish puts messages that follow the last one into the rings and offers them to the live connections. One that cannot
+// take all falls behind: it goes on when its outbox has room, with these, then from the ring or by pages.
 func (t *Topic) publish(fresh []*roomv1.Message) int {
 	seqs := make([]uint64, len(fresh))
 	for i, m := range fresh {
@@ -283,18 +291,31 @@ func (t *Topic) publish(fresh []*roomv1.Message) int {
 			frames[i] = messageFrame(f.codec, t.room, m)
 		}
 		f.ring.append(seqs, frames, t.cfg.RingMessages, t.cfg.RingBytes)
-		for _, s := range f.live {
+		var rest *page // what did not fit somewhere, shared by all such connections
+		for j := len(f.live) - 1; j >= 0; j-- { // backwards: the last takes the place of one that is taken out
+			s := f.live[j]
 			i := 0
 			if s.cursor >= seqs[0] { // it joined at a head that was ahead of these
 				i = firstAfter(seqs, s.cursor)
 			}
-			if i < len(seqs) {
-				s.sink.SendAll(frames[i:])
-				s.cursor = seqs[len(seqs)-1]
-				made += len(seqs) - i
+			if i == len(seqs) {
+				continue
+			}
+			n := s.sink.Offer(frames[i:], s)
+			made += n
+			if n > 0 {
+				s.cursor = seqs[i+n-1]
+			}
+			if i+n < len(seqs) {
+				if rest == nil {
+					rest = &page{seqs: seqs, frames: frames}
+				}
+				f.unlive(s)
+				s.state, s.page, s.pos = subFull, rest, i+n
 			}
 		}
 	}
+	t.sent += made
 	return made
 }
 

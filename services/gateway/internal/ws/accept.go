@@ -151,21 +151,21 @@ func (a *Acceptor) refuse(w http.ResponseWriter, status int, text string) {
 	http.Error(w, text, status)
 }
 
-// negotiate picks the first offered subprotocol that is known; none offered means JSON, with nothing answered.
+// negotiate picks the subprotocol to answer with; none offered means JSON, with nothing answered.
 func negotiate(headers []string) (proto string, ok bool) {
-	offered := false
+	var offered []string
 	for _, h := range headers {
 		for p := range strings.SplitSeq(h, ",") {
-			switch p = strings.TrimSpace(p); p {
-			case "":
-			case codec.SubprotocolJSON, codec.SubprotocolBinary:
-				return p, true
-			default:
-				offered = true
+			if p = strings.TrimSpace(p); p != "" {
+				offered = append(offered, p)
 			}
 		}
 	}
-	return "", !offered
+	c, ok := codec.Negotiate(offered, codec.JSON{}, codec.Binary{})
+	if !ok || len(offered) == 0 {
+		return "", ok
+	}
+	return c.Subprotocol(), true
 }
 
 // originAllowed keeps other sites' pages from using a visitor's network position and cookies: browsers send Origin with

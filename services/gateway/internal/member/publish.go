@@ -1,0 +1,45 @@
+package member
+
+import (
+	"slices"
+	"time"
+
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+)
+
+// startBatch sends the publishes at the front of the queue, as many as a batch holds.
+func (c *Core) startBatch(now time.Time, r *room) {
+	n, bytes := 0, 0
+	for _, o := range r.waiting {
+		size := draftOverhead + len(o.draft.GetContent()) + len(o.draft.GetMessageId()) + len(o.draft.GetTraceparent()) + len(o.draft.GetTracestate())
+		if o.kind != opPublish || n == c.cfg.BatchMessages || n > 0 && bytes+size > c.cfg.BatchBytes {
+			break
+		}
+		n, bytes = n+1, bytes+size
+	}
+	ops := slices.Clone(r.waiting[:n])
+	r.waiting = slices.Delete(r.waiting, 0, n)
+	drafts := make([]*roomv1.Draft, n)
+	for i, o := range ops {
+		drafts[i] = o.draft
+	}
+	r.batch = c.ask(now, r, ops, &roomv1.Frame{Kind: &roomv1.Frame_Publish{Publish: &roomv1.Publish{MemberId: c.session.Member, Drafts: drafts}}})
+}
+
+// draftOverhead is about what a draft weighs beside its strings.
+const draftOverhead = 32
+
+// published answers the publishes of a batch.
+func (c *Core) published(q *request, outcomes []*roomv1.Outcome) {
+	for i, o := range q.ops {
+		out := outcomes[i]
+		if r := out.GetRefused(); r != nil || out.GetSeq() == 0 {
+			c.fail(o, clientv1.ErrorCode(r.GetCode()), r.GetMessage(), r.GetRetryAfterMs())
+			continue
+		}
+		c.succeed(o, &clientv1.Envelope{Kind: &clientv1.Envelope_Ack{Ack: &clientv1.Ack{
+			Target: o.room, MessageId: o.draft.GetMessageId(), Seq: out.GetSeq(), Duplicate: out.GetDuplicate(),
+		}}})
+	}
+}
