@@ -109,8 +109,8 @@ type Recovery struct {
 	Snapshot Snapshot
 	// Previous is the snapshot before Snapshot; Seq 0: none.
 	Previous Snapshot
-	// Tail holds the events after Snapshot.Seq, ascending, contiguous, up to Claim.LastSeq, or the first page of them:
-	// More says that Read must go on after the last one.
+	// Tail holds the events after Snapshot.Seq, ascending, contiguous, up to Claim.LastSeq, or the first page of them, no
+	// larger than MaxReadBytes unless it is one event: More says that Read must go on after the last one.
 	Tail []Event
 	More bool
 }
@@ -150,12 +150,15 @@ type Journal interface {
 	// the commit of the first.
 	Append(ctx context.Context, c Claim, expected uint64, events []Event) (uint64, error)
 
-	// Read returns up to limit events with seq >= from (0 is 1), ascending; fewer only at the head. limit is 1 to MaxRead;
-	// mind the memory that a page of large events takes. ErrTrimmed when from is not above the stream's TrimSeq. A stream
-	// never claimed has no events.
+	// Read returns a page of the events with seq >= from (0 is 1), ascending: at most limit of them and at most
+	// MaxReadBytes of payload and meta, but at least one if there is any. So a page that is shorter than limit does not
+	// end the stream; an empty one does, and nothing else: go on from the last seq + 1 until a page is empty or has what
+	// you want. limit is 1 to MaxRead. ErrTrimmed when from is not above the stream's TrimSeq. A stream never claimed has
+	// no events.
 	Read(ctx context.Context, key StreamKey, from uint64, limit int) ([]Event, error)
 
-	// ReadReverse returns up to limit events with seq < before (0: from the head), descending; it stops at TrimSeq.
+	// ReadReverse returns a page of the events with seq < before (0: from the head), descending, of the same size as
+	// Read's: go on with before = the last seq until a page is empty, which is when TrimSeq or the first event is reached.
 	ReadReverse(ctx context.Context, key StreamKey, before uint64, limit int) ([]Event, error)
 
 	// Head returns the stream's head; Epoch 0 when it was never claimed.
@@ -188,10 +191,12 @@ func (m Mark) Value() int64 { return m.at }
 // Limits every backend keeps.
 const (
 	// MaxKeyBytes bounds stream keys, owners, manifests, members, rooms and lease names.
-	MaxKeyBytes      = 512
-	MaxPayloadBytes  = 8 << 20
-	MaxAppendEvents  = 4096
-	MaxAppendBytes   = 16 << 20
-	MaxRead          = 10_000
+	MaxKeyBytes     = 512
+	MaxPayloadBytes = 8 << 20
+	MaxAppendEvents = 4096
+	MaxAppendBytes  = 16 << 20
+	MaxRead         = 10_000
+	// MaxReadBytes bounds payload and meta of one page; a single event may be larger.
+	MaxReadBytes     = 4 << 20
 	MaxSnapshotBytes = 1 << 20
 )

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -122,7 +123,7 @@ func (b *Backend) Read(ctx context.Context, key persistence.StreamKey, from uint
 		if first <= s.head.TrimSeq {
 			return fmt.Errorf("from %d, trimmed up to %d: %w", from, s.head.TrimSeq, persistence.ErrTrimmed)
 		}
-		events = copyEvents(s.after(first-1, limit))
+		events = copyPage(slices.Values(s.after(first-1, limit)))
 		return nil
 	})
 	return events, err
@@ -150,8 +151,7 @@ func (b *Backend) ReadReverse(ctx context.Context, key persistence.StreamKey, be
 		if before != 0 && end > 0 {
 			end = int(min(uint64(end), max(before, s.events[0].Seq)-s.events[0].Seq))
 		}
-		events = copyEvents(s.events[max(0, end-limit):end])
-		slices.Reverse(events)
+		events = copyPage(backwards(s.events[max(0, end-limit):end]))
 		return nil
 	})
 	return events, err
@@ -199,8 +199,8 @@ func (b *Backend) Recover(ctx context.Context, c persistence.Claim) (rec persist
 			return fmt.Errorf("from %d, trimmed up to %d: %w", rec.Snapshot.Seq+1, s.head.TrimSeq, persistence.ErrTrimmed)
 		}
 		missing := c.LastSeq - rec.Snapshot.Seq
-		rec.Tail = copyEvents(s.after(rec.Snapshot.Seq, int(min(missing, recoverEvents))))
-		rec.More = missing > recoverEvents
+		rec.Tail = copyPage(slices.Values(s.after(rec.Snapshot.Seq, int(min(missing, recoverEvents)))))
+		rec.More = missing > uint64(len(rec.Tail))
 		return nil
 	})
 	return rec, err
@@ -268,12 +268,26 @@ func (b *Backend) Takeovers(ctx context.Context, owner string, since persistence
 	return list, next, err
 }
 
-func copyEvents(events []persistence.Event) []persistence.Event {
-	out := make([]persistence.Event, len(events))
-	for i, e := range events {
-		out[i] = copyEvent(e)
+// copyPage copies events until they are MaxReadBytes, at least one.
+func copyPage(events iter.Seq[persistence.Event]) (page []persistence.Event) {
+	size := 0
+	for e := range events {
+		if size += len(e.Payload) + len(e.Meta); size > persistence.MaxReadBytes && len(page) > 0 {
+			break
+		}
+		page = append(page, copyEvent(e))
 	}
-	return out
+	return page
+}
+
+func backwards(events []persistence.Event) iter.Seq[persistence.Event] {
+	return func(yield func(persistence.Event) bool) {
+		for _, e := range slices.Backward(events) {
+			if !yield(e) {
+				return
+			}
+		}
+	}
 }
 
 func copyEvent(e persistence.Event) persistence.Event {

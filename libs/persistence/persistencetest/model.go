@@ -152,7 +152,7 @@ func (m *model) check(t *rapid.T) {
 			continue
 		}
 		require.Equal(t, s.head(), h.LastSeq)
-		events, err := m.b.Read(context.Background(), key, s.trim+1, persistence.MaxRead)
+		events, err := readAll(context.Background(), m.b, key, s.trim+1)
 		require.NoError(t, err)
 		s.compare(t, events, s.trim+1, s.head())
 	}

@@ -11,6 +11,8 @@ import (
 var readTests = []namedTest{
 	{"pages forwards", readForwards},
 	{"pages backwards", readBackwards},
+	{"pages are bounded by bytes", readLarge},
+	{"one event larger than a page", readLargest},
 	{"unknown stream", readUnknown},
 	{"trimmed range", readTrimmed},
 	{"trimmed away entirely", readAllTrimmed},
@@ -40,11 +42,11 @@ func readForwards(b *bench) {
 	for from := uint64(1); ; {
 		events, err := b.Read(b.Context(), "room/1", from, 7)
 		require.NoError(b, err)
-		got = append(got, seqs(events)...)
-		if len(events) < 7 {
+		if len(events) == 0 {
 			break
 		}
-		from = events[6].Seq + 1
+		got = append(got, seqs(events)...)
+		from = events[len(events)-1].Seq + 1
 	}
 	require.Len(b, got, 25)
 	require.True(b, slices.IsSorted(got))
@@ -69,6 +71,85 @@ func readBackwards(b *bench) {
 		require.NoError(b, err)
 		require.Equal(b, test.want, seqs(events), "before %d limit %d", test.before, test.limit)
 	}
+}
+
+// readLarge: a page is as full as its bytes allow, and only an empty one is the end.
+func readLarge(b *bench) {
+	const n, payload, meta, page = 14, 1 << 20, 1 << 10, 3
+	c := b.claim("room/1", "node-a")
+	e := newEvent("")
+	e.Payload, e.Meta = make([]byte, payload), make([]byte, meta)
+	for i := range uint64(n) {
+		b.append(c, i, e)
+	}
+	b.append(c, n, newEvent("a small one"))
+	var forwards, backwards []uint64
+	for from := uint64(1); ; {
+		events, err := b.Read(b.Context(), "room/1", from, persistence.MaxRead)
+		require.NoError(b, err)
+		if len(events) == 0 {
+			break
+		}
+		b.fits(events)
+		if from <= n-page {
+			require.Len(b, events, page, "from %d", from)
+		}
+		forwards = append(forwards, seqs(events)...)
+		from = events[len(events)-1].Seq + 1
+	}
+	for before := uint64(0); ; {
+		events, err := b.ReadReverse(b.Context(), "room/1", before, persistence.MaxRead)
+		require.NoError(b, err)
+		if len(events) == 0 {
+			break
+		}
+		b.fits(events)
+		backwards = append(backwards, seqs(events)...)
+		before = events[len(events)-1].Seq
+	}
+	require.Len(b, forwards, n+1)
+	require.True(b, slices.IsSorted(forwards))
+	slices.Reverse(backwards)
+	require.Equal(b, forwards, backwards)
+
+	events, err := b.Read(b.Context(), "room/1", 4, 2)
+	require.NoError(b, err)
+	require.Equal(b, []uint64{4, 5}, seqs(events), "limit is a bound as well")
+	events, err = b.ReadReverse(b.Context(), "room/1", 4, 2)
+	require.NoError(b, err)
+	require.Equal(b, []uint64{3, 2}, seqs(events))
+	rec, err := b.Recover(b.Context(), b.claim("room/1", "node-a"))
+	require.NoError(b, err)
+	b.fits(rec.Tail)
+	require.True(b, rec.More)
+}
+
+func readLargest(b *bench) {
+	c := b.claim("room/1", "node-a")
+	e := newEvent("")
+	e.Payload = make([]byte, persistence.MaxPayloadBytes)
+	b.append(c, 0, e)
+	b.append(c, 1, newEvent("small"))
+	b.append(c, 2, e)
+	for _, from := range []uint64{1, 2, 3} {
+		events, err := b.Read(b.Context(), "room/1", from, 10)
+		require.NoError(b, err)
+		require.Equal(b, []uint64{from}, seqs(events))
+		events, err = b.ReadReverse(b.Context(), "room/1", from+1, 10)
+		require.NoError(b, err)
+		require.Equal(b, []uint64{from}, seqs(events))
+	}
+	b.replays(b.claim("room/1", "node-a"), 0)
+}
+
+// fits checks the bytes of a page of more than one event.
+func (b *bench) fits(events []persistence.Event) {
+	b.Helper()
+	size := 0
+	for _, e := range events {
+		size += len(e.Payload) + len(e.Meta)
+	}
+	require.LessOrEqual(b, size, persistence.MaxReadBytes)
 }
 
 func readUnknown(b *bench) {

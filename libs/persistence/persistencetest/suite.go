@@ -159,9 +159,21 @@ func (b *bench) append(c persistence.Claim, expected uint64, events ...persisten
 
 func (b *bench) all(key persistence.StreamKey) []persistence.Event {
 	b.Helper()
-	events, err := b.Read(b.Context(), key, 1, persistence.MaxRead)
+	events, err := readAll(b.Context(), b, key, 1)
 	require.NoError(b, err)
 	return events
+}
+
+// readAll reads from a seq to the end of the stream.
+func readAll(ctx context.Context, j persistence.Journal, key persistence.StreamKey, from uint64) (all []persistence.Event, err error) {
+	for {
+		page, err := j.Read(ctx, key, from, persistence.MaxRead)
+		if err != nil || len(page) == 0 {
+			return all, err
+		}
+		all = append(all, page...)
+		from = page[len(page)-1].Seq + 1
+	}
 }
 
 // clock is the suite's own time.

@@ -13,6 +13,10 @@ import (
 // checkEvery is how many rows are read between two looks at the context.
 const checkEvery = 128
 
+// eventsAhead is how many events a page has room for from the start: those of most pages, and of large ones not too many
+// for their bytes.
+const eventsAhead = 1024
+
 // reader is one connection that only reads; whoever took it from the pool owns it.
 type reader struct {
 	conn *lite.Conn
@@ -114,9 +118,12 @@ func (b *Backend) Read(ctx context.Context, key persistence.StreamKey, from uint
 			return nil
 		}
 		last := first + min(uint64(limit)-1, h.LastSeq-first)
-		events, err = r.events(ctx, r.st.events, h.StreamID, first, last, 0)
-		if err != nil {
+		var full bool
+		if events, full, err = r.events(ctx, r.st.events, h.StreamID, first, last); err != nil {
 			return err
+		}
+		if full {
+			last = events[len(events)-1].Seq
 		}
 		return checkRun(events, first, last)
 	}); err != nil {
@@ -143,9 +150,12 @@ func (b *Backend) ReadReverse(ctx context.Context, key persistence.StreamKey, be
 			return nil
 		}
 		first := last - min(uint64(limit), last-h.TrimSeq) + 1
-		events, err = r.events(ctx, r.st.eventsDesc, h.StreamID, first, last, 0)
-		if err != nil {
+		var full bool
+		if events, full, err = r.events(ctx, r.st.eventsDesc, h.StreamID, first, last); err != nil {
 			return err
+		}
+		if full {
+			first = events[len(events)-1].Seq
 		}
 		slices.Reverse(events)
 		if err := checkRun(events, first, last); err != nil {
@@ -159,18 +169,22 @@ func (b *Backend) ReadReverse(ctx context.Context, key persistence.StreamKey, be
 	return events, nil
 }
 
-// events reads rows of [first, last] in the statement's order; it stops after the row that passes maxBytes (0: no bound).
-func (r *reader) events(ctx context.Context, s *lite.Stmt, stream int64, first, last uint64, maxBytes int) ([]persistence.Event, error) {
+// events reads rows of [first, last] in the statement's order. full: it stopped before the row that would have made them
+// more than MaxReadBytes; there is at least one then.
+func (r *reader) events(ctx context.Context, s *lite.Stmt, stream int64, first, last uint64) (events []persistence.Event, full bool, err error) {
 	s.Int(1, stream)
 	s.Int(2, int64(first))
 	s.Int(3, int64(last))
 	defer s.Reset()
-	events := make([]persistence.Event, 0, last-first+1)
+	events = make([]persistence.Event, 0, min(last-first+1, eventsAhead))
 	manifest, size := "", 0
 	for {
 		row, err := s.Step()
 		if err != nil || !row {
-			return events, err
+			return events, false, err
+		}
+		if size += s.ColumnBytes(6) + s.ColumnBytes(7); size > persistence.MaxReadBytes && len(events) > 0 {
+			return events, true, nil
 		}
 		if !s.TextIs(5, manifest) {
 			manifest = s.ColumnText(5)
@@ -186,11 +200,8 @@ func (r *reader) events(ctx context.Context, s *lite.Stmt, stream int64, first, 
 		}
 		s.CopyBlob(4, e.MessageID[:])
 		events = append(events, e)
-		if size += len(e.Payload) + len(e.Meta); maxBytes > 0 && size >= maxBytes {
-			return events, nil
-		}
 		if len(events)%checkEvery == 0 && ctx.Err() != nil {
-			return nil, fmt.Errorf("%w: %w", persistence.ErrUnavailable, ctx.Err())
+			return nil, false, fmt.Errorf("%w: %w", persistence.ErrUnavailable, ctx.Err())
 		}
 	}
 }

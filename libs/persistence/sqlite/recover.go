@@ -7,11 +7,8 @@ import (
 	"github.com/parley-rt/parley/libs/persistence"
 )
 
-// Bounds of the first page of a recovery.
-const (
-	recoverEvents = 1000
-	recoverBytes  = 4 << 20
-)
+// recoverEvents bounds the first page of a recovery, beside MaxReadBytes.
+const recoverEvents = 1000
 
 // Recover implements persistence.Journal.
 func (b *Backend) Recover(ctx context.Context, c persistence.Claim) (rec persistence.Recovery, err error) {
@@ -47,21 +44,15 @@ func (r *reader) recovery(ctx context.Context, c persistence.Claim) (rec persist
 		return rec, fmt.Errorf("from %d, trimmed up to %d: %w", first, h.TrimSeq, persistence.ErrTrimmed)
 	}
 	last := min(c.LastSeq, rec.Snapshot.Seq+recoverEvents)
-	if rec.Tail, err = r.events(ctx, r.st.events, c.StreamID, first, last, recoverBytes); err != nil {
+	var full bool
+	if rec.Tail, full, err = r.events(ctx, r.st.events, c.StreamID, first, last); err != nil {
 		return rec, err
 	}
-	if bytesOf(rec.Tail) >= recoverBytes {
+	if full {
 		last = rec.Tail[len(rec.Tail)-1].Seq
 	}
 	rec.More = last < c.LastSeq
 	return rec, checkRun(rec.Tail, first, last)
-}
-
-func bytesOf(events []persistence.Event) (n int) {
-	for i := range events {
-		n += len(events[i].Payload) + len(events[i].Meta)
-	}
-	return n
 }
 
 // snapshots returns the newest two at or below the claim's head.
