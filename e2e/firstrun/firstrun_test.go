@@ -123,6 +123,10 @@ func TestPublishTailAndChat(t *testing.T) {
 	require.Contains(t, newest, ": two\n")
 	require.Contains(t, newest, ": three\n")
 
+	all := mustParley(t, "", "tail", "room-1", server, "--history", "900", "--count", "3")
+	require.Equal(t, 3, strings.Count(all, "\n"))
+	require.True(t, strings.HasSuffix(all, newest), all)
+
 	talk := mustParley(t, "four\n/who\n/quit\n", "chat", "room-1", server)
 	require.Contains(t, talk, ": three\n", "chat begins with history")
 	require.Regexp(t, `· \d+ here: `, talk)

@@ -14,9 +14,9 @@ import (
 type tailCommand struct {
 	serverFlags
 	Room    string  `arg:"" help:"Room to follow."`
-	History int     `short:"n" help:"Begin with this many of the newest messages." default:"0"`
+	History int     `short:"n" help:"Begin with this many of the newest messages." default:"0" xor:"start"`
 	After   *uint64 `help:"Begin with the first message after this seq; 0 is the oldest kept." xor:"start"`
-	Count   int     `help:"End after this many messages; 0: never." default:"0"`
+	Count   int     `help:"End after this many messages, those of --history included; 0: never." default:"0"`
 	JSON    bool    `help:"Print one JSON object per message."`
 }
 
@@ -33,15 +33,28 @@ func (c *tailCommand) Run(ctx context.Context, streams Streams) error {
 	}
 	printed := 0
 	emit := func(m parley.Message) error {
-		printed++
-		return show(streams.Out, m)
+		if err := show(streams.Out, m); err != nil {
+			return err
+		}
+		if printed++; printed == c.Count {
+			return errEnough
+		}
+		return nil
 	}
+	err = c.follow(ctx, client, emit, streams)
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// errEnough ends a tail that has printed what it was asked for.
+var errEnough = errors.New("enough messages")
+
+func (c *tailCommand) follow(ctx context.Context, client *parley.Client, emit func(parley.Message) error, streams Streams) error {
 	room, err := joinWithHistory(ctx, client, c.Room, c.History, parley.JoinOptions{AfterSeq: c.After}, emit)
 	if err != nil {
 		return err
-	}
-	if c.Count > 0 && printed >= c.Count {
-		return nil
 	}
 	for message, err := range room.Messages(ctx) {
 		var reset *parley.ResetError
@@ -55,27 +68,29 @@ func (c *tailCommand) Run(ctx context.Context, streams Streams) error {
 		if err := emit(message); err != nil {
 			return err
 		}
-		if c.Count > 0 && printed >= c.Count {
-			return nil
-		}
 	}
 	return nil
 }
 
-// joinWithHistory joins a room and hands the newest n messages before the stream's start to emit.
+// joinWithHistory joins a room and hands the newest n messages before the stream's start to emit, oldest first. A page
+// holds a part of them: pages are read backwards until there are n.
 func joinWithHistory(ctx context.Context, client *parley.Client, id string, n int, opts parley.JoinOptions, emit func(parley.Message) error) (*parley.Room, error) {
 	room, err := client.Join(ctx, id, opts)
 	if err != nil {
 		return nil, fmt.Errorf("join %s: %w", id, err)
 	}
-	if n <= 0 {
-		return room, nil
+	var newest []parley.Message
+	for before := room.Cursor().Seq + 1; len(newest) < n; before = newest[0].Seq {
+		page, err := room.History(ctx, parley.HistoryOptions{BeforeSeq: before, Limit: min(n-len(newest), 500)})
+		if err != nil {
+			return nil, fmt.Errorf("history of %s: %w", id, err)
+		}
+		newest = append(page.Messages, newest...)
+		if !page.More || len(newest) == 0 {
+			break
+		}
 	}
-	page, err := room.History(ctx, parley.HistoryOptions{BeforeSeq: room.Cursor().Seq + 1, Limit: n})
-	if err != nil {
-		return nil, fmt.Errorf("history of %s: %w", id, err)
-	}
-	for _, message := range page.Messages {
+	for _, message := range newest {
 		if err := emit(message); err != nil {
 			return nil, err
 		}

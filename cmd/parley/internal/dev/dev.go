@@ -41,6 +41,8 @@ const (
 	region = "local"
 	// stopTimeout bounds the stop of each part.
 	stopTimeout = 10 * time.Second
+	// connectTimeout is how long the control plane may stay silent before the start fails.
+	connectTimeout = 15 * time.Second
 )
 
 // Run runs until ctx ends and then drains. It prints a table of addresses and "ready" to out, and logs to logs.
@@ -116,9 +118,11 @@ func (p *process) openControlPlane(ctx context.Context) error {
 		config.InProcess = server
 		p.control = "nats, embedded"
 	}
-	directory, err := nats.Connect(ctx, config)
+	connect, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	directory, err := nats.Connect(connect, config)
 	if err != nil {
-		return fmt.Errorf("connect to control plane: %w", err)
+		return fmt.Errorf("connect to control plane %s (set PARLEY_CONTROL_PLANE_URL or --control-plane): %w", p.control, err)
 	}
 	p.directory = directory
 	p.closers = append(p.closers, directory.Close)
