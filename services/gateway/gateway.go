@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/tochemey/goakt/v4/actor"
@@ -54,6 +56,7 @@ type Service struct {
 	hub      *hub.Hub
 	members  *member.Deps
 	node     *actorkit.Node
+	lost     atomic.Pointer[dcplane.SupersededError] // nil: the node's name is ours
 	reg      dcplane.Registration
 	acceptor *ws.Acceptor
 	listener net.Listener
@@ -115,7 +118,7 @@ func (s *Service) start(ctx context.Context) error {
 	var err error
 	// First what fails most often: the port may be taken.
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
-		return fmt.Errorf("listen for clients (--listen, PARLEY_LISTEN): %w", err)
+		return listenError(s.cfg.Listen, err)
 	}
 	if s.local, err = actorkit.StartLocal(ctx, ServiceName, s.logger); err != nil {
 		return err
@@ -140,6 +143,8 @@ func (s *Service) start(ctx context.Context) error {
 	if s.reg, err = s.deps.Directory.Register(ctx, s.record(dcplane.StateStarting)); err != nil {
 		return err
 	}
+	reg := s.reg
+	s.loops.Go(func() { s.watchRegistration(loopCtx, reg) })
 	s.waitForRooms(ctx)
 	s.serve()
 	s.addChecks()
@@ -148,6 +153,14 @@ func (s *Service) start(ctx context.Context) error {
 	}
 	s.logger.Info("gateway node is ready", slog.String("addr", s.listener.Addr().String()))
 	return nil
+}
+
+// listenError ends with what to do about it.
+func listenError(addr string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listen on %s: address in use: set PARLEY_LISTEN or --listen: %w", addr, err)
+	}
+	return fmt.Errorf("listen on %s (PARLEY_LISTEN, --listen): %w", addr, err)
 }
 
 // makeParts makes what runs in the local actor system, and the acceptor.
@@ -223,30 +236,6 @@ func (s *Service) serve() {
 			s.logger.Error("client listener failed", slog.Any("err", err))
 		}
 	})
-}
-
-// addChecks registers what readiness means for this service.
-func (s *Service) addChecks() {
-	if s.deps.Health == nil {
-		return
-	}
-	addr := s.listener.Addr().String()
-	s.checks = append(s.checks,
-		s.deps.Health.AddCheck("gateway-sessions", s.deps.Backend.Ping),
-		s.deps.Health.AddCheck("gateway-directory", func(context.Context) error {
-			if !s.deps.Directory.Ready() {
-				return fmt.Errorf("%w: age %s", errDirectoryStale, s.deps.Directory.Age())
-			}
-			return nil
-		}),
-		s.deps.Health.AddCheck("gateway-listener", func(ctx context.Context) error {
-			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-			if err != nil {
-				return fmt.Errorf("%w: %w", errNotListening, err)
-			}
-			return c.Close()
-		}),
-	)
 }
 
 // tick drives all deadlines.

@@ -384,7 +384,7 @@ func TestListenAddressInUse(t *testing.T) {
 	g := setup(t, 0)
 	s, err := New(Config{DC: "local", Node: "gateway-2", DataDir: t.TempDir(), Listen: g.service.Addr(), AuthMode: AuthNone}, Deps{Backend: g.backend, Directory: g.dir})
 	require.NoError(t, err)
-	require.ErrorContains(t, s.Start(context.Background()), "address already in use")
+	require.ErrorContains(t, s.Start(context.Background()), "listen on "+g.service.Addr()+": address in use: set PARLEY_LISTEN or --listen")
 	require.ErrorIs(t, s.Start(context.Background()), ErrState)
 	require.Empty(t, s.Addr())
 }

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +47,20 @@ func (s *Service) watchRooms(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// watchRegistration notices when another process takes this node's name: rooms then answer that one. Clients are sent there
+// by whoever reads readiness; those that are connected here resume when their requests are not answered.
+func (s *Service) watchRegistration(ctx context.Context, reg dcplane.Registration) {
+	select {
+	case err := <-reg.Lost():
+		var superseded *dcplane.SupersededError
+		if errors.As(err, &superseded) {
+			s.lost.Store(superseded)
+			s.logger.Error("another process has taken this node's name", slog.Any("err", err))
+		}
+	case <-ctx.Done():
 	}
 }
 

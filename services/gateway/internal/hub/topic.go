@@ -291,7 +291,7 @@ func (t *Topic) publish(fresh []*roomv1.Message) int {
 			frames[i] = messageFrame(f.codec, t.room, m)
 		}
 		f.ring.append(seqs, frames, t.cfg.RingMessages, t.cfg.RingBytes)
-		var rest *page // what did not fit somewhere, shared by all such connections
+		var rest *page                          // what did not fit somewhere, shared by all such connections
 		for j := len(f.live) - 1; j >= 0; j-- { // backwards: the last takes the place of one that is taken out
 			s := f.live[j]
 			i := 0

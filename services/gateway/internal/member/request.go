@@ -2,7 +2,6 @@ package member
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
