@@ -301,7 +301,7 @@ func TestPublishIsAnsweredWhenRoomsAreNot(t *testing.T) {
 // S9: a client that does not read is closed to resume, and others notice nothing.
 func TestSlowClient(t *testing.T) {
 	t.Parallel()
-	g := setup(t, 1, func(c *Config) { c.OutboxBytes = 64 << 10 })
+	g := setup(t, 1, func(c *Config) { c.OutboxBytes, c.WriteTimeout = 64<<10, 100*time.Millisecond })
 	alice, bob := g.join("r"), g.join("r")
 	slow := g.dialSlow("r")
 	content := strings.Repeat("x", 30_000)

@@ -50,8 +50,8 @@ func (s *Service) watchRooms(ctx context.Context) {
 	}
 }
 
-// watchRegistration notices when another process takes this node's name: rooms then answer that one. Clients are sent there
-// by whoever reads readiness; those that are connected here resume when their requests are not answered.
+// watchRegistration notices when another process takes this node's name: rooms nodes then talk to that one, so this one must
+// get no more clients.
 func (s *Service) watchRegistration(ctx context.Context, reg dcplane.Registration) {
 	select {
 	case err := <-reg.Lost():
