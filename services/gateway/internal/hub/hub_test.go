@@ -188,7 +188,7 @@ func (u *upstream) deliver(room string, epoch, seq uint64, content string) {
 
 func attach(h *Hub, room, member string) *messages {
 	m := &messages{got: make(chan string, 100)}
-	h.Attach(m, room, Start{Member: member})
+	h.Attach(m, room, Start{Member: member, Incarnation: 1})
 	return m
 }
 
@@ -224,7 +224,7 @@ func TestFaultInARoom(t *testing.T) {
 	u.live(t, "bad")
 	u.live(t, "other")
 	beside := attach(h, "bad", "c")
-	h.Attach(&messages{fault: true, got: make(chan string)}, "bad", Start{First: [][]byte{{}}})
+	h.Attach(&messages{fault: true, got: make(chan string)}, "bad", Start{First: [][]byte{{}}, Incarnation: 1})
 	require.Eventually(t, func() bool {
 		return bad.code.Load() == 4004 && beside.code.Load() == 4004
 	}, patience, time.Millisecond)

@@ -344,7 +344,9 @@ func (m *model) settle() {
 			}
 		}
 		for _, s := range m.sinks {
-			s.read()
+			for range 4 { // the smallest take one message at a time
+				s.read()
+			}
 		}
 		m.topic.CanRead(m.now)
 		m.tick(100 * time.Millisecond)

@@ -31,8 +31,8 @@ func ptr(v uint64) *uint64 { return &v }
 func TestLiveDelivery(t *testing.T) {
 	t.Parallel()
 	m := newModel(t, Config{})
-	a := m.attach(nil, codec.JSON{}, 10)
-	b := m.attach(nil, codec.Binary{}, 10)
+	a := m.attach(nil, codec.JSON{}, 60)
+	b := m.attach(nil, codec.Binary{}, 60)
 	m.pump()
 	for range 20 {
 		m.publish(3)
@@ -83,9 +83,70 @@ func TestCatchUpByPages(t *testing.T) {
 		require.Greater(t, slow.got, got)
 		require.LessOrEqual(t, slow.got-got, 4, "no more than the outbox takes")
 	}
+	slow.read()
 	m.publish(2)
 	m.pump()
 	require.Equal(t, 97, slow.got)
+}
+
+// A commit larger than the outbox is nobody's fault: what does not fit comes when there is room, without asking anybody.
+func TestCommitLargerThanTheOutbox(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]Config{
+		"fits the ring":        {},
+		"larger than the ring": {RingMessages: 5, RingBytes: 500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newModel(t, cfg)
+			a, b := m.attach(nil, codec.JSON{}, 4), m.attach(nil, codec.Binary{}, 7)
+			fast := m.attach(nil, codec.JSON{}, 1000)
+			m.pump()
+			before := m.number
+			m.publish(50)
+			m.pump()
+			require.Equal(t, 4, a.got)
+			require.Equal(t, 7, b.got)
+			require.Equal(t, 50, fast.got)
+			for fast.got, m.sinks = 0, m.sinks[:2]; a.got < 50 || b.got < 50; {
+				got := a.got + b.got
+				a.read()
+				b.read()
+				require.Greater(t, a.got+b.got, got)
+			}
+			require.Equal(t, before, m.number, "no page was asked for")
+			a.read()
+			b.read()
+			m.publish(2)
+			m.pump()
+			require.Equal(t, 52, a.got, "it is live again")
+			require.Equal(t, 52, b.got)
+			require.Equal(t, 156, m.topic.sent, "every message to every connection is counted once")
+		})
+	}
+}
+
+// Connections that fell behind while the room went on beyond the ring catch up by pages.
+func TestFallingBehindTheRing(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{PageMessages: 10, RingMessages: 5})
+	slow := m.attach(nil, codec.JSON{}, 3)
+	m.pump()
+	for range 10 {
+		m.publish(6)
+		m.pump()
+	}
+	require.Equal(t, 3, slow.got)
+	for slow.got < 60 {
+		got := slow.got
+		slow.read()
+		m.pump()
+		require.Greater(t, slow.got, got)
+	}
+	slow.read()
+	m.publish(1)
+	m.pump()
+	require.Equal(t, 61, slow.got)
 }
 
 // Connections at one cursor share one page, however many they are.
@@ -227,7 +288,7 @@ func TestOnlineReports(t *testing.T) {
 	b := m.attach(nil, codec.JSON{}, 1)
 	m.topic.Detach(m.now, a, nil)
 	m.topic.Tick(m.now)
-	require.Empty(t, m.onlineOf(), "changes are collected for a while")
+	require.Empty(t, m.onlineOf(), "changes soon after a report are collected for a while")
 	require.True(t, m.topic.Busy())
 	m.tick(200 * time.Millisecond)
 	delta := m.onlineOf()
@@ -238,6 +299,21 @@ func TestOnlineReports(t *testing.T) {
 		counts[p.GetMemberId()] = p.GetConnections()
 	}
 	require.Equal(t, map[string]uint32{"member-1": 0, "member-2": 1}, counts)
+	m.pump()
+
+	m.now = m.now.Add(200 * time.Millisecond)
+	c := m.attach(nil, codec.JSON{}, 1)
+	require.Len(t, m.onlineOf(), 1, "a change after a quiet while is told at once")
+	m.pump()
+	m.topic.Detach(m.now, c, nil)
+	require.Empty(t, m.onlineOf())
+	m.now = m.now.Add(200 * time.Millisecond)
+	d := m.attach(nil, codec.JSON{}, 1)
+	require.Len(t, m.onlineOf()[0].GetMembers(), 2, "with what was collected")
+	m.pump()
+	m.now = m.now.Add(200 * time.Millisecond)
+	m.topic.Detach(m.now, d, nil)
+	require.Len(t, m.onlineOf(), 1, "also when somebody leaves")
 	m.pump()
 
 	m.nodes[0].down = true
@@ -308,6 +384,40 @@ func TestLostTailIsAnnounced(t *testing.T) {
 	require.Equal(t, 9, b.got)
 }
 
+// S7: a join that was answered before the tail was lost is told, whether the hub is new to the room or not.
+func TestJoinFromBeforeTheLostTail(t *testing.T) {
+	t.Parallel()
+	for name, subscribed := range map[string]bool{"first of the room": false, "room is live": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newModel(t, Config{})
+			if subscribed {
+				m.attach(nil, codec.JSON{}, 100)
+				m.pump()
+			}
+			m.publish(10)
+			m.pump()
+			late := &modelSink{m: m, codec: codec.JSON{}, limit: 100, asked: 8}
+			first := [][]byte{joinedFrame(late.codec, 0, "r", 10, 1)}
+			m.loseTail(4)
+			m.learn()
+			m.publish(6) // seqs go on where the journal ends: 7 to 12
+			if subscribed {
+				m.settle()
+			}
+			m.sinks = append(m.sinks, late)
+			m.topic.Attach(m.now, late, Start{Member: "late", Cursor: 8, Epoch: 1, Incarnation: 1, Node: "n0", First: first})
+			m.settle()
+			require.Equal(t, 1, late.resets)
+			require.Equal(t, uint64(12), late.cursor)
+			m.publish(1)
+			m.settle()
+			require.Equal(t, uint64(13), late.cursor)
+			late.agrees()
+		})
+	}
+}
+
 // S5, L2: under any order of deliveries, pages, losses, takeovers, subscriptions, slow readers, joins and leaves, every
 // connection's stream is contiguous, and once things calm down everybody has everything.
 func FuzzTopic(f *testing.F) {
@@ -343,7 +453,7 @@ func runTopic(t *testing.T, data []byte) {
 		node := m.nodes[next(2)]
 		switch next(24) {
 		case 0, 1, 2:
-			m.publish(1 + next(4))
+			m.publish(1 + next(9)) // also more than any outbox here takes
 		case 3:
 			m.head++ // an event that is not a message
 		case 4, 5, 6, 7:

@@ -15,7 +15,7 @@ import (
 
 const (
 	// deliverBytes bounds one Deliver frame; a large commit is sent as several.
-	deliverBytes = 256 << 10
+	deliverBytes = 64 << 10
 	// owedRetry is how long a room waits before it tries again to tell a node that its subscription ended.
 	owedRetry = 500 * time.Millisecond
 )
