@@ -1,16 +1,20 @@
 package ws
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 
 	"github.com/parley-rt/parley/libs/protocol/codec"
+	"github.com/parley-rt/parley/libs/protocol/codes"
 )
 
 // Handler gets what a connection receives. All calls come from the connection's own reading goroutine, one at a time;
@@ -129,4 +133,271 @@ func (c *Conn) visit() {
 		return
 	}
 	c.Send(pingFrame)
+}
+
+// failure is what the peer did wrong, as the close frame says it.
+type failure struct {
+	code   int
+	reason string
+}
+
+var (
+	errSocket = errors.New("socket ended") // nothing can be told to the peer
+
+	failUTF8      = &failure{codes.CloseInvalidPayload, "text is not UTF-8"}
+	failKind      = &failure{codes.CloseUnsupportedData, "wrong kind of message for this subprotocol"}
+	failTooBig    = &failure{codes.CloseTooBig, "message too big"}
+	failFragments = &failure{codes.ClosePolicyViolation, "too many fragments"}
+	failLength    = &failure{codes.CloseProtocolError, "bad frame length"}
+)
+
+// readMessages reads frames until the socket ends (nil) or the peer breaks a rule.
+func (c *Conn) readMessages() *failure {
+	var part *buffer // of the fragmented message that is being read
+	defer func() {
+		if part != nil {
+			c.s.buffers.put(part)
+		}
+	}()
+	state, fragments := ws.StateServerSide, 0
+	want := ws.OpBinary
+	if c.codec.Text() {
+		want = ws.OpText
+	}
+	for {
+		h, fail, err := c.readHeader()
+		if err != nil {
+			return nil
+		}
+		if fail != nil {
+			return fail
+		}
+		if err := ws.CheckHeader(h, state); err != nil {
+			return &failure{codes.CloseProtocolError, err.Error()}
+		}
+		if h.OpCode.IsControl() {
+			payload, _, err := c.payload(h)
+			if err != nil {
+				return nil
+			}
+			if done, fail := c.control(h.OpCode, payload); done || fail != nil {
+				return fail
+			}
+			continue
+		}
+		have := 0
+		if part != nil {
+			have = len(part.b)
+		}
+		switch {
+		case h.OpCode != ws.OpContinuation && h.OpCode != want:
+			return failKind
+		case h.Length > int64(c.s.cfg.MaxMessageBytes-have):
+			return failTooBig
+		}
+		payload, held, err := c.payload(h)
+		if err != nil {
+			return nil
+		}
+		c.heard.Store(true)
+		if h.Fin && part == nil {
+			fail := c.message(payload)
+			if held != nil {
+				c.s.buffers.put(held)
+			}
+			if fail != nil {
+				return fail
+			}
+			continue
+		}
+		if part == nil {
+			part, fragments, state = c.s.buffers.get(len(payload)), 0, state.Set(ws.StateFragmented)
+		}
+		part = c.s.buffers.grow(part, len(payload))
+		part.b = append(part.b, payload...)
+		if held != nil {
+			c.s.buffers.put(held)
+		}
+		if fragments++; fragments > c.s.cfg.MaxFragments {
+			return failFragments
+		}
+		if h.Fin {
+			fail := c.message(part.b)
+			c.s.buffers.put(part)
+			part, state = nil, state.Clear(ws.StateFragmented)
+			if fail != nil {
+				return fail
+			}
+		}
+	}
+}
+
+// message hands a whole message over, unless we have closed: then the peer may be sending still, and nobody listens.
+func (c *Conn) message(payload []byte) *failure {
+	if c.codec.Text() && !utf8.Valid(payload) {
+		return failUTF8
+	}
+	if c.Closing() {
+		return nil
+	}
+	if c.first {
+		c.first = false
+		_ = c.nc.SetReadDeadline(time.Time{})
+		if c.Closing() { // a close in between set a deadline that was just lifted
+			_ = c.nc.SetReadDeadline(time.Now().Add(c.s.cfg.CloseTimeout))
+		}
+	}
+	c.handler.Message(payload)
+	return nil
+}
+
+// control handles a ping, pong or close; done says that the peer closed.
+func (c *Conn) control(op ws.OpCode, payload []byte) (done bool, fail *failure) {
+	c.heard.Store(true)
+	switch op {
+	case ws.OpPing:
+		c.Send(control(finPong, payload))
+	case ws.OpClose:
+		code, reason := ws.ParseCloseFrameData(payload)
+		if len(payload) > 0 {
+			if len(payload) == 1 {
+				return true, &failure{codes.CloseProtocolError, "close frame of one byte"}
+			}
+			if err := ws.CheckCloseFrameData(code, reason); err != nil {
+				return true, &failure{codes.CloseProtocolError, err.Error()}
+			}
+		}
+		c.peerClosed.Store(true)
+		return true, &failure{int(code), ""}
+	}
+	return false, nil
+}
+
+// readHeader reads and parses one frame header.
+func (c *Conn) readHeader() (h ws.Header, fail *failure, err error) {
+	if err := c.need(2); err != nil {
+		return h, nil, err
+	}
+	b := c.buf[c.r:]
+	h.Fin, h.Rsv, h.OpCode = b[0]&0x80 != 0, b[0]&0x70>>4, ws.OpCode(b[0]&0x0f)
+	h.Masked = b[1]&0x80 != 0
+	size := 2
+	switch length := b[1] & 0x7f; length {
+	case 126:
+		size += 2
+	case 127:
+		size += 8
+	default:
+		h.Length = int64(length)
+	}
+	mask := size
+	if h.Masked {
+		size += 4
+	}
+	if err := c.need(size); err != nil {
+		return h, nil, err
+	}
+	b = c.buf[c.r:]
+	switch mask {
+	case 4:
+		h.Length = int64(binary.BigEndian.Uint16(b[2:]))
+	case 10:
+		if b[2]&0x80 != 0 {
+			return h, failLength, nil
+		}
+		h.Length = int64(binary.BigEndian.Uint64(b[2:]))
+	}
+	if h.Masked {
+		copy(h.Mask[:], b[mask:])
+	}
+	c.r += size
+	return h, nil, nil
+}
+
+// payload reads and unmasks a frame's payload, whose length was checked. It is valid until the next read; held is the
+// buffer it lies in, for the caller to give back, or nil when it lies in the inline one.
+func (c *Conn) payload(h ws.Header) (payload []byte, held *buffer, err error) {
+	n := int(h.Length)
+	if n <= inlineBuffer {
+		if err := c.need(n); err != nil {
+			return nil, nil, err
+		}
+		payload = c.buf[c.r : c.r+n]
+		c.r += n
+	} else {
+		// The buffer grows with what arrives: a peer that announces much and sends nothing holds little.
+		held = c.s.buffers.get(min(n, smallBuffer))
+		held.b = append(held.b, c.buf[c.r:c.w]...)
+		c.r, c.w = 0, 0
+		for len(held.b) < n {
+			held = c.s.buffers.grow(held, min(n-len(held.b), 1))
+			room := min(cap(held.b), n)
+			got, err := c.read(held.b[len(held.b):room])
+			held.b = held.b[:len(held.b)+got]
+			if err != nil {
+				c.s.buffers.put(held)
+				return nil, nil, err
+			}
+		}
+		payload = held.b
+	}
+	ws.Cipher(payload, h.Mask, 0)
+	return payload, held, nil
+}
+
+// need reads until n bytes are buffered; n is at most inlineBuffer.
+func (c *Conn) need(n int) error {
+	for c.w-c.r < n {
+		if c.r > 0 && c.r+n > inlineBuffer || c.r == c.w {
+			c.w = copy(c.buf[:], c.buf[c.r:c.w])
+			c.r = 0
+		}
+		got, err := c.read(c.buf[c.w:])
+		c.w += got
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read reads once. The end of the wait for the first message is not an error: reading goes on where it was.
+func (c *Conn) read(b []byte) (int, error) {
+	for {
+		n, err := c.nc.Read(b)
+		switch {
+		case err == nil || n > 0:
+			return n, nil
+		case c.first && errors.Is(err, os.ErrDeadlineExceeded) && !c.Closing():
+			c.first = false
+			_ = c.nc.SetReadDeadline(time.Time{})
+			c.handler.Silence()
+			if c.Closing() {
+				_ = c.nc.SetReadDeadline(time.Now().Add(c.s.cfg.CloseTimeout))
+			}
+		default:
+			return 0, errSocket
+		}
+	}
+}
+
+// maxDiscard bounds what is read after a failure: a peer that goes on sending is cut.
+const maxDiscard = 1 << 20
+
+// discardInput reads on after a failure so that the peer gets to read our close frame; see outbox.closeWritten. The
+// flusher ends it, by a deadline or by closing the socket.
+func (c *Conn) discardInput() {
+	defer c.waitFlushed()
+	if c.peerClosed.Load() {
+		return
+	}
+	scratch := c.s.buffers.get(smallBuffer)
+	defer c.s.buffers.put(scratch)
+	for total := 0; total < maxDiscard; {
+		n, err := c.nc.Read(scratch.b[:cap(scratch.b)])
+		if err != nil {
+			return
+		}
+		total += n
+	}
 }
