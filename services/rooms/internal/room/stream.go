@@ -15,10 +15,12 @@ import (
 	"github.com/parley-rt/parley/services/rooms/internal/room/core"
 )
 
-// Windows of events read back to rebuild the dedupe window.
+// Windows of events read back to rebuild the dedupe window: the first is small, as nothing is known of the events' sizes;
+// the others are as many as will weigh backfillBytes. The journal's own bound on a page holds besides.
 const (
-	backfillFirst = 256
+	backfillFirst = 32
 	backfillMost  = 2048
+	backfillBytes = 1 << 20
 )
 
 func (r *Room) streamKey() persistence.StreamKey {
@@ -70,7 +72,8 @@ func guarded(ctx context.Context, f func(context.Context) error) func() error {
 	}
 }
 
-// backfill reads the events before the snapshot back until they are too old for the dedupe window (S3).
+// backfill reads the events before the snapshot back until they are too old for the dedupe window (S3). Only one window of
+// them is in memory at a time.
 func (r *Room) backfill(ctx context.Context) error {
 	state := r.stream.State()
 	before, size := state.Base()+1, backfillFirst
@@ -89,9 +92,18 @@ func (r *Room) backfill(ctx context.Context) error {
 		if !more {
 			return nil
 		}
-		before, size = events[len(events)-1].Seq, min(2*size, backfillMost)
+		before, size = events[len(events)-1].Seq, nextWindow(events)
 	}
 	return nil
+}
+
+// nextWindow guesses how many events of the size of the last ones weigh backfillBytes.
+func nextWindow(last []persistence.Event) int {
+	bytes := 0
+	for i := range last {
+		bytes += len(last[i].Payload) + len(last[i].Meta)
+	}
+	return max(1, min(backfillBytes*len(last)/max(bytes, 1), 4*len(last), backfillMost))
 }
 
 // streamBehavior adapts core.State to actorkit.Persistent.

@@ -25,6 +25,7 @@ type State struct {
 	tail        Tail
 
 	live bool
+	sure recent
 	// Messages applied since TakeFresh; only while live.
 	fresh []*roomv1.Message
 	// What the last draft decided, so that Apply need not decode what this process has just encoded.
@@ -102,6 +103,8 @@ func (s *State) Apply(e persistence.Event) error {
 	s.tail.Append(m)
 	if s.live {
 		s.fresh = append(s.fresh, m)
+	} else {
+		s.sure.newer(e)
 	}
 	return nil
 }
@@ -118,14 +121,17 @@ func (s *State) takeDrafted(e persistence.Event) *roomv1.Message {
 }
 
 // Backfill takes events from before the state's oldest, descending, as recovery reads them to rebuild the window and the
-// tail. It reports false when older events are of no use any more.
+// tail. It reports false when older events are of no use any more: they are too old by the journal's times, and enough
+// ids are remembered to do without those.
 func (s *State) Backfill(events []persistence.Event) (bool, error) {
 	keep := true
+	more := true
 	for _, e := range events {
 		if e.Manifest != ManifestMessagePosted {
 			continue
 		}
-		more := s.window.AddOlder(e.MessageID, e.Seq, e.At)
+		more = s.sure.older(e)
+		more = s.window.AddOlder(e.MessageID, e.Seq, e.At) || more
 		if keep {
 			m, err := MessageOf(e)
 			if err != nil {
@@ -143,6 +149,11 @@ func (s *State) Backfill(events []persistence.Event) (bool, error) {
 // Live ends the recovery: from here on Apply gets events as they are committed.
 func (s *State) Live(now time.Time) {
 	s.window.Rebase(now)
+	// Of a small window no more than a part: ids as young as these make no room for others.
+	for _, r := range s.sure.newest(s.window.max / 4) {
+		s.window.Renew(r.id, r.seq, now)
+	}
+	s.sure = recent{}
 	s.live = true
 }
 

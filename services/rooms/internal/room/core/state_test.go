@@ -261,6 +261,57 @@ func TestRecoveredEqualsLive(t *testing.T) {
 	})
 }
 
+// S3: the clock was set forward by an hour between two messages, and then the node died. The ids of the last seconds are
+// remembered all the same, and for as long as others.
+func TestRecoveredAfterAClockStep(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		messages, size, certain int
+		snapshot                int
+	}{
+		"snapshot at the end":          {messages: 3000, certain: SureIDs, snapshot: 3000},
+		"snapshot before the step":     {messages: 3000, certain: SureIDs, snapshot: 2500},
+		"no snapshot":                  {messages: 3000, certain: SureIDs},
+		"large ones, bounded by bytes": {messages: 3000, size: 50_000, certain: SureBytes / 60_000, snapshot: 3000},
+		"few":                          {messages: 10, certain: 10, snapshot: 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			live, h, now := liveState(), &history{}, epochTime
+			content := strings.Repeat("x", test.size)
+			for n := range test.messages {
+				if now = now.Add(time.Millisecond); n == test.messages-1 {
+					now = now.Add(time.Hour)
+				}
+				events, _ := live.Draft(1<<20).Publish("ada", true, []*roomv1.Draft{draftOf(fmt.Sprint(n), content)}, live.Head()+1, now)
+				h.events = append(h.events, commit(t, live, events, now)...)
+				live.TakeFresh()
+				if n+1 == test.snapshot {
+					snap, err := live.Snapshot()
+					require.NoError(t, err)
+					snap.Seq = live.Head()
+					h.snaps = append(h.snaps, snap)
+				}
+			}
+			got := h.recovered(t, len(h.snaps)-1, 100, now)
+			if test.size > 0 {
+				require.Less(t, got.WindowLen(), SureIDs)
+			}
+			later := now.Add(WindowAge)
+			for _, at := range []time.Time{now, later} {
+				got.Expire(at)
+				for n := test.messages - test.certain; n < test.messages; n++ {
+					_, outcomes := got.Draft(maxContent).Publish("ada", true, []*roomv1.Draft{draftOf(fmt.Sprint(n), "")}, got.Head()+1, at)
+					require.True(t, outcomes[0].Duplicate, "message %d", n)
+					require.EqualValues(t, n+1, outcomes[0].Seq)
+				}
+			}
+			got.Expire(now.Add(2 * WindowAge))
+			require.Zero(t, got.WindowLen(), "not for ever")
+		})
+	}
+}
+
 func chained(t require.TestingT, messages []*roomv1.Message) {
 	prev := uint64(0)
 	for _, m := range messages {

@@ -11,6 +11,11 @@ const (
 	// WindowMax is how many ids a room remembers at most.
 	WindowMax = 1 << 20
 
+	// Recovery remembers this many of the newest ids whatever their times say, or those of that many bytes of events: a
+	// clock that was set forward between two events makes ids of the last seconds look old.
+	SureIDs   = 1024
+	SureBytes = 4 << 20
+
 	segmentAge = 30 * time.Second
 )
 
@@ -136,6 +141,18 @@ func (w *Window) Rebase(now time.Time) {
 	for _, s := range w.segments {
 		s.first, s.last = now.Add(s.first.Sub(last)), now.Add(s.last.Sub(last))
 	}
+}
+
+// Renew remembers an id as if it had been added at now, which must not be before the newest one's time.
+func (w *Window) Renew(id [16]byte, seq uint64, now time.Time) {
+	for _, s := range w.segments {
+		if _, ok := s.ids[id]; ok {
+			delete(s.ids, id)
+			w.count--
+			break
+		}
+	}
+	w.Add(id, seq, now)
 }
 
 func (w *Window) newest() *segment {
