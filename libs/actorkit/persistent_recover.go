@@ -9,7 +9,7 @@ import (
 	"github.com/parley-rt/parley/libs/persistence"
 )
 
-// recoverPage is how many events are read at once.
+// recoverPage is how many events are read at once; large ones are fewer, the journal bounds a page by its bytes.
 const recoverPage = 1000
 
 // Recover claims the stream and rebuilds its state from the newest readable snapshot and the events after it. Call it

@@ -281,13 +281,17 @@ func TestRecoveryProperty(t *testing.T) {
 }
 
 func stored(t require.TestingT, g *gate) []change {
-	events, err := g.Journal.Read(context.Background(), "ledger/1", 1, persistence.MaxRead)
-	require.NoError(t, err)
-	changes := make([]change, len(events))
-	for i, e := range events {
-		changes[i] = decodeChange(t, e)
+	var changes []change
+	for {
+		page, err := g.Journal.Read(context.Background(), "ledger/1", uint64(len(changes))+1, persistence.MaxRead)
+		require.NoError(t, err)
+		if len(page) == 0 {
+			return changes
+		}
+		for _, e := range page {
+			changes = append(changes, decodeChange(t, e))
+		}
 	}
-	return changes
 }
 
 // fold is the model: what the stored events lead to.
