@@ -41,7 +41,7 @@ func NewAcceptor(cfg Config, wheel *Wheel, mp metric.MeterProvider, logger *slog
 	if err != nil {
 		return nil, fmt.Errorf("create instruments: %w", err)
 	}
-	s := &shared{cfg: cfg.withDefaults(), buffers: newBuffers(), lists: newFrameLists(), metrics: m, wheel: wheel}
+	s := &shared{cfg: cfg.withDefaults(), buffers: newBuffers(), lists: newFrameLists(), metrics: m, logger: logger, wheel: wheel}
 	return &Acceptor{s: s, logger: logger, open: open}, nil
 }
 
@@ -95,7 +95,7 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, http.StatusServiceUnavailable, "this node is being drained; connect again")
 		return
 	case !originAllowed(a.s.cfg.AllowedOrigins, r):
-		a.refuse(w, http.StatusForbidden, "connections from this origin are not allowed; see PARLEY_ALLOWED_ORIGINS")
+		a.refuse(w, http.StatusForbidden, "connections from this origin are not allowed")
 		return
 	}
 	proto, ok := negotiate(r.Header.Values("Sec-Websocket-Protocol"))
@@ -117,7 +117,7 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// The handler returns at once, so that net/http's goroutine with its deep stack goes away.
 	r = handshakeOnly(r)
-	go func() { c.serve(a.open(c, r)) }()
+	go c.serve(func() Handler { return a.open(c, r) })
 }
 
 // begin takes a place for a connection; shared.end gives it back.
