@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -117,6 +118,18 @@ func (r *fakeRooms) count(ok func(f *roomv1.Frame) bool) int {
 		}
 	}
 	return n
+}
+
+// traced says whether a publish came with that trace.
+func (r *fakeRooms) traced(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, f := range r.seen {
+		if f.GetPublish() != nil && strings.Contains(r.traces[i].Traceparent, id) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *fakeRooms) HandleLink(e actorkit.LinkEvent) {

@@ -27,6 +27,7 @@ type bundle struct {
 	rooms   []*fakeRooms
 	journal *journal
 	backend *memory.Backend
+	plane   *dcmemory.Plane
 	dir     dcplane.Directory
 	health  *opskit.Health
 	http    *http.Client
@@ -36,13 +37,14 @@ type bundle struct {
 func setup(t testing.TB, nodes int, edit ...func(*Config)) *bundle {
 	t.Helper()
 	ctx := context.Background()
-	dir, err := dcmemory.NewPlane().Open(ctx, dcmemory.Config{})
+	plane := dcmemory.NewPlane()
+	dir, err := plane.Open(ctx, dcmemory.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, dir.Close(ctx)) })
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	g := &bundle{
-		t: t, dir: dir, journal: &journal{rooms: map[string]*fakeRoom{}}, backend: memory.New(memory.Options{}),
+		t: t, plane: plane, dir: dir, journal: &journal{rooms: map[string]*fakeRoom{}}, backend: memory.New(memory.Options{}),
 		health: opskit.NewHealth(), http: &http.Client{Transport: transport},
 	}
 	for i := range nodes {
@@ -92,10 +94,12 @@ func TestTwoClientsTalk(t *testing.T) {
 	require.Equal(t, "gateway-1", alice.session.GetNode())
 	require.Equal(t, "local", alice.session.GetDc())
 
-	alice.send(`{"id":3,"message":{"target":"room-1","content":"hello","message_id":"m1"}}`)
+	const trace = "0af7651916cd43dd8448eb211c80319c"
+	alice.send(`{"id":3,"message":{"target":"room-1","content":"hello","message_id":"m1","traceparent":"00-` + trace + `-b7ad6b7169203331-01"}}`)
 	ack := alice.find("ack")
 	require.Equal(t, uint32(3), ack.GetId())
 	require.Equal(t, `{"target":"room-1","message_id":"m1","seq":1}`, text(ack.GetAck()))
+	require.True(t, g.rooms[0].traced(trace), "the message's trace goes with it on the Link")
 	got := bob.find("message").GetMessage()
 	require.Equal(t, "hello", got.GetContent())
 	require.Equal(t, alice.session.GetMemberId(), got.GetSender())

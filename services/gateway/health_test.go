@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/parley-rt/parley/libs/dcplane"
+	dcmemory "github.com/parley-rt/parley/libs/dcplane/memory"
 )
 
 func TestProofCountsForAWhile(t *testing.T) {
@@ -34,7 +35,10 @@ func TestLostNameIsNotReady(t *testing.T) {
 	g.health.SetStarted()
 	ok, details := g.health.Ready(t.Context())
 	require.True(t, ok, "%v", details)
-	_, err := g.dir.Register(t.Context(), dcplane.Node{
+	later, err := g.plane.Open(t.Context(), dcmemory.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, later.Close(context.Background())) })
+	_, err = later.Register(t.Context(), dcplane.Node{
 		Service: ServiceName, DC: "local", Name: "gateway-1", Incarnation: "later", Host: "127.0.0.1", RemotingPort: 1, State: dcplane.StateStarting,
 	})
 	require.NoError(t, err)
