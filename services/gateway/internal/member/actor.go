@@ -32,6 +32,8 @@ type (
 		from  string
 		frame actorkit.Frame
 	}
+	// faultMsg says that a task of the member panicked.
+	faultMsg  struct{}
 	openedMsg struct{ opened Opened }
 	savedMsg  struct {
 		version uint64
@@ -115,6 +117,8 @@ func (a *Actor) Receive(rctx *actor.ReceiveContext) {
 		a.core.Replaced()
 	case *drainMsg:
 		a.core.Drain(now, m.afterMS)
+	case *faultMsg:
+		a.fail()
 	case *closedMsg:
 		a.letGo()
 		rctx.Shutdown()
@@ -127,11 +131,20 @@ func (a *Actor) Receive(rctx *actor.ReceiveContext) {
 func (a *Actor) recover() {
 	a.rctx = nil
 	if p := recover(); p != nil {
-		a.broken = true
-		a.d.Logger.Error("fault in a member; its connection is closed to resume", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
-		a.conn.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
-		a.window.close()
+		a.d.fault(p)
+		a.fail()
 	}
+}
+
+func (a *Actor) fail() {
+	a.broken = true
+	a.conn.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+	a.window.close()
+}
+
+// fault logs a panic. Call it from the deferred function that recovered it: the stack is still there.
+func (d *Deps) fault(p any) {
+	d.Logger.Error("fault in a member; its connection is closed to resume", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 func (a *Actor) letGo() {
@@ -206,6 +219,13 @@ func (c *Client) Message(payload []byte) {
 	if c.pid == nil {
 		return
 	}
+	defer func() { // this is the connection's goroutine, and not the actor's
+		if p := recover(); p != nil {
+			c.d.fault(p)
+			c.conn.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+			c.window.close()
+		}
+	}()
 	bytes := len(payload) + frameWeight
 	if !c.window.take(bytes) {
 		return

@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tochemey/goakt/v4/actor"
@@ -18,6 +19,9 @@ type Registry struct {
 
 	mu        sync.Mutex
 	bySession map[persistence.SessionID]held
+
+	// draining is set by Drain: connections whose actor is not known yet are told in bind.
+	draining atomic.Pointer[func() uint32]
 }
 
 const registryShards = 32
@@ -31,8 +35,8 @@ type registryShard struct {
 // entry is one connection.
 type entry struct {
 	number uint64
-	pid    *actor.PID
-	due    time.Time // guarded by the shard's lock; zero: nothing is due
+	pid    *actor.PID // guarded by the shard's lock until it is bound; nil before
+	due    time.Time  // guarded by the shard's lock; zero: nothing is due
 }
 
 type held struct {
@@ -67,6 +71,9 @@ func (r *Registry) bind(e *entry, pid *actor.PID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.pid = pid
+	if afterMS := r.draining.Load(); afterMS != nil {
+		tell(pid, &drainMsg{afterMS: (*afterMS)()})
+	}
 }
 
 func (r *Registry) remove(e *entry) {
@@ -169,21 +176,23 @@ func (r *Registry) Tick(now time.Time) {
 }
 
 // Drain tells all connections to come back after a time of their own; the spread keeps them from coming together. pause
-// is called after each of so many and may sleep.
+// is called after each of so many and may sleep. Connections that are opened meanwhile or later are told at once; afterMS
+// must be safe for concurrent use.
 func (r *Registry) Drain(afterMS func() uint32, wave int, pause func()) {
+	r.draining.Store(&afterMS)
 	n := 0
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()
-		entries := make([]*entry, 0, len(s.byConn))
+		pids := make([]*actor.PID, 0, len(s.byConn))
 		for _, e := range s.byConn {
-			entries = append(entries, e)
+			if e.pid != nil {
+				pids = append(pids, e.pid)
+			}
 		}
 		s.mu.Unlock()
-		for _, e := range entries {
-			if e.pid != nil {
-				tell(e.pid, &drainMsg{afterMS: afterMS()})
-			}
+		for _, pid := range pids {
+			tell(pid, &drainMsg{afterMS: afterMS()})
 			if n++; n%wave == 0 {
 				pause()
 			}

@@ -151,15 +151,27 @@ func (e *effects) Release(bytes int) { e.window.give(bytes) }
 
 func (e *effects) OpenSession(token string) {
 	sessions := e.d.Sessions
-	e.rctx.PipeTo(e.self, func() (any, error) {
-		return &openedMsg{sessions.open(context.Background(), token)}, nil
-	})
+	e.task(func() any { return &openedMsg{sessions.open(context.Background(), token)} })
 }
 
 func (e *effects) SaveRooms(version uint64, rooms []string) {
 	sessions, session := e.d.Sessions, e.core.session
-	e.rctx.PipeTo(e.self, func() (any, error) {
-		return &savedMsg{version, sessions.saveRooms(context.Background(), session, rooms)}, nil
+	e.task(func() any {
+		return &savedMsg{version, sessions.saveRooms(context.Background(), session, rooms)}
+	})
+}
+
+// task runs f beside the actor, which gets what it returns. A panic there would end the process otherwise.
+func (e *effects) task(f func() any) {
+	d := e.d
+	e.rctx.PipeTo(e.self, func() (result any, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				d.fault(p)
+				result = &faultMsg{}
+			}
+		}()
+		return f(), nil
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/memory"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
@@ -255,6 +256,78 @@ func TestFaultInAMember(t *testing.T) {
 	require.NotNil(t, other.socket.wait(t).GetPong())
 	tell(other.pid, &closedMsg{})
 	require.Eventually(t, func() bool { return len(s.d.Registry.sessions()) == 0 }, 10*time.Second, time.Millisecond)
+}
+
+// storeBy panics where it is told to.
+type storeBy struct {
+	persistence.SessionStore
+	open, save bool
+}
+
+func (s *storeBy) CreateSession(ctx context.Context, id persistence.SessionID, h persistence.TokenHash, member string, ttl time.Duration) (persistence.Session, error) {
+	if s.open {
+		panic("as if")
+	}
+	return s.SessionStore.CreateSession(ctx, id, h, member, ttl)
+}
+
+func (s *storeBy) SaveSessionRooms(ctx context.Context, id persistence.SessionID, generation uint64, rooms []string, ttl time.Duration) error {
+	if s.save {
+		panic("as if")
+	}
+	return s.SessionStore.SaveSessionRooms(ctx, id, generation, rooms, ttl)
+}
+
+// S9: the session store is asked beside the actor; a fault there ends one connection and not the process.
+func TestFaultInATask(t *testing.T) {
+	t.Parallel()
+	for _, store := range []*storeBy{{open: true}, {save: true}} {
+		s := newShell(t)
+		store.SessionStore = memory.New(memory.Options{})
+		s.d.Sessions = NewSessions(store, time.Hour, NewGuest)
+		c := s.connect()
+		c.send(`{"join_room":{"room_id":"r"}}`)
+		if store.save {
+			require.NotNil(t, c.socket.wait(t).GetSession())
+		}
+		require.Nil(t, c.socket.wait(t))
+		require.Equal(t, clientv1.CloseCode_CLOSE_CODE_INTERNAL, c.socket.code)
+		require.False(t, c.window.take(1))
+	}
+}
+
+// Each connection is told of a drain, also one whose actor is just being started. With -race this is about the actor's id.
+func TestDrainMeetsOpeningConnections(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	r := s.d.Registry
+	early := s.connect()
+	const opening = 20
+	var started, all sync.WaitGroup
+	started.Add(opening)
+	sockets := make([]*socket, opening)
+	for i := range sockets {
+		sockets[i] = newSocket()
+		a := newActor(s.d, sockets[i], newWindow(), s.d.next.Add(1))
+		a.entry = r.add(a.number, nil)
+		all.Go(func() {
+			started.Done()
+			pid, err := s.d.System.Spawn(context.Background(), NewGuest(), a, actorkit.SpawnOptions()...)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			r.bind(a.entry, pid)
+		})
+	}
+	started.Wait()
+	r.Drain(func() uint32 { return 7 }, 1, func() {})
+	all.Wait()
+	for _, socket := range append(sockets, early.socket) {
+		require.Equal(t, uint32(7), socket.wait(t).GetReconnect().GetAfterMs())
+		socket.wait(t)
+		require.Equal(t, clientv1.CloseCode_CLOSE_CODE_DRAIN, socket.code)
+	}
 }
 
 func TestRegistryKeepsTheNewestConnectionOfASession(t *testing.T) {
