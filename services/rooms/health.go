@@ -4,7 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 )
+
+// journalEvery is how often readiness asks the journal: each time is a commit.
+const journalEvery = time.Second
 
 var (
 	errDirectoryStale = errors.New("directory is not complete or too old")
@@ -22,7 +27,7 @@ func (s *Service) addChecks() {
 		name  string
 		check func(context.Context) error
 	}{
-		{"rooms-journal", s.deps.Backend.Ping},
+		{"rooms-journal", cached(journalEvery, time.Now, s.deps.Backend.Ping)},
 		{"rooms-directory", func(context.Context) error {
 			if !s.deps.Directory.Ready() {
 				return fmt.Errorf("%w: age %s", errDirectoryStale, s.deps.Directory.Age())
@@ -44,5 +49,27 @@ func (s *Service) addChecks() {
 		}},
 	} {
 		s.checks = append(s.checks, s.deps.Health.AddCheck(c.name, c.check))
+	}
+}
+
+// cached returns a check that runs the given one at most once per period, one call at a time; between, it repeats the last
+// answer. An answer that the end of the asker's own context has caused is not kept.
+func cached(period time.Duration, now func() time.Time, check func(context.Context) error) func(context.Context) error {
+	var (
+		mu    sync.Mutex
+		asked time.Time
+		last  error
+	)
+	return func(ctx context.Context) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if !asked.IsZero() && now().Sub(asked) < period {
+			return last
+		}
+		err := check(ctx)
+		if ctx.Err() == nil {
+			asked, last = now(), err
+		}
+		return err
 	}
 }
