@@ -215,17 +215,12 @@ type Changed struct {
 	Stale bool
 	// Stored: an event was written.
 	Stored bool
-	// Joined: the session is in the room now.
-	Joined bool
-	// First, Last: the change brought the member's first session in this shard, or took its last.
-	First, Last bool
 }
 
 // MembersDraft is a shard plus what the changes of one batch decided.
 type MembersDraft struct {
 	m        *Members
 	sessions map[SessionKey]membership
-	members  map[string]int // difference to m.members
 }
 
 // Draft opens an overlay for one batch.
@@ -236,31 +231,21 @@ func (m *Members) Draft() *MembersDraft { return &MembersDraft{m: m} }
 func (d *MembersDraft) Change(c Change, now time.Time) ([]persistence.Event, Changed) {
 	s, known := d.session(c.SessionKey)
 	if known && c.Operation <= s.operation {
-		return nil, Changed{Stale: c.Leave == s.joined, Joined: s.joined}
+		return nil, Changed{Stale: c.Leave == s.joined}
 	}
 	if known && c.Leave != s.joined {
-		return nil, Changed{Joined: s.joined}
+		return nil, Changed{}
 	}
 	e, err := c.event(now)
 	if err != nil {
 		// Ids are checked before a change gets here, so there is nothing that could not be encoded.
-		return nil, Changed{Stale: true, Joined: s.joined}
+		return nil, Changed{Stale: true}
 	}
 	if d.sessions == nil {
-		d.sessions, d.members = make(map[SessionKey]membership), make(map[string]int)
-	}
-	before := d.m.members[c.Member] + d.members[c.Member]
-	changed := Changed{Stored: true, Joined: !c.Leave}
-	switch {
-	case c.Leave && s.joined:
-		d.members[c.Member]--
-		changed.Last = before == 1
-	case !c.Leave:
-		d.members[c.Member]++
-		changed.First = before == 0
+		d.sessions = make(map[SessionKey]membership)
 	}
 	d.sessions[c.SessionKey] = membership{operation: c.Operation, joined: !c.Leave, at: now}
-	return []persistence.Event{e}, changed
+	return []persistence.Event{e}, Changed{Stored: true}
 }
 
 func (d *MembersDraft) session(k SessionKey) (membership, bool) {
