@@ -1,4 +1,4 @@
-// Package names builds the names of actors and journal streams. Nobody else formats one.
+// Package names builds the names of room actors and journal streams. Nobody else formats one.
 //
 // GoAkt accepts actor names that match ^[a-zA-Z0-9][a-zA-Z0-9-_.]*$, are at most 255 long and do not start with "GoAkt".
 // Room ids also have ':', so they are encoded; the encoding is injective and keeps ids without ':' readable.
@@ -43,20 +43,6 @@ func Room(id string) string {
 	}
 	used := (under + 7) / 8
 	return "roomc-" + hex.EncodeToString(mask[:used]) + "-" + string(encoded)
-}
-
-// Door returns the name of a node's door, the one actor that other nodes address.
-func Door(node string) string { return perNode("door", node) }
-
-// Link returns the name of the actor that sends to a peer node.
-func Link(peer string) string { return perNode("link", peer) }
-
-// perNode encodes anything that is not a node name as its hash, so the result is always a legal name.
-func perNode(role, node string) string {
-	if ids.CheckNode(node) != nil {
-		return role + "h-" + hash(node)
-	}
-	return role + "-" + node
 }
 
 func hash(s string) string {
