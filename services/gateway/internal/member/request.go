@@ -115,6 +115,9 @@ func (c *Core) expire(now time.Time, q *request) {
 			open++
 		case o.kind == opJoin:
 			c.end(q)
+			if q.sent && !q.room.joined { // the room may have stored it, or may yet
+				c.leaveBehind(o.room, o.cmd)
+			}
 			c.joinRefused(now, q.room, o, clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE, timeoutText(q), 0)
 			return
 		case o.kind == opPublish && q.sent:

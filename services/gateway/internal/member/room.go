@@ -143,6 +143,9 @@ func (c *Core) beginLeave(now time.Time, r *room, o *op) {
 		}}})
 		return
 	}
+	if _, listed := c.wanted[r.id]; listed { // a join of it failed, and the room may not know that
+		c.leaveBehind(r.id, o.cmd)
+	}
 	if c.list(r, o, false) {
 		c.left(now, r, o)
 	}

@@ -111,6 +111,65 @@ func TestJoinThatCannotBeSaved(t *testing.T) {
 	require.Equal(t, []string{"a"}, w.saved[1])
 }
 
+// A room may have let in a member whose connection gave up waiting. It is told to let it out again, or the member would be
+// in it for as long as the session lives.
+func TestJoinThatTimesOutIsTakenBack(t *testing.T) {
+	t.Parallel()
+	leaves := func(w *world) (n int) {
+		for _, s := range w.sent {
+			if s.frame.GetLeave() != nil {
+				n++
+			}
+		}
+		return n
+	}
+	w := newWorld(t, Config{})
+	w.open()
+	w.client(`{"join_room":{"room_id":"a"}}`)
+	w.save(nil)
+	join := w.last()
+	w.pass(5 * time.Second)
+	w.expectError("UNAVAILABLE", "a", "")
+	leave := w.last().frame
+	require.Greater(t, leave.GetLeave().GetOperation(), join.frame.GetJoin().GetOperation())
+	require.Equal(t, "session", leave.GetLeave().GetSessionId())
+	require.Equal(t, "calm-otter", leave.GetLeave().GetMemberId())
+	require.Equal(t, "a", leave.GetRoomId())
+	require.Zero(t, leave.GetRequest(), "nobody waits for its answer")
+	w.answer(w.last(), &roomv1.Left{})
+	w.answer(join, &roomv1.Joined{Head: 4, Cursor: 4}) // late
+	w.expect()
+	require.True(t, w.core.Idle())
+	require.Equal(t, 1, leaves(w))
+
+	// That one may be lost; whoever leaves makes sure.
+	w.client(`{"id":1,"leave_room":{"room_id":"a"}}`)
+	require.Equal(t, 2, leaves(w))
+	w.save(nil)
+	w.expect(`{"id":1,"room_left":{"room_id":"a"}}`)
+	w.client(`{"id":2,"leave_room":{"room_id":"a"}}`)
+	w.expect(`{"id":2,"room_left":{"room_id":"a"}}`)
+	require.Equal(t, 2, leaves(w), "by now it is certain")
+
+	// A join that comes back later is newer than all of that.
+	w.client(`{"join_room":{"room_id":"a"}}`)
+	w.save(nil)
+	require.Greater(t, w.last().frame.GetJoin().GetOperation(), leave.GetLeave().GetOperation()+1)
+
+	// What never left this node needs no taking back; neither does the stream of a room that is joined.
+	w.answer(w.last(), &roomv1.Joined{Head: 4, Cursor: 4})
+	w.expect("*")
+	w.client(`{"join_room":{"room_id":"a","after_seq":"1"}}`)
+	w.pass(5 * time.Second)
+	w.expectError("UNAVAILABLE", "a", "")
+	w.down["rooms-1"], w.down["rooms-2"] = true, true
+	w.client(`{"join_room":{"room_id":"b"}}`)
+	w.save(nil)
+	w.pass(5 * time.Second)
+	w.expectError("UNAVAILABLE", "b", "")
+	require.Equal(t, 2, leaves(w))
+}
+
 func TestJoiningAJoinedRoom(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Config{})
