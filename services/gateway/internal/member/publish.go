@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 )
@@ -24,7 +26,22 @@ func (c *Core) startBatch(now time.Time, r *room) {
 	for i, o := range ops {
 		drafts[i] = o.draft
 	}
+	link(ops)
 	r.batch = c.ask(now, r, ops, &roomv1.Frame{Kind: &roomv1.Frame_Publish{Publish: &roomv1.Publish{MemberId: c.session.Member, Drafts: drafts}}})
+}
+
+// link connects the traces of a batch: it goes on its way with the first one's, from which the others are to be found, and
+// the other way round.
+func link(ops []*op) {
+	first := ops[0].cmd.Span
+	for _, o := range ops[1:] {
+		if first.IsRecording() {
+			first.AddLink(trace.Link{SpanContext: o.cmd.Span.SpanContext()})
+		}
+		if o.cmd.Span.IsRecording() {
+			o.cmd.Span.AddLink(trace.Link{SpanContext: first.SpanContext()})
+		}
+	}
 }
 
 // draftOverhead is about what a draft weighs beside its strings.

@@ -8,8 +8,11 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/codec"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 )
 
@@ -281,6 +284,44 @@ func TestEveryPublishIsAnsweredInTime(t *testing.T) {
 		w.stored(w.last(), 9)
 		w.expect(`{"ack":{"target":"a","message_id":"m1","seq":"9"}}`)
 	})
+}
+
+// spanBy records links.
+type spanBy struct {
+	noop.Span
+	id    byte
+	links []byte
+}
+
+func (s *spanBy) IsRecording() bool { return true }
+func (s *spanBy) AddLink(l trace.Link) {
+	id := l.SpanContext.SpanID()
+	s.links = append(s.links, id[0])
+}
+
+func (s *spanBy) SpanContext() trace.SpanContext {
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{s.id}, SpanID: trace.SpanID{s.id}})
+}
+
+// A batch goes on in one trace, but that of each message leads there.
+func TestBatchLinksItsTraces(t *testing.T) {
+	t.Parallel()
+	w := joined(t, Config{})
+	w.publish("m0") // is out, so the next ones wait for each other
+	var spans []*spanBy
+	for i := range 3 {
+		s := &spanBy{id: byte(i + 1)}
+		spans = append(spans, s)
+		env, err := codec.DecodeJSON([]byte(fmt.Sprintf(`{"message":{"target":"a","message_id":"b%d"}}`, i)))
+		require.NoError(t, err)
+		w.core.Frame(w.now, &Command{Env: env, At: w.now, Span: s})
+	}
+	w.stored(w.last(), 1)
+	require.Equal(t, "b0 b1 b2", drafts(w.last()))
+	w.core.LinkDown(w.now, w.last().node) // sending again links nothing twice
+	require.Equal(t, []byte{2, 3}, spans[0].links)
+	require.Equal(t, []byte{1}, spans[1].links)
+	require.Equal(t, []byte{1}, spans[2].links)
 }
 
 // An unanswered batch is resent whole, also when time was up for a part of it.
