@@ -64,24 +64,6 @@ func (n *Node) DiscoveryAddr() string {
 	return net.JoinHostPort(n.cfg.Host, strconv.Itoa(n.cfg.DiscoveryPort))
 }
 
-// Members returns the addresses (Host and RemotingPort only) of the other nodes that GoAkt's cluster knows. Nothing but
-// a comparison with the directory should depend on them.
-func (n *Node) Members(ctx context.Context) ([]Peer, error) {
-	timeout := time.Second
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = time.Until(deadline)
-	}
-	peers, err := n.sys.Peers(ctx, timeout)
-	if err != nil {
-		return nil, fmt.Errorf("list cluster members: %w", err)
-	}
-	members := make([]Peer, len(peers))
-	for i, p := range peers {
-		members[i] = Peer{Host: p.Host, RemotingPort: p.RemotingPort}
-	}
-	return members, nil
-}
-
 // Send queues a frame for a peer, in order. It never blocks; the frame's body must not be changed afterwards. Errors:
 // ErrUnknownPeer, ErrLinkDown, ErrLinkFull, ErrFrameTooLarge, ErrStopped. nil means queued, not arrived: a LinkDown drops
 // what was queued.
