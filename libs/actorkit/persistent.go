@@ -54,6 +54,10 @@ type PersistentHandler[C, R any] struct {
 	// or, with any other error, commands of a stream that may not write any more: Stopped is then not nil. Of these,
 	// ErrFenced, ErrConflict and ErrClosed are certainly not stored, ErrUnknown may be.
 	Failed func(rctx *actor.ReceiveContext, cmds []C, err error)
+	// Appending, if set, is called on the actor's turn before a batch goes to the journal and returns the context that the
+	// append runs in, derived from ctx, and what to call with the append's result: on another goroutine, before Committed
+	// or Failed. It is there for tracing.
+	Appending func(ctx context.Context, batch []Decided[C, R]) (context.Context, func(error))
 }
 
 // PersistentConfig describes one stream. Zero values mean the default named at each field.

@@ -117,25 +117,30 @@ func checkLimits(events []persistence.Event, bytes int) error {
 
 // start sends a batch to the journal in a task.
 func (p *Persistent[S, C, R]) start(rctx *actor.ReceiveContext, c *commit[S, C, R]) {
-	ctx := context.WithoutCancel(rctx.Context())
+	ctx, appended := context.WithoutCancel(rctx.Context()), func(error) {}
+	if p.handler.Appending != nil {
+		ctx, appended = p.handler.Appending(ctx, c.batch)
+	}
 	claim, expected := p.claim, p.seq
 	p.inFlight = c
 	self := rctx.Self()
 	err := self.PipeTo(ctx, self, func() (any, error) {
-		c.run(ctx, claim, expected)
+		c.run(ctx, claim, expected, appended)
 		return c, nil
 	})
 	if err != nil {
 		// The actor is stopping and the task will not run.
 		c.err = fmt.Errorf("%w: %w", ErrStopped, err)
+		appended(c.err)
 		close(c.done)
 		p.settle(rctx, c)
 	}
 }
 
 // run appends. It runs in a task.
-func (c *commit[S, C, R]) run(ctx context.Context, claim persistence.Claim, expected uint64) {
+func (c *commit[S, C, R]) run(ctx context.Context, claim persistence.Claim, expected uint64, appended func(error)) {
 	defer close(c.done)
+	defer func() { appended(c.err) }()
 	defer recoverTask(func(err error) { c.err = fmt.Errorf("%w: %w", persistence.ErrUnknown, err) })
 	ctx, cancel := context.WithTimeout(ctx, c.p.cfg.CommitTimeout)
 	defer cancel()
