@@ -6,8 +6,6 @@ import (
 	"log/slog"
 
 	"github.com/tochemey/goakt/v4/actor"
-	"go.opentelemetry.io/otel/attribute"
-	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/parley-rt/parley/libs/actorkit"
@@ -59,7 +57,9 @@ func (r *Room) published(_ *actor.ReceiveContext, batch []actorkit.Decided[*publ
 	}
 	r.env.Metrics.batch.Record(context.Background(), int64(len(messages)))
 	r.env.Metrics.messages.Add(context.Background(), int64(len(messages)))
-	r.deliver(messages, batch[0].Command.in.Trace, batch[0].Command.in.At)
+	cause, delivered := r.deliverSpan(batch, len(messages))
+	r.deliver(messages, cause, batch[0].Command.in.At)
+	delivered.End()
 	// After the deliveries were queued: whoever hears of this head finds them before it on the Link.
 	r.slot.lastMessage.Store(r.stream.State().LastMessage())
 }
@@ -107,33 +107,6 @@ func (r *Room) countOutcomes(outcomes []*roomv1.Outcome) {
 	if duplicates > 0 {
 		r.env.Metrics.duplicates.Add(context.Background(), int64(duplicates))
 	}
-}
-
-// publishSpan covers a traced batch from its arrival to its answer. Messages bring their own trace contexts: they are
-// linked.
-func (r *Room) publishSpan(in *Inbound, p *roomv1.Publish) trace.Span {
-	_, span := actorkit.StartFrameSpan(context.Background(), r.env.Tracer, "room publish", in.Trace)
-	if !span.IsRecording() {
-		return span
-	}
-	span.SetAttributes(attribute.String("parley.room_id", r.id), attribute.Int("parley.messages", len(p.Drafts)))
-	for _, d := range p.Drafts {
-		if d.Traceparent == "" || d.Traceparent == in.Trace.Traceparent {
-			continue
-		}
-		linked := actorkit.ExtractTrace(context.Background(), actorkit.Frame{Traceparent: d.Traceparent, Tracestate: d.Tracestate})
-		if sc := trace.SpanContextFromContext(linked); sc.IsValid() {
-			span.AddLink(trace.Link{SpanContext: sc})
-		}
-	}
-	return span
-}
-
-func endSpan(span trace.Span, err error) {
-	if err != nil && span.IsRecording() {
-		span.SetStatus(otelcodes.Error, err.Error())
-	}
-	span.End()
 }
 
 // signal passes an ephemeral event on to everybody subscribed. It is not answered unless it is refused; what a Link does

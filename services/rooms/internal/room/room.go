@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tochemey/goakt/v4/actor"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/persistence"
@@ -26,6 +27,8 @@ type Room struct {
 
 	stream *actorkit.Persistent[*core.State, *publish, []*roomv1.Outcome]
 	roster roster
+	// The span of the append in flight, or of the one just ended: what it stored is delivered as its child.
+	appended trace.SpanContext
 
 	subscribers map[string]struct{}
 	// Gateway nodes that must be told that their subscription has ended.
@@ -69,6 +72,7 @@ func New(env Env, id string, slot *Slot, epoch uint64, host *actor.PID) *Room {
 	r.stream = actorkit.NewPersistent(r.streamConfig(), streamBehavior{r}, actorkit.PersistentHandler[*publish, []*roomv1.Outcome]{
 		Committed: r.published,
 		Failed:    r.publishFailed,
+		Appending: r.appending,
 	})
 	r.roster = newRoster(r)
 	r.pages = pages{room: r}
