@@ -5,6 +5,7 @@ import (
 	"time"
 
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/codec"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 )
 
@@ -45,6 +46,47 @@ func historyPage(room string, p *roomv1.Page) *clientv1.Envelope {
 	}
 	return &clientv1.Envelope{Kind: &clientv1.Envelope_HistoryPage{HistoryPage: out}}
 }
+
+// fit keeps an encoded page within its limit: rooms count what messages weigh unescaped, and JSON may write one byte as
+// six. The page keeps the messages next to the bound that the client gave: the first of them when it reads forward, else
+// the last.
+func fit(env *clientv1.Envelope, forward bool) *clientv1.Envelope {
+	page := env.GetHistoryPage()
+	var scratch []byte
+	size := func(m *clientv1.Message) int {
+		b, err := codec.AppendJSON(scratch[:0], &clientv1.Envelope{Kind: &clientv1.Envelope_Message{Message: m}})
+		if err != nil {
+			return historyMaxBytes
+		}
+		scratch = b
+		return len(b)
+	}
+	kept, bytes, total := 0, pageOverhead, len(page.Messages)
+	for kept < total {
+		next := page.Messages[kept]
+		if !forward {
+			next = page.Messages[total-1-kept]
+		}
+		bytes += size(next)
+		if bytes > historyMaxBytes && kept > 0 {
+			break
+		}
+		kept++
+	}
+	if kept == total {
+		return env
+	}
+	page.More = true
+	if forward {
+		page.Messages = page.Messages[:kept]
+	} else {
+		page.Messages = page.Messages[total-kept:]
+	}
+	return env
+}
+
+// pageOverhead is what surrounds the messages of a page: names, room id, echoed id.
+const pageOverhead = 256
 
 func presenceState(room string, p *roomv1.PresenceList) *clientv1.Envelope {
 	members := p.GetMembers()[:min(len(p.GetMembers()), presenceMax)]

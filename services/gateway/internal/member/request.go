@@ -223,7 +223,7 @@ func (c *Core) complete(now time.Time, q *request, from string, f *roomv1.Frame)
 	case *roomv1.Frame_Page:
 		if o.kind == opHistory {
 			c.end(q)
-			c.succeed(o, historyPage(q.room.id, k.Page))
+			c.succeed(o, fit(historyPage(q.room.id, k.Page), o.frame.GetRead().AfterSeq != nil))
 		}
 	case *roomv1.Frame_PresenceList:
 		if o.kind == opPresence {
