@@ -32,7 +32,7 @@ const tickEvery = 100 * time.Millisecond
 
 // Limits of the HTTP server that carries the handshakes.
 const (
-	readHeaderTimeout = 5 * time.Second
+	readHeaderTimeout = 10 * time.Second
 	requestTimeout    = 10 * time.Second
 	idleTimeout       = 60 * time.Second
 	maxHeaderBytes    = 16 << 10
