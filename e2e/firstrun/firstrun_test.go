@@ -167,7 +167,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"port in use", []string{"--listen", taken.Addr().String(), "--ops-listen", "127.0.0.1:0"}, "--listen"},
 		{"ops port in use", []string{"--listen", "127.0.0.1:0", "--ops-listen", taken.Addr().String()}, "--ops-listen"},
 		{"unknown journal", append([]string{"--journal", "mysql://x"}, free...), "sqlite"},
-		{"unknown control plane", append([]string{"--control-plane", "http://x"}, free...), "nats://"},
+		{"unknown control plane", append([]string{"--control-plane", "http://x"}, free...), "neither nats nor tls"},
 		{"unknown flag", []string{"--listne", "x"}, "--listen"},
 	}
 	for _, test := range cases {
