@@ -14,14 +14,17 @@ import (
 type tailCommand struct {
 	serverFlags
 	Room    string  `arg:"" help:"Room to follow."`
-	History int     `short:"n" help:"Begin with this many of the newest messages." default:"0" xor:"start"`
-	After   *uint64 `help:"Begin with the first message after this seq; 0 is the oldest kept." xor:"start"`
+	History int     `short:"n" help:"Begin with this many of the newest messages." default:"0"`
+	After   *uint64 `help:"Begin with the first message after this seq; 0 is the oldest kept. Not with --history."`
 	Count   int     `help:"End after this many messages, those of --history included; 0: never." default:"0"`
 	JSON    bool    `help:"Print one JSON object per message."`
 }
 
 // Run executes the command.
 func (c *tailCommand) Run(ctx context.Context, streams Streams) error {
+	if c.After != nil && c.History > 0 {
+		return errors.New("--history and --after both say where to begin: give one")
+	}
 	client, err := c.dial(ctx, streams.Err)
 	if err != nil {
 		return err
