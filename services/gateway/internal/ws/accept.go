@@ -41,7 +41,7 @@ func NewAcceptor(cfg Config, wheel *Wheel, mp metric.MeterProvider, logger *slog
 	if err != nil {
 		return nil, fmt.Errorf("create instruments: %w", err)
 	}
-	s := &shared{cfg: cfg.withDefaults(), buffers: newBuffers(), lists: newFrameLists(), metrics: m, wheel: wheel}
+	s := &shared{cfg: cfg.withDefaults(), buffers: newBuffers(), lists: newFrameLists(), metrics: m, logger: logger, wheel: wheel}
 	return &Acceptor{s: s, logger: logger, open: open}, nil
 }
 
@@ -117,7 +117,7 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// The handler returns at once, so that net/http's goroutine with its deep stack goes away.
 	r = handshakeOnly(r)
-	go func() { c.serve(a.open(c, r)) }()
+	go c.serve(func() Handler { return a.open(c, r) })
 }
 
 // begin takes a place for a connection; shared.end gives it back.

@@ -1,11 +1,15 @@
 package ws
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +17,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
 	"github.com/parley-rt/parley/libs/protocol/codes"
 )
@@ -39,6 +44,7 @@ type shared struct {
 	buffers *buffers
 	lists   *frameLists
 	metrics *metrics
+	logger  *slog.Logger
 	wheel   *Wheel
 	running sync.WaitGroup // readers and flushers
 	active  atomic.Int64
@@ -101,16 +107,24 @@ func upgrade(w http.ResponseWriter, r *http.Request, s *shared, proto string) (*
 	return c, nil
 }
 
-// serve reads until the connection ends.
-func (c *Conn) serve(h Handler) {
-	c.handler = h
+// serve reads until the connection ends. A fault in its handler costs this connection a reconnect and nobody else (S9).
+func (c *Conn) serve(open func() Handler) {
+	defer c.s.end()
 	c.heard.Store(true)
 	c.s.metrics.opened()
 	c.s.wheel.add(c)
-	if wait := h.Opened(); wait > 0 {
-		_ = c.nc.SetReadDeadline(time.Now().Add(wait))
+	var fail *failure
+	if !c.guard(func() {
+		c.handler = open()
+		if wait := c.handler.Opened(); wait > 0 {
+			_ = c.nc.SetReadDeadline(time.Now().Add(wait))
+		}
+		fail = c.readMessages()
+	}) {
+		internal := clientv1.CloseCode_CLOSE_CODE_INTERNAL
+		fail = &failure{int(internal), codes.CloseName(internal)}
 	}
-	if fail := c.readMessages(); fail != nil {
+	if fail != nil {
 		c.Close(fail.code, fail.reason)
 		c.discardInput()
 	}
@@ -119,9 +133,28 @@ func (c *Conn) serve(h Handler) {
 	c.mu.Lock()
 	code := c.code
 	c.mu.Unlock()
-	h.Closed(code)
+	if c.handler != nil {
+		c.guard(func() { c.handler.Closed(code) })
+	}
 	c.s.metrics.closed(code, time.Since(c.opened))
-	c.s.end()
+}
+
+// guard runs what the handler does; false: it panicked.
+func (c *Conn) guard(do func()) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.s.failed("fault in a connection; it is closed to resume", p)
+			ok = false
+		}
+	}()
+	do()
+	return true
+}
+
+// failed notes a fault that was recovered from.
+func (s *shared) failed(text string, p any) {
+	s.metrics.faults.Add(context.Background(), 1)
+	s.logger.Error(text, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 // visit is the wheel's: see Wheel.

@@ -283,7 +283,7 @@ func FuzzFrames(f *testing.F) {
 		e := &echo{c: c, quiet: true, events: make(chan string, 1)}
 		s.running.Add(1)
 		s.active.Add(1)
-		c.serve(e)
+		c.serve(func() Handler { return e })
 		s.running.Wait()
 		// What was answered is a sequence of whole frames.
 		out := &raw{t: t, r: bufio.NewReader(&nc.out)}
@@ -295,4 +295,24 @@ func FuzzFrames(f *testing.F) {
 			require.NoError(t, err)
 		}
 	})
+}
+
+// S9: a fault in one connection's handler closes that one to resume, and others go on.
+func TestFaultInAHandler(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(_ *Config, e *echo) { e.faulty = true })
+	canary := s.connect()
+	canary.echoes("before")
+	s.echo()
+	bad := s.connect()
+	e := s.echo()
+	bad.echoes("fine")
+	e.expect(t, "message fine")
+	bad.text("fault")
+	require.Equal(t, "INTERNAL", bad.expectClose(4004))
+	require.NoError(t, bad.nc.Close())
+	e.expect(t, "closed 4004")
+	require.Eventually(t, func() bool { return s.acceptor.Active() == 1 }, patience, time.Millisecond)
+	require.Len(t, s.wheel.All(), 1)
+	canary.echoes("after")
 }

@@ -21,6 +21,7 @@ type metrics struct {
 	duration metric.Float64Histogram
 	drops    metric.Int64Counter
 	refused  metric.Int64Counter
+	faults   metric.Int64Counter
 }
 
 func newMetrics(mp metric.MeterProvider) (*metrics, error) {
@@ -34,7 +35,9 @@ func newMetrics(mp metric.MeterProvider) (*metrics, error) {
 		metric.WithUnit("{connection}"), metric.WithDescription("Connections closed because they read too slowly."))
 	refused, err4 := m.Int64Counter("parley.gateway.upgrades.refused",
 		metric.WithUnit("{request}"), metric.WithDescription("Upgrade requests refused by HTTP status."))
-	return &metrics{active, duration, drops, refused}, errors.Join(err1, err2, err3, err4)
+	faults, err5 := m.Int64Counter("parley.gateway.connections.failed",
+		metric.WithUnit("{connection}"), metric.WithDescription("Connections closed because of a fault in their handler."))
+	return &metrics{active, duration, drops, refused, faults}, errors.Join(err1, err2, err3, err4, err5)
 }
 
 func (m *metrics) opened() { m.active.Add(context.Background(), 1) }

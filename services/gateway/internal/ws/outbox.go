@@ -255,14 +255,19 @@ func (o *outbox) kill() {
 
 func (o *outbox) flush() {
 	defer o.s.running.Done()
+	defer func() { // a waiter's fault: the stream is not known to be whole any more, so the connection is cut to resume
+		if p := recover(); p != nil {
+			o.s.failed("fault while writing to a connection; it is cut to resume", p)
+			o.kill()
+			o.mu.Lock()
+			o.end()
+			o.mu.Unlock()
+		}
+	}()
 	for {
 		o.mu.Lock()
 		if o.list == nil {
-			o.flushing = false
-			if o.idle != nil {
-				close(o.idle)
-				o.idle = nil
-			}
+			o.end()
 			o.mu.Unlock()
 			return
 		}
@@ -288,6 +293,15 @@ func (o *outbox) flush() {
 		case closing:
 			o.closeWritten()
 		}
+	}
+}
+
+// end notes that the flusher is gone. Called with the lock held.
+func (o *outbox) end() {
+	o.flushing = false
+	if o.idle != nil {
+		close(o.idle)
+		o.idle = nil
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"slices"
@@ -25,7 +26,7 @@ func testShared(t testing.TB, cfg Config) *shared {
 	t.Helper()
 	m, err := newMetrics(noop.NewMeterProvider())
 	require.NoError(t, err)
-	return &shared{cfg: cfg.withDefaults(), buffers: newBuffers(), lists: newFrameLists(), metrics: m, wheel: NewWheel(time.Hour)}
+	return &shared{cfg: cfg.withDefaults(), buffers: newBuffers(), lists: newFrameLists(), metrics: m, logger: slog.New(slog.DiscardHandler), wheel: NewWheel(time.Hour)}
 }
 
 // script is a peer that sends prepared bytes and takes everything.
@@ -323,6 +324,22 @@ func TestOfferOnAClosedConnection(t *testing.T) {
 	require.False(t, o.SendPaced([]byte("x")))
 	require.True(t, o.HasRoom(nil), "nobody needs to wait for a closed connection")
 	o.s.running.Wait()
+}
+
+// S9: a fault in whoever waits for room cuts that connection; nothing is left behind.
+func TestFaultInAWaiter(t *testing.T) {
+	t.Parallel()
+	g := newGate()
+	o := &outbox{nc: g, s: testShared(t, Config{OutboxBytes: 10})}
+	o.Send([]byte("busy"))
+	<-g.entered
+	require.Equal(t, 1, o.Offer([][]byte{[]byte("0123456789"), nil}, waiterFunc(func() { panic("as if") })))
+	close(g.open)
+	o.waitFlushed()
+	o.s.running.Wait()
+	require.True(t, o.Closing())
+	require.Equal(t, "busy", g.written())
+	<-g.closed
 }
 
 func TestSendDuringKill(t *testing.T) {

@@ -28,12 +28,16 @@ type echo struct {
 	wait   time.Duration
 	block  chan struct{} // unless nil, Message waits for it
 	quiet  bool          // no answers
+	faulty bool          // Closed panics
 	events chan string
 }
 
 func (e *echo) Opened() time.Duration { return e.wait }
 
 func (e *echo) Message(p []byte) {
+	if string(p) == "fault" {
+		panic("as if")
+	}
 	if e.block != nil {
 		<-e.block
 	}
@@ -45,7 +49,12 @@ func (e *echo) Message(p []byte) {
 
 func (e *echo) Silence() { e.event("silence") }
 
-func (e *echo) Closed(code int) { e.event(fmt.Sprintf("closed %d", code)) }
+func (e *echo) Closed(code int) {
+	e.event(fmt.Sprintf("closed %d", code))
+	if e.faulty {
+		panic("as if")
+	}
+}
 
 func (e *echo) event(s string) {
 	select {
