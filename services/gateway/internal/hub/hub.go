@@ -42,7 +42,9 @@ type Deps struct {
 // Hub spreads rooms over shards. Methods are safe for concurrent use and return at once; those of one caller about one
 // room take effect in order.
 type Hub struct {
-	shards []*actor.PID
+	shards  []*actor.PID
+	inboxes []*inbox // of the shards
+	metrics *metrics
 }
 
 // New starts the shards; they stop with the system.
@@ -53,10 +55,11 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Hub, error) {
 	}
 	cfg = cfg.withDefaults()
 	n := runtime.GOMAXPROCS(0)
-	h := &Hub{}
+	h := &Hub{metrics: m}
 	for i := range n {
+		box := &inbox{limit: int64(cfg.WaitingBytes)}
 		s := &Shard{
-			cfg: &cfg, router: deps.Router, metrics: m, logger: deps.Logger, now: deps.Now,
+			inbox: box, cfg: &cfg, router: deps.Router, metrics: m, logger: deps.Logger, now: deps.Now,
 			tracer: deps.TracerProvider.Tracer("github.com/parley-rt/parley/services/gateway/internal/hub"),
 			reads:  max(1, nodeReads/n),
 		}
@@ -64,7 +67,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Hub, error) {
 		if err != nil {
 			return nil, fmt.Errorf("start hub shard %d: %w", i, err)
 		}
-		h.shards = append(h.shards, pid)
+		h.shards, h.inboxes = append(h.shards, pid), append(h.inboxes, box)
 	}
 	return h, nil
 }
@@ -84,8 +87,18 @@ func (h *Hub) Detach(sink Sink, room string, last []byte) {
 	h.tell(route.Hash(room), &detachMsg{sink, room, last})
 }
 
-// Frame implements route.Hub.
-func (h *Hub) Frame(hash uint32, from string, f actorkit.Frame) { h.tell(hash, &frameMsg{from, f}) }
+// Frame implements route.Hub. Messages that find too much waiting are dropped and read again later: see inbox.
+func (h *Hub) Frame(hash uint32, from string, f actorkit.Frame) {
+	weight, ok, tell := h.inboxes[int(hash%uint32(len(h.inboxes)))].admit(f.Body, from)
+	if ok {
+		h.tell(hash, &frameMsg{from, f, weight})
+		return
+	}
+	h.metrics.dropped.Add(context.Background(), 1)
+	if tell {
+		h.tell(hash, &droppedMsg{})
+	}
+}
 
 // HeadsDiffer implements route.Hub.
 func (h *Hub) HeadsDiffer(from string, rooms []string) {

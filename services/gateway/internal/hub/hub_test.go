@@ -34,6 +34,7 @@ type upstream struct {
 	gone  map[string]bool
 	blind map[string]bool
 	epoch atomic.Uint64
+	last  atomic.Uint64 // of the room's messages; pages are made up as far as that
 }
 
 func (u *upstream) Send(f *roomv1.Frame, _ actorkit.Frame, avoid []string) (string, error) {
@@ -56,7 +57,16 @@ func (u *upstream) SendTo(node string, f *roomv1.Frame) error {
 	u.to = append(u.to, node)
 	u.mu.Unlock()
 	if f.GetSubscribe() != nil {
-		u.say(node, &roomv1.Frame{RoomId: f.GetRoomId(), Request: f.GetRequest(), Kind: &roomv1.Frame_Subscribed{Subscribed: &roomv1.Subscribed{Epoch: u.epoch.Add(1), Incarnation: 1}}})
+		u.say(node, &roomv1.Frame{RoomId: f.GetRoomId(), Request: f.GetRequest(), Kind: &roomv1.Frame_Subscribed{Subscribed: &roomv1.Subscribed{
+			Epoch: u.epoch.Add(1), Incarnation: 1, Head: u.last.Load(), LastMessageSeq: u.last.Load(),
+		}}})
+	}
+	if r := f.GetRead(); r != nil && u.last.Load() > 0 {
+		p := &roomv1.Page{Epoch: u.epoch.Load(), Incarnation: 1, Head: u.last.Load()}
+		for seq := r.GetAfterSeq() + 1; seq <= u.last.Load() && len(p.Messages) < int(r.GetLimit()); seq++ {
+			p.Messages = append(p.Messages, &roomv1.Message{Seq: seq, PrevSeq: seq - 1, Content: strconv.FormatUint(seq, 10)})
+		}
+		u.say(node, &roomv1.Frame{RoomId: f.GetRoomId(), Request: f.GetRequest(), Kind: &roomv1.Frame_Page{Page: p}})
 	}
 	return nil
 }
@@ -118,6 +128,8 @@ type messages struct {
 	got   chan string
 	fault bool
 	code  atomic.Int32
+	// hold, unless nil, keeps the shard in Offer until it is closed; entered is told of the first.
+	hold, entered chan struct{}
 }
 
 func (m *messages) Codec() codec.Codec { return codec.JSON{} }
@@ -142,6 +154,13 @@ func (m *messages) SendAll(fs [][]byte) bool {
 }
 
 func (m *messages) Offer(fs [][]byte, _ ws.Waiter) int {
+	if m.hold != nil {
+		select {
+		case m.entered <- struct{}{}:
+		default:
+		}
+		<-m.hold
+	}
 	m.SendAll(fs)
 	return len(fs)
 }
@@ -164,7 +183,7 @@ type clock struct{ at atomic.Int64 }
 func (c *clock) now() time.Time          { return time.Unix(0, c.at.Load()) }
 func (c *clock) advance(d time.Duration) { c.at.Add(int64(d)) }
 
-func startHub(t testing.TB) (*Hub, *upstream, *clock) {
+func startHub(t testing.TB, cfg ...Config) (*Hub, *upstream, *clock) {
 	t.Helper()
 	sys, err := actorkit.StartLocal(context.Background(), "hub", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
@@ -172,7 +191,7 @@ func startHub(t testing.TB) (*Hub, *upstream, *clock) {
 	u := &upstream{gone: map[string]bool{}, blind: map[string]bool{}}
 	c := &clock{}
 	c.at.Store(1e18)
-	u.hub, err = New(context.Background(), Config{}, Deps{
+	u.hub, err = New(context.Background(), append(cfg, Config{})[0], Deps{
 		System: sys, Router: u, Logger: slog.New(slog.DiscardHandler), Now: c.now,
 		MeterProvider: metricnoop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
 	})

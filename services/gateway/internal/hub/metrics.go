@@ -16,6 +16,7 @@ type metrics struct {
 	resubs  metric.Int64Counter
 	topics  metric.Int64UpDownCounter
 	failed  metric.Int64Counter
+	dropped metric.Int64Counter
 	message []metric.AddOption
 	signal  []metric.AddOption
 }
@@ -33,10 +34,12 @@ func newMetrics(mp metric.MeterProvider) (*metrics, error) {
 		metric.WithUnit("{room}"), metric.WithDescription("Rooms that this node is subscribed to."))
 	failed, err5 := m.Int64Counter("parley.gateway.topics.failed",
 		metric.WithUnit("{room}"), metric.WithDescription("Rooms whose connections were closed because of a fault in the hub."))
+	dropped, err6 := m.Int64Counter("parley.gateway.deliveries.dropped",
+		metric.WithUnit("{frame}"), metric.WithDescription("Frames of messages and signals dropped because too much waited for the hub; the messages are read again."))
 	option := func(kind string) []metric.AddOption {
 		return []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("direction", "out"), attribute.String("type", kind)))}
 	}
-	return &metrics{frames, delay, resubs, topics, failed, option("message"), option("signal")}, errors.Join(err1, err2, err3, err4, err5)
+	return &metrics{frames, delay, resubs, topics, failed, dropped, option("message"), option("signal")}, errors.Join(err1, err2, err3, err4, err5, err6)
 }
 
 func (m *metrics) delivered(n int) { m.frames.Add(context.Background(), int64(n), m.message...) }

@@ -43,8 +43,9 @@ type (
 		last []byte
 	}
 	frameMsg struct {
-		from  string
-		frame actorkit.Frame
+		from   string
+		frame  actorkit.Frame
+		weight int64 // in the inbox
 	}
 	differMsg struct {
 		from  string
@@ -53,8 +54,10 @@ type (
 	goneMsg  struct{ node string }
 	lostMsg  struct{ node string }
 	nodesMsg struct{}
-	tickMsg  struct{}
-	closeMsg struct{ done chan struct{} }
+	// droppedMsg says that the inbox has lost rooms.
+	droppedMsg struct{}
+	tickMsg    struct{}
+	closeMsg   struct{ done chan struct{} }
 
 	resumeMsg struct {
 		topic *Topic
@@ -64,6 +67,7 @@ type (
 
 // Shard is the actor that holds the topics of a share of all rooms.
 type Shard struct {
+	inbox   *inbox
 	cfg     *Config
 	router  Router
 	metrics *metrics
@@ -101,7 +105,14 @@ func (s *Shard) Receive(rctx *actor.ReceiveContext) {
 	case *actor.PostStart:
 		s.self = rctx.Self()
 	case *frameMsg:
+		s.inbox.release(m.weight)
 		s.frame(m)
+	case *droppedMsg:
+		for room, from := range s.inbox.take() {
+			if t := s.topics[room]; t != nil {
+				s.in(t, func() { t.Lost(s.now(), from) })
+			}
+		}
 	case *attachMsg:
 		s.attach(m)
 	case *detachMsg:

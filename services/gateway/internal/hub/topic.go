@@ -24,6 +24,9 @@ type Config struct {
 	Linger time.Duration
 	// OnlineEvery is the least time between two reports of who is online. Default 200 ms.
 	OnlineEvery time.Duration
+	// WaitingBytes bounds the messages that wait for one of the hub's shards, of which there is one per core; more are
+	// dropped and read again by pages. Default 32 MiB.
+	WaitingBytes int
 }
 
 func (c Config) withDefaults() Config {
@@ -42,6 +45,7 @@ func (c Config) withDefaults() Config {
 	def(&c.PageMessages, 500)
 	def(&c.PageBytes, 1<<20)
 	def(&c.TopicReads, 4)
+	def(&c.WaitingBytes, 32<<20)
 	dur(&c.SilenceAfter, 2*time.Second)
 	dur(&c.RetryFirst, 100*time.Millisecond)
 	dur(&c.Linger, 10*time.Second)
