@@ -143,7 +143,7 @@ func (c *Conn) serve(open func() Handler) {
 func (c *Conn) guard(do func()) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.s.failed("fault in a connection; it is closed to resume", p)
+			c.s.failed("handle", p)
 			ok = false
 		}
 	}()
@@ -152,9 +152,9 @@ func (c *Conn) guard(do func()) (ok bool) {
 }
 
 // failed notes a fault that was recovered from.
-func (s *shared) failed(text string, p any) {
+func (s *shared) failed(doing string, p any) {
 	s.metrics.faults.Add(context.Background(), 1)
-	s.logger.Error(text, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+	s.logger.Error("fault in a connection, which is closed to resume", "doing", doing, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 // visit is the wheel's: see Wheel.

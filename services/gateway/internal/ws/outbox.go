@@ -257,7 +257,7 @@ func (o *outbox) flush() {
 	defer o.s.running.Done()
 	defer func() { // a waiter's fault: the stream is not known to be whole any more, so the connection is cut to resume
 		if p := recover(); p != nil {
-			o.s.failed("fault while writing to a connection; it is cut to resume", p)
+			o.s.failed("write", p)
 			o.kill()
 			o.mu.Lock()
 			o.end()

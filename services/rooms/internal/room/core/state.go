@@ -125,12 +125,11 @@ func (s *State) takeDrafted(e persistence.Event) *roomv1.Message {
 // ids are remembered to do without those.
 func (s *State) Backfill(events []persistence.Event) (bool, error) {
 	keep := true
-	more := true
 	for _, e := range events {
 		if e.Manifest != ManifestMessagePosted {
 			continue
 		}
-		more = s.sure.older(e)
+		more := s.sure.older(e)
 		more = s.window.AddOlder(e.MessageID, e.Seq, e.At) || more
 		if keep {
 			m, err := MessageOf(e)
