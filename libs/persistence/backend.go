@@ -5,6 +5,8 @@ import "context"
 // Backend is everything one store offers: postgres, sqlite, memory. persistencetest.Exercise is its definition.
 type Backend interface {
 	Journal
+	Feed
+	Maintenance
 	SessionStore
 	LeaseStore
 

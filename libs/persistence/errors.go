@@ -25,6 +25,8 @@ var (
 	ErrStaleSnapshot = errors.New("a newer snapshot is stored")
 	// ErrGuard: a claim's guard refused it. See *GuardError.
 	ErrGuard = errors.New("claim refused by its guard")
+	// ErrBlocked: somebody still needs the partition. See *BlockedError.
+	ErrBlocked = errors.New("partition is still needed")
 	// ErrCorrupt: stored events are not what the head says.
 	ErrCorrupt = errors.New("journal is corrupt")
 	// ErrSchemaVersion: the store's schema is outside the range this binary runs with.
@@ -71,6 +73,26 @@ func (e *GuardError) Error() string {
 }
 
 func (e *GuardError) Unwrap() error { return ErrGuard }
+
+// BlockedError tells who still needs a partition.
+type BlockedError struct {
+	Part int32
+	// Streams is how many streams need a snapshot first; Keys names up to MaxBlockedKeys of them, in ascending order.
+	Streams int64
+	Keys    []StreamKey
+	// Checkpoints are the names of the consumers that have not passed it, ascending, each once.
+	Checkpoints []string
+}
+
+// MaxBlockedKeys is how many streams a BlockedError names.
+const MaxBlockedKeys = 10
+
+func (e *BlockedError) Error() string {
+	return fmt.Sprintf("partition %d: %d streams without a snapshot beyond it %q, consumers that have not passed it %q: %v",
+		e.Part, e.Streams, e.Keys, e.Checkpoints, ErrBlocked)
+}
+
+func (e *BlockedError) Unwrap() error { return ErrBlocked }
 
 // LeaseHeldError tells who holds the lease.
 type LeaseHeldError struct{ Held Lease }

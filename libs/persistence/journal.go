@@ -31,7 +31,8 @@ type Event struct {
 	// MessageID recognises the event: a retried append finds its own rows by it. Unique within the stream by the
 	// caller's care, not by an index.
 	MessageID [16]byte
-	// Manifest names type and schema version of the payload: "parley.journal.v1.MessagePosted".
+	// Manifest names type and schema version of the payload: "parley.journal.v1.MessagePosted". UTF-8 without NUL, at most
+	// MaxKeyBytes; it may be empty.
 	Manifest string
 	Codec    Codec
 	Payload  []byte
@@ -57,7 +58,8 @@ type Claim struct {
 	// Lane is the ordering domain the backend put the stream in.
 	Lane  int16
 	Owner string
-	// PreviousOwner held the stream before; empty when it was released or new.
+	// PreviousOwner held the stream before; empty when it was released or new. It is the claimer itself when the answer to
+	// the claim's first attempt was lost and the backend claimed again.
 	PreviousOwner string
 	// SnapPart prunes recovery on partitioned backends.
 	SnapPart int32
@@ -173,20 +175,25 @@ type Journal interface {
 	// the newest snapshot (ErrConflict). Lower than before is a no-op. *FencedError when the claim lost the stream.
 	Trim(ctx context.Context, c Claim, upTo uint64) error
 
+	// Reincarnate draws a new incarnation for a stream whose tail is known to be lost, and returns the claim with it: the
+	// holder of c found less in the journal than was acknowledged, so clients must not take their cursors for this
+	// stream's. *FencedError when the claim lost the stream.
+	Reincarnate(ctx context.Context, c Claim) (Claim, error)
+
 	// Takeovers lists streams claimed by anybody but owner since the mark (zero: the last minute) and returns the next
 	// mark. A takeover may be listed more than once, never not at all; it is judged by its epoch. One that was released
-	// since is listed without an owner.
+	// since is listed without an owner. ErrInvalid for a mark that is not this backend's.
 	Takeovers(ctx context.Context, owner string, since Mark) ([]Takeover, Mark, error)
 }
 
-// Mark is a position in the order of claims, given by Takeovers. Opaque.
-type Mark struct{ at int64 }
+// Mark is a position in the order of claims, given by Takeovers of one backend and only good for that. Opaque.
+type Mark struct{ at string }
 
 // NewMark is for backends.
-func NewMark(at int64) Mark { return Mark{at: at} }
+func NewMark(at string) Mark { return Mark{at: at} }
 
 // Value is for backends.
-func (m Mark) Value() int64 { return m.at }
+func (m Mark) Value() string { return m.at }
 
 // Limits every backend keeps.
 const (

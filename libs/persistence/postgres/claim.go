@@ -1,0 +1,262 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/parley-rt/parley/libs/persistence"
+)
+
+// Claim implements persistence.Journal. Claims that come together are one statement.
+//
+// When the answer of the server is lost, an unguarded claim is made again, which raises the epoch once more; a guarded one
+// is ErrUnknown, since its own first attempt would be what its guard refuses.
+func (b *Backend) Claim(ctx context.Context, key persistence.StreamKey, owner string, opts persistence.ClaimOptions) (persistence.Claim, error) {
+	if err := persistence.ValidateClaim(key, owner, opts); err != nil {
+		return persistence.Claim{}, fmt.Errorf("claim stream: %w", err)
+	}
+	c := &claimRequest{key: key, owner: owner}
+	if guard, ok := opts.Guard.(persistence.GuardEpoch); ok {
+		c.guard = &guard
+	}
+	r := &request{claim: c, lane: b.laneOf(key), events: 1, bytes: len(key) + len(owner)}
+	if err := b.submit(ctx, r); err != nil {
+		return persistence.Claim{}, fmt.Errorf("claim stream %s: %w", key, err)
+	}
+	return c.claim, nil
+}
+
+// laneOf chooses the lane of a new stream. An old one is in the lane it was created in; its claim only queues elsewhere,
+// should the number of lanes have changed since.
+func (b *Backend) laneOf(key persistence.StreamKey) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key))
+	return int(h.Sum32() % uint32(len(b.lanes.all)))
+}
+
+type claimRequest struct {
+	key   persistence.StreamKey
+	owner string
+	guard *persistence.GuardEpoch
+	claim persistence.Claim // the result
+}
+
+// claimSQL claims many streams in one statement, creating those that are new. $1 keys, $2 owners, $3 lanes and $4
+// incarnations of new streams, $5 the epochs that guards want, NULL without a guard. A stream whose guard refuses it is not
+// returned.
+//
+// The lane is locked before the head, as by an append: so the statement waits for an append of the old epoch that is on its
+// way, sees what it stored, and takes a position in the order of commits. An update by a conflict works on the newest
+// committed row, whatever the snapshot.
+const claimSQL = `
+WITH req AS MATERIALIZED (
+  SELECT r.key, r.owner, r.inc, r.guard, coalesce((SELECT s.lane FROM journal_stream s WHERE s.stream_key = r.key), r.lane) AS lane
+    FROM unnest($1::text[], $2::text[], $3::smallint[], $4::bigint[], $5::bigint[]) AS r (key, owner, lane, inc, guard)),
+lk AS MATERIALIZED (
+  SELECT l.lane FROM journal_lane l WHERE l.lane IN (SELECT req.lane FROM req) ORDER BY l.lane FOR UPDATE),
+ln AS MATERIALIZED (
+  UPDATE journal_lane l SET pos = l.pos + c.n
+    FROM (SELECT req.lane, count(*) AS n FROM req GROUP BY req.lane) c
+   WHERE l.lane = c.lane AND (SELECT count(*) FROM lk) > 0
+  RETURNING l.lane, l.pos - c.n AS base)
+INSERT INTO journal_stream AS s (stream_key, lane, owner, incarnation, claim_pos)
+SELECT r.key, r.lane, r.owner, r.inc, b.base + row_number() OVER (PARTITION BY r.lane ORDER BY r.key)
+  FROM req r JOIN ln b ON b.lane = r.lane
+ WHERE r.guard IS NULL OR r.guard = 0 OR EXISTS (SELECT 1 FROM journal_stream s WHERE s.stream_key = r.key)
+ ORDER BY r.key
+ON CONFLICT (stream_key) DO UPDATE
+   SET epoch = s.epoch + 1, prev_owner = s.owner, owner = excluded.owner, claim_pos = excluded.claim_pos, claimed_at = clock_timestamp()
+ WHERE coalesce((SELECT r.guard FROM req r WHERE r.key = excluded.stream_key), s.epoch) = s.epoch
+RETURNING s.stream_key, s.stream_id, s.lane, s.epoch, s.incarnation, s.last_seq, s.snap_seq, s.trim_seq, s.snap_part, s.prev_owner`
+
+// claim makes claims and answers them.
+func (w *writer) claim(requests []*request) {
+	requests = slices.DeleteFunc(slices.Clone(requests), (*request).gone)
+	r := w.b.newRetry(requests)
+	for len(requests) > 0 && r.next() {
+		claimed, refused, err := w.attemptClaims(requests, r.timeout())
+		if err == nil {
+			r.succeeded()
+			requests = answerClaims(requests, claimed, refused)
+			r.requests = requests
+			continue // what is left was created meanwhile by somebody else
+		}
+		if r.failed(err) {
+			w.disconnect()
+		}
+		if r.doubt {
+			requests = answerGuarded(requests, err)
+			r.requests = requests
+		}
+	}
+	if len(requests) == 0 {
+		return
+	}
+	if judge(r.err) == poison && len(requests) > 1 && !r.doubt {
+		half := len(requests) / 2
+		w.claim(requests[:half])
+		w.claim(requests[half:])
+		return
+	}
+	err := failure(r.err, r.doubt)
+	for _, q := range requests {
+		q.answer(err)
+	}
+}
+
+// answerClaims answers those whose fate is known and returns the rest.
+func answerClaims(requests []*request, claimed map[persistence.StreamKey]persistence.Claim, refused map[persistence.StreamKey]persistence.Head) (rest []*request) {
+	for _, q := range requests {
+		c := q.claim
+		if got, ok := claimed[c.key]; ok {
+			c.claim = got
+			c.claim.Owner = c.owner
+			q.answer(nil)
+			continue
+		}
+		head := refused[c.key]
+		head.Key = c.key
+		if c.guard != nil && c.guard.Epoch != head.Epoch {
+			q.answer(&persistence.GuardError{Guard: *c.guard, Head: head})
+			continue
+		}
+		rest = append(rest, q)
+	}
+	return rest
+}
+
+func answerGuarded(requests []*request, err error) (rest []*request) {
+	for _, q := range requests {
+		if q.claim.guard == nil {
+			rest = append(rest, q)
+			continue
+		}
+		q.answer(failure(err, true))
+	}
+	return rest
+}
+
+// attemptClaims claims once, and reads the heads of those that were refused.
+func (w *writer) attemptClaims(requests []*request, timeout time.Duration) (claimed map[persistence.StreamKey]persistence.Claim, refused map[persistence.StreamKey]persistence.Head, err error) {
+	if err := w.connect(); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errNotSent, err)
+	}
+	doubtful := w.conn.doubtful.Load()
+	defer w.conn.within(timeout)()
+	defer w.b.watchBlockers(w.conn)()
+	if claimed, err = w.queryClaims(requests); err != nil {
+		if pgconn.SafeToRetry(err) {
+			err = fmt.Errorf("%w: %w", errNotSent, err)
+		}
+		return nil, nil, err
+	}
+	if w.conn.doubtful.Load() != doubtful {
+		return nil, nil, errDoubtful
+	}
+	if len(claimed) == len(requests) {
+		return claimed, nil, nil
+	}
+	var keys []string
+	for _, q := range requests {
+		if _, ok := claimed[q.claim.key]; !ok {
+			keys = append(keys, string(q.claim.key))
+		}
+	}
+	refused, err = queryHeads(context.Background(), w.conn, keys)
+	if err != nil {
+		// The others' claims are made, and are made again with the rest.
+		return nil, nil, err
+	}
+	return claimed, refused, nil
+}
+
+func (w *writer) queryClaims(requests []*request) (map[persistence.StreamKey]persistence.Claim, error) {
+	n := len(requests)
+	keys, owners, lanes := make([]string, n), make([]string, n), make([]int16, n)
+	incarnations, guards := make([]int64, n), make([]*int64, n)
+	for i, q := range requests {
+		keys[i], owners[i] = string(q.claim.key), q.claim.owner
+		lanes[i] = w.b.lanes.all[q.lane].id
+		incarnations[i] = newIncarnation()
+		if q.claim.guard != nil {
+			epoch := int64(q.claim.guard.Epoch)
+			guards[i] = &epoch
+		}
+	}
+	rows, err := w.conn.Query(context.Background(), claimSQL, keys, owners, lanes, incarnations, guards)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	claimed := make(map[persistence.StreamKey]persistence.Claim, n)
+	for rows.Next() {
+		var c persistence.Claim
+		if err := rows.Scan(&c.Key, &c.StreamID, &c.Lane, &c.Epoch, &c.Incarnation, &c.LastSeq, &c.SnapSeq, &c.TrimSeq,
+			&c.SnapPart, &c.PreviousOwner); err != nil {
+			return nil, err
+		}
+		claimed[c.Key] = c
+	}
+	return claimed, rows.Err()
+}
+
+// newIncarnation draws 63 bits that are not all zero.
+func newIncarnation() int64 {
+	for {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // never fails; it ends the process instead
+		if n := binary.LittleEndian.Uint64(b[:]) >> 1; n != 0 {
+			return int64(n)
+		}
+	}
+}
+
+const releaseSQL = `UPDATE journal_stream SET owner = '' WHERE stream_id = $1 AND epoch = $2 AND owner <> ''`
+
+// Release implements persistence.Journal.
+func (b *Backend) Release(ctx context.Context, c persistence.Claim) error {
+	if err := c.Validate(); err != nil {
+		return fmt.Errorf("release stream: %w", err)
+	}
+	err := b.single(ctx, func(ctx context.Context, c2 *conn) error {
+		_, err := c2.Exec(ctx, releaseSQL, c.StreamID, int64(c.Epoch))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("release stream %s: %w", c.Key, err)
+	}
+	return nil
+}
+
+const reincarnateSQL = `UPDATE journal_stream SET incarnation = $3 WHERE stream_id = $1 AND epoch = $2`
+
+// Reincarnate implements persistence.Journal.
+func (b *Backend) Reincarnate(ctx context.Context, c persistence.Claim) (persistence.Claim, error) {
+	if err := c.Validate(); err != nil {
+		return persistence.Claim{}, fmt.Errorf("reincarnate stream: %w", err)
+	}
+	incarnation := newIncarnation()
+	err := b.single(ctx, func(ctx context.Context, conn *conn) error {
+		tag, err := conn.Exec(ctx, reincarnateSQL, c.StreamID, int64(c.Epoch), incarnation)
+		if err != nil || tag.RowsAffected() > 0 {
+			return err
+		}
+		return lost(ctx, conn, c, func(persistence.Head) error { return nil })
+	})
+	if err != nil {
+		if errors.Is(err, persistence.ErrFenced) {
+			b.metrics.refused(ctx, err)
+		}
+		return persistence.Claim{}, fmt.Errorf("reincarnate stream %s: %w", c.Key, err)
+	}
+	c.Incarnation = uint64(incarnation)
+	return c, nil
+}

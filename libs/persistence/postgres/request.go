@@ -1,0 +1,82 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-rt/parley/libs/persistence"
+)
+
+// States of a request. Only queued → withdrawn and queued → taken exist, so either the caller or a writer has it.
+const (
+	queued int32 = iota
+	taken
+	withdrawn
+)
+
+// request is one append or one claim on its way through a lane.
+type request struct {
+	// append is set for an append, claim for a claim.
+	append *appendRequest
+	claim  *claimRequest
+
+	lane   int // index into the backend's lanes
+	events int // positions it takes
+	bytes  int
+	since  time.Time
+
+	state atomic.Int32
+	// mu orders the caller's leaving with the writer's reading of its memory.
+	mu sync.Mutex
+	// left: the caller has returned; its memory must not be read any more.
+	left bool
+
+	err  error // the result, once done is closed
+	done chan struct{}
+}
+
+// answer gives the caller its result.
+func (r *request) answer(err error) {
+	r.err = err
+	close(r.done)
+}
+
+// gone tells whether nobody waits for the result any more.
+func (r *request) gone() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.left
+}
+
+// submit queues the request and waits for its result, no longer than ctx. The end of ctx in the queue gives
+// ErrUnavailable, later ErrUnknown.
+func (b *Backend) submit(ctx context.Context, r *request) error {
+	if err := ended(ctx); err != nil {
+		return fmt.Errorf("not queued: %w", err)
+	}
+	r.done = make(chan struct{})
+	r.since = time.Now()
+	if err := b.lanes.put(r); err != nil {
+		return err
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+	}
+	if r.state.CompareAndSwap(queued, withdrawn) {
+		return fmt.Errorf("withdrawn from the queue: %w: %w", persistence.ErrUnavailable, ctx.Err())
+	}
+	r.mu.Lock()
+	r.left = true
+	r.mu.Unlock()
+	select {
+	case <-r.done: // the answer is better than none
+		return r.err
+	default:
+		return fmt.Errorf("in a commit: %w: %w", persistence.ErrUnknown, ctx.Err())
+	}
+}

@@ -1,0 +1,96 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/parley-rt/parley/libs/persistence"
+)
+
+// snapshotSQL stores a snapshot while the claim holds, and keeps the one before it. It returns nothing when the claim was
+// lost or a newer one is stored. $1 stream, $2 epoch, $3 seq, $4 codec, $5 manifest, $6 meta, $7 payload.
+const snapshotSQL = `
+WITH h AS (
+  UPDATE journal_stream s
+     SET snap_seq = $3, snap_part = coalesce((SELECT e.part FROM journal_event e WHERE e.stream_id = $1 AND e.seq = $3 AND e.part >= s.snap_part), s.last_part)
+   WHERE s.stream_id = $1 AND s.epoch = $2 AND s.last_seq >= $3 AND s.snap_seq < $3
+  RETURNING s.stream_id),
+i AS (
+  INSERT INTO journal_snapshot (stream_id, seq, epoch, codec, manifest, meta, payload)
+  SELECT $1, $3, $2, $4, $5, $6, $7 FROM h),
+d AS (
+  DELETE FROM journal_snapshot n
+   WHERE n.stream_id = $1 AND EXISTS (SELECT 1 FROM h)
+     AND n.seq < (SELECT max(o.seq) FROM journal_snapshot o WHERE o.stream_id = $1 AND o.seq < $3))
+SELECT count(*) FROM h`
+
+// SaveSnapshot implements persistence.Journal.
+func (b *Backend) SaveSnapshot(ctx context.Context, c persistence.Claim, s persistence.Snapshot) error {
+	if err := persistence.ValidateSnapshot(c, s); err != nil {
+		return fmt.Errorf("save snapshot of stream %s: %w", c.Key, err)
+	}
+	tries := 0
+	err := b.single(ctx, func(ctx context.Context, conn *conn) error {
+		tries++
+		var stored int
+		if err := conn.QueryRow(ctx, snapshotSQL, c.StreamID, int64(c.Epoch), int64(s.Seq), int16(s.Codec), s.Manifest,
+			orNull(s.Meta), notNull(s.Payload)).Scan(&stored); err != nil || stored > 0 {
+			return err
+		}
+		return lost(ctx, conn, c, func(h persistence.Head) error {
+			switch {
+			case s.Seq > h.LastSeq:
+				return fmt.Errorf("snapshot at %d, head is %d: %w", s.Seq, h.LastSeq, persistence.ErrInvalid)
+			case tries > 1 && s.Seq == h.SnapSeq:
+				return nil // by the attempt before, whose answer was lost: a claim saves one snapshot at a time
+			}
+			return fmt.Errorf("snapshot at %d, stored is %d: %w", s.Seq, h.SnapSeq, persistence.ErrStaleSnapshot)
+		})
+	})
+	if err != nil {
+		if errors.Is(err, persistence.ErrFenced) {
+			b.metrics.refused(ctx, err)
+		}
+		return fmt.Errorf("save snapshot of stream %s: %w", c.Key, err)
+	}
+	return nil
+}
+
+const trimSQL = `
+UPDATE journal_stream SET trim_seq = greatest(trim_seq, $3) WHERE stream_id = $1 AND epoch = $2 AND snap_seq >= $3`
+
+// Trim implements persistence.Journal. The rows go with their partition.
+func (b *Backend) Trim(ctx context.Context, c persistence.Claim, upTo uint64) error {
+	if err := c.Validate(); err != nil {
+		return fmt.Errorf("trim stream: %w", err)
+	}
+	err := b.single(ctx, func(ctx context.Context, conn *conn) error {
+		tag, err := conn.Exec(ctx, trimSQL, c.StreamID, int64(c.Epoch), int64(upTo))
+		if err != nil || tag.RowsAffected() > 0 {
+			return err
+		}
+		return lost(ctx, conn, c, func(h persistence.Head) error {
+			return fmt.Errorf("trim up to %d, newest snapshot is %d: %w", upTo, h.SnapSeq, persistence.ErrConflict)
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("trim stream %s: %w", c.Key, err)
+	}
+	return nil
+}
+
+// orNull stores empty meta as NULL, notNull an empty payload as empty.
+func orNull(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+func notNull(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
