@@ -16,38 +16,47 @@ import (
 	"github.com/parley-rt/parley/e2e/harness"
 )
 
-// S1 to S5 and L1 to L3 for one process: it is killed with SIGKILL in the middle of traffic and started again on the same
-// data, many times at random moments. Whatever it acknowledged must be there, at its seq, once, in order; every reader that
-// comes back with after_seq goes on without a gap or a repeat.
+// S1 to S5 and L1 to L3 for one process, on each journal: it is killed with SIGKILL in the middle of traffic and started again
+// on the same data, many times at random moments. Whatever it acknowledged must be there, at its seq, once, in order; every
+// reader that comes back with after_seq goes on without a gap or a repeat.
 //
 // PARLEY_E2E_KILLS sets the number of kills (default 20), PARLEY_E2E_SEED the random moments.
 func TestNothingAcknowledgedIsLostOverKills(t *testing.T) {
 	kills := environment(t, "PARLEY_E2E_KILLS", 20)
 	seed := environment(t, "PARLEY_E2E_SEED", int(time.Now().UnixNano()%1_000_000))
-	t.Logf("%d kills, seed %d", kills, seed)
-	random := rand.New(rand.NewPCG(uint64(seed), 0))
-
-	server := harness.StartDev(t)
-	load := startLoad(t, server.WebSocket(), 4, 3)
-	for range kills {
-		load.awaitProgress(t)
-		wait(t, time.Duration(random.Int64N(int64(700*time.Millisecond))))
-		server.Kill9()
-		server.Restart()
-	}
-	load.finish(t)
+	onEachJournal(t, func(t *testing.T, server *harness.Server) {
+		t.Logf("%d kills, seed %d", kills, seed)
+		random := rand.New(rand.NewPCG(uint64(seed), 0))
+		load := startLoad(t, server.WebSocket(), 4, 3)
+		for range kills {
+			load.awaitProgress(t)
+			wait(t, time.Duration(random.Int64N(int64(700*time.Millisecond))))
+			server.Kill9()
+			server.Restart()
+		}
+		load.finish(t)
+	})
 }
 
 // The same over orderly stops: a drain loses nothing, and nobody sees an error that cannot be retried.
 func TestNothingIsLostOverOrderlyRestarts(t *testing.T) {
-	server := harness.StartDev(t)
-	load := startLoad(t, server.WebSocket(), 2, 2)
-	for range 3 {
-		load.awaitProgress(t)
-		server.Term()
-		server.Restart()
+	onEachJournal(t, func(t *testing.T, server *harness.Server) {
+		load := startLoad(t, server.WebSocket(), 2, 2)
+		for range 3 {
+			load.awaitProgress(t)
+			server.Term()
+			server.Restart()
+		}
+		load.finish(t)
+	})
+}
+
+// onEachJournal runs a test once per journal with a server of its own; one after the other, for they measure time.
+func onEachJournal(t *testing.T, test func(t *testing.T, server *harness.Server)) {
+	t.Helper()
+	for _, journal := range harness.Journals() {
+		t.Run(string(journal), func(t *testing.T) { test(t, harness.StartDevOn(t, journal)) })
 	}
-	load.finish(t)
 }
 
 // load is the traffic of a test: in every room publishers with a window of 16, and readers.

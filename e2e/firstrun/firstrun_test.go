@@ -133,6 +133,34 @@ func TestPublishTailAndChat(t *testing.T) {
 	require.Contains(t, mustParley(t, "", "tail", "room-1", server, "--history", "1", "--count", "1"), ": four\n")
 }
 
+// Whoever stops the server, or loses it, finds its rooms again: what was said, in its order, and the count goes on.
+func TestRestartKeepsRooms(t *testing.T) {
+	t.Parallel()
+	for _, journal := range harness.Journals() {
+		t.Run(string(journal), func(t *testing.T) {
+			t.Parallel()
+			server := harness.StartDevOn(t, journal)
+			at := "--server=" + server.WebSocket()
+			seqs := strings.Fields(mustParley(t, "one\ntwo\n", "publish", "room-1", at))
+			for i, stop := range []func(){server.Term, server.Kill9} {
+				stop()
+				server.Restart()
+				shown := mustParley(t, "", "tail", "room-1", at, "--history", "10", "--count", strconv.Itoa(2+i))
+				require.Regexp(t, `(?s): one\n.*: two\n`, shown)
+				seqs = append(seqs, strings.Fields(mustParley(t, "more\n", "publish", "room-1", at))...)
+			}
+			require.Len(t, seqs, 4)
+			for i, text := range seqs[1:] {
+				before, err := strconv.Atoi(seqs[i])
+				require.NoError(t, err)
+				seq, err := strconv.Atoi(text)
+				require.NoError(t, err)
+				require.Greater(t, seq, before)
+			}
+		})
+	}
+}
+
 func TestMessagesCannotSteerATerminal(t *testing.T) {
 	t.Parallel()
 	server := "--server=" + startServer(t).WebSocket()

@@ -22,26 +22,40 @@ var build = sync.OnceValues(func() (string, error) {
 	if binary := os.Getenv("PARLEY_E2E_BINARY"); binary != "" {
 		return filepath.Abs(binary)
 	}
+	var flags []string
+	if os.Getenv("PARLEY_E2E_RACE") != "" {
+		flags = append(flags, "-race")
+	}
+	return goBuild("cmd/parley", flags...)
+})
+
+// goBuild builds the command in a directory of the checkout and returns the binary's path.
+func goBuild(directory string, flags ...string) (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
 	}
+	dir, err := buildDir()
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, filepath.Base(directory))
+	cmd := exec.Command("go", append(append([]string{"build", "-o", binary}, flags...), ".")...)
+	cmd.Dir = filepath.Join(root, filepath.FromSlash(directory))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build ./%s: %w\n%s", directory, err, out)
+	}
+	return binary, nil
+}
+
+// buildDir is this process's own; those of processes that are gone are removed when it is made.
+var buildDir = sync.OnceValues(func() (string, error) {
 	removeAbandoned()
 	dir := filepath.Join(os.TempDir(), buildDirPrefix+strconv.Itoa(os.Getpid()))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make build directory: %w", err)
 	}
-	binary := filepath.Join(dir, "parley")
-	args := []string{"build", "-o", binary}
-	if os.Getenv("PARLEY_E2E_RACE") != "" {
-		args = append(args, "-race")
-	}
-	cmd := exec.Command("go", append(args, ".")...)
-	cmd.Dir = filepath.Join(root, "cmd", "parley")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build ./cmd/parley: %w\n%s", err, out)
-	}
-	return binary, nil
+	return dir, nil
 })
 
 // Build returns the path of the parley binary, built from this checkout at the first call. The file stays until a later

@@ -9,6 +9,10 @@
 // process dies in another way. Everything it prints is kept and shown when the test fails. The binary is built once per
 // test process.
 //
+// StartDevOn does the same on each of the Journals. Postgres is a private cluster, which the first test that wants it starts
+// (it must be installed: apt-get install -y --no-install-recommends postgresql) and which ends with the test process; each
+// server has a schema of its own there.
+//
 // Environment: PARLEY_E2E_RACE=1 builds it with the race detector (a report fails the test); PARLEY_E2E_BINARY=FILE tests
 // that binary instead of building one; PARLEY_E2E_LOGS=DIR also keeps the servers' output there.
 //

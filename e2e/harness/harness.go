@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,8 +32,13 @@ type Server struct {
 // returns when it is ready. The test fails when the server ends by itself.
 func StartDev(tb testing.TB, args ...string) *Server {
 	tb.Helper()
-	dir := tb.TempDir()
-	s, err := newServer(Build(tb), dir, args, func(err error) {
+	return StartDevOn(tb, SQLite, args...)
+}
+
+// StartDevOn is StartDev with a journal of that kind, which is empty.
+func StartDevOn(tb testing.TB, journal Journal, args ...string) *Server {
+	tb.Helper()
+	s, err := newServer(Build(tb), tb.TempDir(), journal, args, func(err error) {
 		tb.Helper()
 		tb.Fatal(err)
 	})
@@ -55,41 +61,6 @@ func StartDev(tb testing.TB, args ...string) *Server {
 		tb.Fatal(err)
 	}
 	return s
-}
-
-// WithDev runs a package's tests with one server that they share, and returns the exit code for os.Exit:
-//
-//	func TestMain(m *testing.M) { os.Exit(harness.WithDev(m, func(s *harness.Server) { server = s })) }
-func WithDev(m *testing.M, use func(*Server), args ...string) (code int) {
-	binary, err := build()
-	if err != nil {
-		return report(err)
-	}
-	dir, err := os.MkdirTemp("", "parley-e2e-data-")
-	if err != nil {
-		return report(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	s, err := newServer(binary, dir, args, func(err error) { panic(err) })
-	if err != nil {
-		return report(err)
-	}
-	defer func() {
-		if err := s.end(); err != nil {
-			code = report(err)
-		}
-		if code != 0 {
-			_, _ = fmt.Fprintf(os.Stderr, "the server's last output:\n%s\n", tail(s.logPath, shownLines))
-		}
-		if err := keepLog(s.logPath, "WithDev"); err != nil {
-			code = report(err)
-		}
-	}()
-	if err := s.start(); err != nil {
-		return report(err)
-	}
-	use(s)
-	return m.Run()
 }
 
 // URL is the gateway's address for browsers, like "http://127.0.0.1:41234". It survives Restart.
@@ -154,13 +125,17 @@ func (s *Server) Restart() {
 	}
 }
 
-func newServer(binary, dir string, args []string, fatal func(error)) (*Server, error) {
+func newServer(binary, dir string, journal Journal, args []string, fatal func(error)) (*Server, error) {
+	keep, err := journal.arguments()
+	if err != nil {
+		return nil, err
+	}
 	logPath := filepath.Join(dir, "server.log")
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the server's log: %w", err)
 	}
-	args = append([]string{"dev", "--data", filepath.Join(dir, "data")}, args...)
+	args = slices.Concat([]string{"dev", "--data", filepath.Join(dir, "data")}, keep, args)
 	return &Server{binary: binary, args: args, logPath: logPath, log: log, fatal: fatal, at: addresses{"127.0.0.1:0", "127.0.0.1:0"}}, nil
 }
 

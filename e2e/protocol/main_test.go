@@ -13,11 +13,21 @@ import (
 	"github.com/parley-rt/parley/e2e/wire"
 )
 
-// endpoint is the WebSocket address of the one server that this package's tests share; each uses rooms of its own.
-var endpoint string
+// shared are the servers that this package's tests share, one on each journal; each test uses rooms of its own.
+var shared harness.Shared
 
-func TestMain(m *testing.M) {
-	os.Exit(harness.WithDev(m, func(server *harness.Server) { endpoint = server.WebSocket() }))
+func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
+
+// onEachJournal runs a test once per journal: clients cannot tell one from the other. endpoint is a WebSocket address.
+func onEachJournal(t *testing.T, test func(t *testing.T, endpoint string)) {
+	t.Helper()
+	t.Parallel()
+	for _, journal := range harness.Journals() {
+		t.Run(string(journal), func(t *testing.T) {
+			t.Parallel()
+			test(t, shared.Server(t, journal).WebSocket())
+		})
+	}
 }
 
 var rooms atomic.Int64
@@ -25,7 +35,7 @@ var rooms atomic.Int64
 func newRoom() string { return fmt.Sprintf("test-room:%d", rooms.Add(1)) }
 
 // join opens a connection and joins it to the room.
-func join(t *testing.T, room string) *wire.Conn {
+func join(t *testing.T, endpoint, room string) *wire.Conn {
 	t.Helper()
 	c := wire.MustDial(t, endpoint)
 	c.Sendf(`{"join_room":{"room_id":%q}}`, room)

@@ -11,13 +11,13 @@ import (
 func TestTwoTabsTalk(t *testing.T) {
 	t.Parallel()
 	room := newRoom()
-	a := openTab(t, "a", server.URL()+"/?room="+room)
+	a := openTab(t, "a", serverURL(t)+"/?room="+room)
 	a.waitConnected()
 	a.waitText("#empty", "second tab")
 	a.say("first line, nobody else is here")
 	a.waitDurable(1)
 
-	b := openTab(t, "b", server.URL()+"/?room="+room)
+	b := openTab(t, "b", serverURL(t)+"/?room="+room)
 	b.waitConnected()
 	b.waitTexts("first line, nobody else is here")
 	a.waitCount(2)
@@ -41,8 +41,8 @@ func TestTwoTabsTalk(t *testing.T) {
 func TestTypingIsShown(t *testing.T) {
 	t.Parallel()
 	room := newRoom()
-	a := openTab(t, "a", server.URL()+"/?room="+room)
-	b := openTab(t, "b", server.URL()+"/?room="+room)
+	a := openTab(t, "a", serverURL(t)+"/?room="+room)
+	b := openTab(t, "b", serverURL(t)+"/?room="+room)
 	a.waitConnected()
 	b.waitConnected()
 	b.click("#text")
@@ -57,8 +57,8 @@ func TestTypingIsShown(t *testing.T) {
 func TestHostileContentIsOnlyText(t *testing.T) {
 	t.Parallel()
 	room := newRoom()
-	a := openTab(t, "a", server.URL()+"/?room="+room)
-	b := openTab(t, "b", server.URL()+"/?room="+room)
+	a := openTab(t, "a", serverURL(t)+"/?room="+room)
+	b := openTab(t, "b", serverURL(t)+"/?room="+room)
 	a.waitConnected()
 	b.waitConnected()
 	hostile := []string{
@@ -97,7 +97,7 @@ func TestHostileContentIsOnlyText(t *testing.T) {
 func TestHistoryIsReadPageByPage(t *testing.T) {
 	t.Parallel()
 	room := newRoom()
-	a := openTab(t, "a", server.URL()+"/?room="+room)
+	a := openTab(t, "a", serverURL(t)+"/?room="+room)
 	a.waitConnected()
 	var said []string
 	for i := range 120 {
@@ -106,7 +106,7 @@ func TestHistoryIsReadPageByPage(t *testing.T) {
 	}
 	a.waitDurable(len(said))
 
-	b := openTab(t, "b", server.URL()+"/?room="+room)
+	b := openTab(t, "b", serverURL(t)+"/?room="+room)
 	b.waitTexts(said[70:]...)
 
 	// What is being read stays where it is while older lines come in above it, and new ones below.
@@ -125,7 +125,7 @@ func TestHistoryIsReadPageByPage(t *testing.T) {
 func TestRoomsAreSwitched(t *testing.T) {
 	t.Parallel()
 	one, two := newRoom(), newRoom()
-	a := openTab(t, "a", server.URL()+"/?room="+one)
+	a := openTab(t, "a", serverURL(t)+"/?room="+one)
 	a.waitConnected()
 	a.say("in the first room")
 	a.waitDurable(1)
@@ -145,7 +145,7 @@ func TestRoomsAreSwitched(t *testing.T) {
 	require.Equal(t, one, eval[string](a, `document.getElementById("room").value`))
 	a.waitCount(1)
 
-	b := openTab(t, "b", server.URL()+"/?room="+two)
+	b := openTab(t, "b", serverURL(t)+"/?room="+two)
 	b.waitTexts("in the second room")
 	b.waitCount(1) // a has left
 }
@@ -153,12 +153,12 @@ func TestRoomsAreSwitched(t *testing.T) {
 func TestReloadKeepsSessionAndLines(t *testing.T) {
 	t.Parallel()
 	room := newRoom()
-	a := openTab(t, "a", server.URL()+"/?room="+room)
+	a := openTab(t, "a", serverURL(t)+"/?room="+room)
 	a.waitConnected()
 	a.say("before")
 	a.waitDurable(1)
 	member, before := a.member(), a.lines()
-	a.open(server.URL() + "/?room=" + room)
+	a.open(serverURL(t) + "/?room=" + room)
 	a.waitConnected()
 	a.waitDurable(1)
 	require.Equal(t, before, a.lines())
@@ -169,7 +169,7 @@ func TestReloadKeepsSessionAndLines(t *testing.T) {
 
 func TestDrawerShowsFrames(t *testing.T) {
 	t.Parallel()
-	a := openTab(t, "a", server.URL()+"/?room="+newRoom())
+	a := openTab(t, "a", serverURL(t)+"/?room="+newRoom())
 	a.waitConnected()
 	a.say("on the wire")
 	a.waitDurable(1)

@@ -20,7 +20,7 @@ import (
 // startFake serves the built binary's page with a scripted gateway behind it, and returns the page's address.
 func startFake(t *testing.T) (*fake, string) {
 	t.Helper()
-	pages, err := url.Parse(server.URL())
+	pages, err := url.Parse(serverURL(t))
 	require.NoError(t, err)
 	f := newFake()
 	mux := http.NewServeMux()
@@ -385,7 +385,7 @@ func TestSilentServerIsLeft(t *testing.T) {
 // TestRules runs the page's pure modules through the cases of testdata/rules.js inside the browser.
 func TestRules(t *testing.T) {
 	t.Parallel()
-	a := openTab(t, "a", server.URL()+"/?room="+newRoom())
+	a := openTab(t, "a", serverURL(t)+"/?room="+newRoom())
 	a.waitConnected()
 	failures := eval[[]string](a, rulesScript)
 	require.Empty(t, failures)

@@ -19,8 +19,14 @@ import (
 	"github.com/parley-rt/parley/e2e/harness"
 )
 
-// server is shared by the tests that do not disturb it; each uses rooms of its own.
-var server *harness.Server
+// shared has the server of the tests that do not disturb it; each uses rooms of its own. What the page shows does not depend
+// on the journal.
+var shared harness.Shared
+
+func serverURL(t *testing.T) string {
+	t.Helper()
+	return shared.Server(t, harness.SQLite).URL()
+}
 
 // browser is the context that tabs are opened in.
 var browser context.Context
@@ -39,7 +45,7 @@ func run(m *testing.M) int {
 	}
 	defer stop()
 	browser = ctx
-	return harness.WithDev(m, func(s *harness.Server) { server = s })
+	return shared.Run(m)
 }
 
 // startBrowser starts Chromium with an empty profile, which is removed with it. The kernel ends it with this process.
