@@ -55,6 +55,9 @@ func ValidateAppend(c Claim, events []Event) (int, error) {
 		if len(e.Manifest) > MaxKeyBytes {
 			return 0, fmt.Errorf("manifest %d has %d bytes, at most %d: %w", i, len(e.Manifest), MaxKeyBytes, ErrTooLarge)
 		}
+		if err := checkManifest(e.Manifest); err != nil {
+			return 0, fmt.Errorf("event %d: %w", i, err)
+		}
 		total += len(e.MessageID) + len(e.Manifest) + len(e.Payload) + len(e.Meta)
 	}
 	if total > MaxAppendBytes {
@@ -74,15 +77,31 @@ func ValidateSnapshot(c Claim, s Snapshot) error {
 	if n := len(s.Payload) + len(s.Meta) + len(s.Manifest); n > MaxSnapshotBytes {
 		return fmt.Errorf("snapshot of %d bytes, at most %d: %w", n, MaxSnapshotBytes, ErrTooLarge)
 	}
-	return nil
+	return checkManifest(s.Manifest)
 }
 
 // ValidateRead checks key and limit of the reads. ErrInvalid.
 func ValidateRead(key StreamKey, limit int) error {
+	if err := ValidateReadLane(limit); err != nil {
+		return err
+	}
+	return key.Validate()
+}
+
+// ValidateReadLane checks the limit of Feed.ReadLane. ErrInvalid.
+func ValidateReadLane(limit int) error {
 	if limit < 1 || limit > MaxRead {
 		return fmt.Errorf("limit %d, must be 1 to %d: %w", limit, MaxRead, ErrInvalid)
 	}
-	return key.Validate()
+	return nil
+}
+
+// ValidateCheckpoint checks name and owner of a checkpoint. ErrInvalid.
+func ValidateCheckpoint(name, owner string) error {
+	if err := checkName("checkpoint name", name); err != nil {
+		return err
+	}
+	return checkName("owner", owner)
 }
 
 // ValidateTTL checks a time to live. ErrInvalid.
@@ -128,6 +147,15 @@ func checkName(what, s string) error {
 		return fmt.Errorf("%s is empty: %w", what, ErrInvalid)
 	case len(s) > MaxKeyBytes:
 		return fmt.Errorf("%s has %d bytes, at most %d: %w", what, len(s), MaxKeyBytes, ErrInvalid)
+	}
+	return checkText(what, s)
+}
+
+// checkManifest refuses what some databases cannot store as text, and others only by accident.
+func checkManifest(s string) error { return checkText("manifest", s) }
+
+func checkText(what, s string) error {
+	switch {
 	case !utf8.ValidString(s):
 		return fmt.Errorf("%s %q is not UTF-8: %w", what, s, ErrInvalid)
 	case strings.IndexByte(s, 0) >= 0:

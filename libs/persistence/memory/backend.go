@@ -13,16 +13,26 @@ import (
 type Options struct {
 	// Now is the backend's clock. Nil: time.Now.
 	Now func() time.Time
+	// Lanes is how many lanes streams are spread over. 0: 1.
+	Lanes int
 }
 
 // Backend keeps streams, sessions and leases in maps. Safe for concurrent use.
 type Backend struct {
 	now func() time.Time
 
-	mu       sync.Mutex
-	closed   bool
-	streams  map[persistence.StreamKey]*stream
-	claims   int64
+	mu      sync.Mutex
+	closed  bool
+	streams map[persistence.StreamKey]*stream
+	// streamIDs, claims and checkpointEpochs are the last ones given.
+	streamIDs        int64
+	claims           int64
+	checkpointEpochs uint64
+
+	lanes       []*lane
+	partitions  []*partition // ascending; the last one is the current
+	checkpoints map[checkpointKey]persistence.Checkpoint
+
 	sessions map[persistence.SessionID]*session
 	leases   map[string]persistence.Lease
 }
@@ -34,12 +44,18 @@ func New(opts Options) *Backend {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &Backend{
-		now:      opts.Now,
-		streams:  map[persistence.StreamKey]*stream{},
-		sessions: map[persistence.SessionID]*session{},
-		leases:   map[string]persistence.Lease{},
+	b := &Backend{
+		now:         opts.Now,
+		streams:     map[persistence.StreamKey]*stream{},
+		checkpoints: map[checkpointKey]persistence.Checkpoint{},
+		sessions:    map[persistence.SessionID]*session{},
+		leases:      map[string]persistence.Lease{},
 	}
+	for range max(1, opts.Lanes) {
+		b.lanes = append(b.lanes, &lane{})
+	}
+	b.partitions = []*partition{b.newPartition(0)}
+	return b
 }
 
 // Ping implements persistence.Backend.

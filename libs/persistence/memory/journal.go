@@ -1,14 +1,11 @@
 package memory
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"slices"
-	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
 )
@@ -16,6 +13,7 @@ import (
 // stream holds what a head row, its events and its snapshots are elsewhere.
 type stream struct {
 	head    persistence.Head
+	lane    int16
 	claimNo int64
 	// events are those above head.TrimSeq, ascending.
 	events []persistence.Event
@@ -38,8 +36,10 @@ func (b *Backend) Claim(ctx context.Context, key persistence.StreamKey, owner st
 		}
 		if !known {
 			b.streams[key] = s
-			s.head.StreamID = int64(len(b.streams))
-			s.head.Incarnation = rand.Uint64()>>1 | 1
+			b.streamIDs++
+			s.head.StreamID = b.streamIDs
+			s.lane = int16(b.streamIDs % int64(len(b.lanes)))
+			s.head.Incarnation = newIncarnation()
 		}
 		previous := s.head.Owner
 		b.claims++
@@ -49,7 +49,7 @@ func (b *Backend) Claim(ctx context.Context, key persistence.StreamKey, owner st
 		s.head.ClaimedAt = b.now()
 		c = persistence.Claim{
 			Key: key, StreamID: s.head.StreamID, Epoch: s.head.Epoch, Incarnation: s.head.Incarnation,
-			LastSeq: s.head.LastSeq, SnapSeq: s.head.SnapSeq, TrimSeq: s.head.TrimSeq,
+			LastSeq: s.head.LastSeq, SnapSeq: s.head.SnapSeq, TrimSeq: s.head.TrimSeq, Lane: s.lane,
 			Owner: owner, PreviousOwner: previous,
 		}
 		return nil
@@ -101,7 +101,9 @@ func (b *Backend) Append(ctx context.Context, c persistence.Claim, expected uint
 		for _, e := range events {
 			s.head.LastSeq++
 			e.Seq, e.Epoch, e.At = s.head.LastSeq, c.Epoch, at
-			s.events = append(s.events, copyEvent(e))
+			e = copyEvent(e)
+			s.events = append(s.events, e)
+			b.feed(s, e)
 		}
 		last = s.head.LastSeq
 		return nil
@@ -243,67 +245,34 @@ func (b *Backend) Trim(ctx context.Context, c persistence.Claim, upTo uint64) er
 		if upTo > s.head.SnapSeq {
 			return fmt.Errorf("trim up to %d, newest snapshot is %d: %w", upTo, s.head.SnapSeq, persistence.ErrConflict)
 		}
-		s.head.TrimSeq = max(s.head.TrimSeq, upTo)
-		s.events = slices.Clone(s.after(s.head.TrimSeq, len(s.events)))
+		s.trim(upTo)
 		return nil
 	})
 }
 
-// Takeovers implements persistence.Journal.
-func (b *Backend) Takeovers(ctx context.Context, owner string, since persistence.Mark) (list []persistence.Takeover, next persistence.Mark, err error) {
-	err = b.do(ctx, "list takeovers", func() error {
-		oldest := b.now().Add(-time.Minute)
-		for key, s := range b.streams {
-			old := s.claimNo < since.Value()
-			if since == (persistence.Mark{}) {
-				old = s.head.ClaimedAt.Before(oldest)
-			}
-			if !old && s.head.Owner != owner {
-				list = append(list, persistence.Takeover{Key: key, Epoch: s.head.Epoch, Owner: s.head.Owner})
-			}
+func (s *stream) trim(upTo uint64) {
+	s.head.TrimSeq = max(s.head.TrimSeq, upTo)
+	s.events = slices.Clone(s.after(s.head.TrimSeq, len(s.events)))
+}
+
+// Reincarnate implements persistence.Journal.
+func (b *Backend) Reincarnate(ctx context.Context, c persistence.Claim) (persistence.Claim, error) {
+	if err := c.Validate(); err != nil {
+		return persistence.Claim{}, fmt.Errorf("reincarnate stream: %w", err)
+	}
+	if err := b.do(ctx, "reincarnate stream "+string(c.Key), func() error {
+		s, err := b.held(c)
+		if err != nil {
+			return err
 		}
-		next = persistence.NewMark(b.claims + 1)
+		s.head.Incarnation = newIncarnation()
+		c.Incarnation = s.head.Incarnation
 		return nil
-	})
-	return list, next, err
-}
-
-// copyPage copies events until they are MaxReadBytes, at least one.
-func copyPage(events iter.Seq[persistence.Event]) (page []persistence.Event) {
-	size := 0
-	for e := range events {
-		if size += len(e.Payload) + len(e.Meta); size > persistence.MaxReadBytes && len(page) > 0 {
-			break
-		}
-		page = append(page, copyEvent(e))
+	}); err != nil {
+		return persistence.Claim{}, err
 	}
-	return page
+	return c, nil
 }
 
-func backwards(events []persistence.Event) iter.Seq[persistence.Event] {
-	return func(yield func(persistence.Event) bool) {
-		for _, e := range slices.Backward(events) {
-			if !yield(e) {
-				return
-			}
-		}
-	}
-}
-
-func copyEvent(e persistence.Event) persistence.Event {
-	e.Payload, e.Meta = bytes.Clone(e.Payload), copyMeta(e.Meta)
-	return e
-}
-
-func copySnapshot(s persistence.Snapshot) persistence.Snapshot {
-	s.Payload, s.Meta = bytes.Clone(s.Payload), copyMeta(s.Meta)
-	return s
-}
-
-// copyMeta makes an empty meta nil, as databases do.
-func copyMeta(meta []byte) []byte {
-	if len(meta) == 0 {
-		return nil
-	}
-	return bytes.Clone(meta)
-}
+// newIncarnation draws 63 bits that are not all zero.
+func newIncarnation() uint64 { return rand.Uint64()>>1 | 1 }

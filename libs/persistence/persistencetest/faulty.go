@@ -23,7 +23,18 @@ const (
 	OpHead                  Op = "Head"
 	OpSaveSnapshot          Op = "SaveSnapshot"
 	OpTrim                  Op = "Trim"
+	OpReincarnate           Op = "Reincarnate"
 	OpTakeovers             Op = "Takeovers"
+	OpLanes                 Op = "Lanes"
+	OpReadLane              Op = "ReadLane"
+	OpClaimCheckpoint       Op = "ClaimCheckpoint"
+	OpSaveCheckpoint        Op = "SaveCheckpoint"
+	OpDeleteCheckpoint      Op = "DeleteCheckpoint"
+	OpCheckpoints           Op = "Checkpoints"
+	OpRotate                Op = "Rotate"
+	OpPartitions            Op = "Partitions"
+	OpDropPartitions        Op = "DropPartitions"
+	OpMarkRestored          Op = "MarkRestored"
 	OpCreateSession         Op = "CreateSession"
 	OpResumeSession         Op = "ResumeSession"
 	OpSaveSessionRooms      Op = "SaveSessionRooms"
@@ -165,118 +176,3 @@ func received[T any](ctx context.Context, c <-chan T) bool {
 		return false
 	}
 }
-
-// Faulty returns b with the plan's faults. Close is b's own.
-func Faulty(b persistence.Backend, p *Plan) persistence.Backend { return &faulty{b: b, plan: p} }
-
-type faulty struct {
-	b    persistence.Backend
-	plan *Plan
-}
-
-// answer makes a call that has a result; a call that a fault hits has none.
-func answer[T any](ctx context.Context, f *faulty, op Op, key persistence.StreamKey, call func() (T, error)) (T, error) {
-	var out T
-	if err := f.plan.run(ctx, op, key, func() (err error) {
-		out, err = call()
-		return err
-	}); err != nil {
-		var none T
-		return none, err
-	}
-	return out, nil
-}
-
-func (f *faulty) Claim(ctx context.Context, key persistence.StreamKey, owner string, opts persistence.ClaimOptions) (persistence.Claim, error) {
-	return answer(ctx, f, OpClaim, key, func() (persistence.Claim, error) { return f.b.Claim(ctx, key, owner, opts) })
-}
-
-func (f *faulty) Release(ctx context.Context, c persistence.Claim) error {
-	return f.plan.run(ctx, OpRelease, c.Key, func() error { return f.b.Release(ctx, c) })
-}
-
-func (f *faulty) Recover(ctx context.Context, c persistence.Claim) (persistence.Recovery, error) {
-	return answer(ctx, f, OpRecover, c.Key, func() (persistence.Recovery, error) { return f.b.Recover(ctx, c) })
-}
-
-func (f *faulty) Append(ctx context.Context, c persistence.Claim, expected uint64, events []persistence.Event) (uint64, error) {
-	return answer(ctx, f, OpAppend, c.Key, func() (uint64, error) { return f.b.Append(ctx, c, expected, events) })
-}
-
-func (f *faulty) Read(ctx context.Context, key persistence.StreamKey, from uint64, limit int) ([]persistence.Event, error) {
-	return answer(ctx, f, OpRead, key, func() ([]persistence.Event, error) { return f.b.Read(ctx, key, from, limit) })
-}
-
-func (f *faulty) ReadReverse(ctx context.Context, key persistence.StreamKey, before uint64, limit int) ([]persistence.Event, error) {
-	return answer(ctx, f, OpReadReverse, key, func() ([]persistence.Event, error) { return f.b.ReadReverse(ctx, key, before, limit) })
-}
-
-func (f *faulty) Head(ctx context.Context, key persistence.StreamKey) (persistence.Head, error) {
-	return answer(ctx, f, OpHead, key, func() (persistence.Head, error) { return f.b.Head(ctx, key) })
-}
-
-func (f *faulty) SaveSnapshot(ctx context.Context, c persistence.Claim, s persistence.Snapshot) error {
-	return f.plan.run(ctx, OpSaveSnapshot, c.Key, func() error { return f.b.SaveSnapshot(ctx, c, s) })
-}
-
-func (f *faulty) Trim(ctx context.Context, c persistence.Claim, upTo uint64) error {
-	return f.plan.run(ctx, OpTrim, c.Key, func() error { return f.b.Trim(ctx, c, upTo) })
-}
-
-func (f *faulty) Takeovers(ctx context.Context, owner string, since persistence.Mark) ([]persistence.Takeover, persistence.Mark, error) {
-	var next persistence.Mark
-	list, err := answer(ctx, f, OpTakeovers, "", func() (list []persistence.Takeover, err error) {
-		list, next, err = f.b.Takeovers(ctx, owner, since)
-		return list, err
-	})
-	if err != nil {
-		return nil, since, err
-	}
-	return list, next, nil
-}
-
-func (f *faulty) CreateSession(ctx context.Context, id persistence.SessionID, tok persistence.TokenHash, member string, ttl time.Duration) (persistence.Session, error) {
-	return answer(ctx, f, OpCreateSession, "", func() (persistence.Session, error) {
-		return f.b.CreateSession(ctx, id, tok, member, ttl)
-	})
-}
-
-func (f *faulty) ResumeSession(ctx context.Context, id persistence.SessionID, presented, next persistence.TokenHash, ttl time.Duration) (persistence.Session, error) {
-	return answer(ctx, f, OpResumeSession, "", func() (persistence.Session, error) {
-		return f.b.ResumeSession(ctx, id, presented, next, ttl)
-	})
-}
-
-func (f *faulty) SaveSessionRooms(ctx context.Context, id persistence.SessionID, generation uint64, rooms []string, ttl time.Duration) error {
-	return f.plan.run(ctx, OpSaveSessionRooms, "", func() error { return f.b.SaveSessionRooms(ctx, id, generation, rooms, ttl) })
-}
-
-func (f *faulty) ExtendSessions(ctx context.Context, ids []persistence.SessionID, ttl time.Duration) error {
-	return f.plan.run(ctx, OpExtendSessions, "", func() error { return f.b.ExtendSessions(ctx, ids, ttl) })
-}
-
-func (f *faulty) DeleteExpiredSessions(ctx context.Context, limit int) ([]persistence.Session, error) {
-	return answer(ctx, f, OpDeleteExpiredSessions, "", func() ([]persistence.Session, error) {
-		return f.b.DeleteExpiredSessions(ctx, limit)
-	})
-}
-
-func (f *faulty) AcquireLease(ctx context.Context, name, owner string, ttl time.Duration) (persistence.Lease, error) {
-	return answer(ctx, f, OpAcquireLease, "", func() (persistence.Lease, error) {
-		return f.b.AcquireLease(ctx, name, owner, ttl)
-	})
-}
-
-func (f *faulty) RenewLease(ctx context.Context, l persistence.Lease, ttl time.Duration) (persistence.Lease, error) {
-	return answer(ctx, f, OpRenewLease, "", func() (persistence.Lease, error) { return f.b.RenewLease(ctx, l, ttl) })
-}
-
-func (f *faulty) ReleaseLease(ctx context.Context, l persistence.Lease) error {
-	return f.plan.run(ctx, OpReleaseLease, "", func() error { return f.b.ReleaseLease(ctx, l) })
-}
-
-func (f *faulty) Ping(ctx context.Context) error {
-	return f.plan.run(ctx, OpPing, "", func() error { return f.b.Ping(ctx) })
-}
-
-func (f *faulty) Close(ctx context.Context) error { return f.b.Close(ctx) }

@@ -5,10 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
-	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
 )
 
 // Claim implements persistence.Journal. It goes through the writer's queue like the appends. A second append of one
@@ -108,56 +106,30 @@ func (m releaseMutation) apply(w *writer) error {
 	return s.Run()
 }
 
-// head is a row of journal_stream.
-type head struct {
-	persistence.Head
-	lane int16
-}
-
-func (w *writer) headByKey(key persistence.StreamKey) (head, error) {
-	w.st.headByKey.Text(1, string(key))
-	h, err := scanHead(w.st.headByKey)
-	h.Key = key
-	return h, err
-}
-
-// scanHead steps a statement that selects headColumns; a missing row gives the zero head.
-func scanHead(s *lite.Stmt) (head, error) {
-	row, err := s.Step()
-	if err != nil || !row {
-		return head{}, err
+// Reincarnate implements persistence.Journal.
+func (b *Backend) Reincarnate(ctx context.Context, c persistence.Claim) (persistence.Claim, error) {
+	if err := c.Validate(); err != nil {
+		return persistence.Claim{}, fmt.Errorf("reincarnate stream: %w", err)
 	}
-	defer s.Reset()
-	return head{
-		Head: persistence.Head{
-			StreamID:    s.ColumnInt(0),
-			Epoch:       uint64(s.ColumnInt(1)),
-			Incarnation: uint64(s.ColumnInt(2)),
-			LastSeq:     uint64(s.ColumnInt(3)),
-			SnapSeq:     uint64(s.ColumnInt(4)),
-			TrimSeq:     uint64(s.ColumnInt(5)),
-			Owner:       s.ColumnText(6),
-			ClaimedAt:   fromNanos(s.ColumnInt(7)),
-		},
-		lane: int16(s.ColumnInt(8)),
-	}, nil
+	m := &reincarnateMutation{claim: c}
+	if err := b.submit(ctx, &request{mutation: m, events: 1}); err != nil {
+		return persistence.Claim{}, fmt.Errorf("reincarnate stream %s: %w", c.Key, err)
+	}
+	return m.claim, nil
 }
 
-// lost tells the holder of c why a conditional update did not find its stream; conflict is the answer when it still holds
-// the stream.
-func (w *writer) lost(c persistence.Claim, conflict func(persistence.Head) error) error {
-	w.st.headByID.Int(1, c.StreamID)
-	h, err := scanHead(w.st.headByID)
-	switch {
-	case err != nil:
+type reincarnateMutation struct{ claim persistence.Claim }
+
+func (m *reincarnateMutation) apply(w *writer) error {
+	m.claim.Incarnation = newIncarnation()
+	s := w.st.reincarnate
+	s.Int(1, m.claim.StreamID)
+	s.Int(2, int64(m.claim.Epoch))
+	s.Int(3, int64(m.claim.Incarnation))
+	if err := s.Run(); err != nil || w.conn.Changes() > 0 {
 		return err
-	case h.Epoch == 0:
-		return fmt.Errorf("claim is of another journal, this one has no stream %d: %w", c.StreamID, persistence.ErrInvalid)
-	case h.Epoch != c.Epoch:
-		return &persistence.FencedError{Key: c.Key, MyEpoch: c.Epoch, Epoch: h.Epoch, Owner: h.Owner, LastSeq: h.LastSeq}
 	}
-	h.Key = c.Key
-	return conflict(h.Head)
+	return w.lost(m.claim, func(h persistence.Head) error {
+		return fmt.Errorf("head at epoch %d was not changed: %w", h.Epoch, persistence.ErrCorrupt)
+	})
 }
-
-func fromNanos(ns int64) time.Time { return time.Unix(0, ns).UTC() }

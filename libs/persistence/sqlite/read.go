@@ -82,6 +82,9 @@ func (r *reader) transaction(fn func(*reader) error) error {
 func (r *reader) head(key persistence.StreamKey) (persistence.Head, error) {
 	r.st.head.Text(1, string(key))
 	h, err := scanHead(r.st.head)
+	if err == nil {
+		err = h.settle(r.st.eventPosition)
+	}
 	h.Key = key
 	return h.Head, err
 }
@@ -186,24 +189,29 @@ func (r *reader) events(ctx context.Context, s *lite.Stmt, stream int64, first, 
 		if size += s.ColumnBytes(6) + s.ColumnBytes(7); size > persistence.MaxReadBytes && len(events) > 0 {
 			return events, true, nil
 		}
-		if !s.TextIs(5, manifest) {
-			manifest = s.ColumnText(5)
-		}
-		e := persistence.Event{
-			Seq:      uint64(s.ColumnInt(0)),
-			Epoch:    uint64(s.ColumnInt(1)),
-			At:       fromNanos(s.ColumnInt(2)),
-			Codec:    persistence.Codec(s.ColumnInt(3)),
-			Manifest: manifest,
-			Meta:     s.ColumnBlob(6),
-			Payload:  s.ColumnBlob(7),
-		}
-		s.CopyBlob(4, e.MessageID[:])
-		events = append(events, e)
+		events = append(events, scanEvent(s, &manifest))
 		if len(events)%checkEvery == 0 && ctx.Err() != nil {
 			return nil, false, fmt.Errorf("%w: %w", persistence.ErrUnavailable, ctx.Err())
 		}
 	}
+}
+
+// scanEvent reads eventColumns. manifest is the one of the event before, which is most often the same.
+func scanEvent(s *lite.Stmt, manifest *string) persistence.Event {
+	if !s.TextIs(5, *manifest) {
+		*manifest = s.ColumnText(5)
+	}
+	e := persistence.Event{
+		Seq:      uint64(s.ColumnInt(0)),
+		Epoch:    uint64(s.ColumnInt(1)),
+		At:       fromNanos(s.ColumnInt(2)),
+		Codec:    persistence.Codec(s.ColumnInt(3)),
+		Manifest: *manifest,
+		Meta:     s.ColumnBlob(6),
+		Payload:  s.ColumnBlob(7),
+	}
+	s.CopyBlob(4, e.MessageID[:])
+	return e
 }
 
 // checkRun proves that ascending events are exactly first..last.

@@ -22,32 +22,39 @@ var migrationFiles embed.FS
 // applicationID marks the file as a journal ("PRLY").
 const applicationID = 0x50524c59
 
-// migration is one numbered step of the schema: migrations/NNNN_name.sql. Steps are never edited once released.
+// migration is one numbered step of the schema: migrations/NNNN_name.up.sql and the way back, NNNN_name.down.sql. The way
+// up is never edited once released: its checksum is stored with the step.
 type migration struct {
 	version  int
 	name     string
-	sql      string
-	checksum string
+	up, down string
+	checksum string // of up
 }
 
 func loadMigrations(files fs.FS) ([]migration, error) {
-	names, err := fs.Glob(files, "migrations/*.sql") // sorted
+	names, err := fs.Glob(files, "migrations/*.up.sql") // sorted
 	if err != nil {
 		return nil, fmt.Errorf("list migrations: %w", err)
 	}
 	var steps []migration
 	for i, name := range names {
-		text, err := fs.ReadFile(files, name)
-		if err != nil {
-			return nil, fmt.Errorf("read migration: %w", err)
-		}
-		number, rest, _ := strings.Cut(strings.TrimSuffix(path.Base(name), ".sql"), "_")
+		number, rest, _ := strings.Cut(strings.TrimSuffix(path.Base(name), ".up.sql"), "_")
 		version, err := strconv.Atoi(number)
 		if err != nil || version != i+1 {
 			return nil, fmt.Errorf("migration %s: want number %04d", name, i+1)
 		}
-		sum := sha256.Sum256(text)
-		steps = append(steps, migration{version: version, name: rest, sql: string(text), checksum: hex.EncodeToString(sum[:])})
+		up, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, fmt.Errorf("read migration: %w", err)
+		}
+		down, err := fs.ReadFile(files, strings.TrimSuffix(name, ".up.sql")+".down.sql")
+		if err != nil {
+			return nil, fmt.Errorf("read the way back of a migration: %w", err)
+		}
+		sum := sha256.Sum256(up)
+		steps = append(steps, migration{
+			version: version, name: rest, up: string(up), down: string(down), checksum: hex.EncodeToString(sum[:]),
+		})
 	}
 	return steps, nil
 }
@@ -55,8 +62,14 @@ func loadMigrations(files fs.FS) ([]migration, error) {
 // migrate brings the schema to the newest step, each step in its own transaction. It refuses a file that is no journal,
 // one that a newer binary migrated, and one whose steps are not the ones of this binary: ErrSchemaVersion.
 func migrate(c *lite.Conn, steps []migration, now time.Time) error {
-	if err := checkApplication(c); err != nil {
+	empty, err := checkApplication(c)
+	if err != nil {
 		return err
+	}
+	if empty {
+		if err := c.Exec(fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+			return fmt.Errorf("mark the file: %w", err)
+		}
 	}
 	if err := c.Exec(`CREATE TABLE IF NOT EXISTS journal_migration (
 		version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)`); err != nil {
@@ -66,20 +79,10 @@ func migrate(c *lite.Conn, steps []migration, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	for version, checksum := range applied {
-		if version > len(steps) {
-			return fmt.Errorf("schema is at version %d, this binary knows up to %d; run a newer one: %w",
-				version, len(steps), persistence.ErrSchemaVersion)
-		}
-		if want := steps[version-1]; want.checksum != checksum {
-			return fmt.Errorf("schema version %d (%s) is not the one of this binary: %w",
-				version, want.name, persistence.ErrSchemaVersion)
-		}
+	if err := checkApplied(applied, steps); err != nil {
+		return err
 	}
-	for _, step := range steps {
-		if _, done := applied[step.version]; done {
-			continue
-		}
+	for _, step := range steps[len(applied):] {
 		if err := applyMigration(c, step, now); err != nil {
 			return fmt.Errorf("migrate the schema to version %d (%s): %w", step.version, step.name, err)
 		}
@@ -87,62 +90,122 @@ func migrate(c *lite.Conn, steps []migration, now time.Time) error {
 	return nil
 }
 
-func checkApplication(c *lite.Conn) error {
-	id, err := queryInt(c, "PRAGMA application_id")
-	if err != nil || id == applicationID {
-		return err
-	}
-	tables, err := queryInt(c, "SELECT count(*) FROM sqlite_schema")
+// migrateDown takes back the steps above version, each in its own transaction. Version 0 drops the record of steps, too.
+func migrateDown(c *lite.Conn, steps []migration, version int) error {
+	applied, err := appliedMigrations(c)
 	if err != nil {
 		return err
 	}
-	if tables > 0 || id != 0 {
-		return fmt.Errorf("file is an SQLite database of another application: %w", persistence.ErrSchemaVersion)
+	if err := checkApplied(applied, steps); err != nil {
+		return err
 	}
-	return c.Exec(fmt.Sprintf("PRAGMA application_id = %d", applicationID))
+	for i := len(applied); i > version; i-- {
+		step := steps[i-1]
+		forget := fmt.Sprintf("DELETE FROM journal_migration WHERE version = %d;", step.version)
+		if step.version == 1 {
+			forget = "DROP TABLE journal_migration;"
+		}
+		if err := inTransaction(c, func() error { return c.Exec(step.down + forget) }); err != nil {
+			return fmt.Errorf("take back version %d (%s) of the schema: %w", step.version, step.name, err)
+		}
+	}
+	return nil
 }
 
-func appliedMigrations(c *lite.Conn) (map[int]string, error) {
-	s, err := c.Prepare("SELECT version, checksum FROM journal_migration")
+// checkApplication tells whether the database is empty, and refuses one that is another application's.
+func checkApplication(c *lite.Conn) (empty bool, err error) {
+	id, err := queryInt(c, "PRAGMA application_id")
+	if err != nil || id == applicationID {
+		return false, err
+	}
+	tables, err := queryInt(c, "SELECT count(*) FROM sqlite_schema")
+	if err != nil {
+		return false, err
+	}
+	if tables > 0 || id != 0 {
+		return false, fmt.Errorf("file is an SQLite database of another application: %w", persistence.ErrSchemaVersion)
+	}
+	return true, nil
+}
+
+// checkApplied proves that what is applied is the beginning of steps.
+func checkApplied(applied []appliedMigration, steps []migration) error {
+	for i, a := range applied {
+		switch {
+		case a.version > len(steps):
+			newest := applied[len(applied)-1].version
+			return fmt.Errorf("schema is at version %d, this binary knows up to %d: run one that knows it, or let it migrate down to %d: %w",
+				newest, len(steps), len(steps), persistence.ErrSchemaVersion)
+		case a.version != i+1:
+			return fmt.Errorf("schema has version %d without %d: %w", a.version, i+1, persistence.ErrSchemaVersion)
+		case a.checksum != steps[i].checksum:
+			return fmt.Errorf("schema version %d (%s) is not the one of this binary: %w", a.version, a.name, persistence.ErrSchemaVersion)
+		}
+	}
+	return nil
+}
+
+// appliedMigration is a row of journal_migration.
+type appliedMigration struct {
+	version        int
+	name, checksum string
+	at             time.Time
+}
+
+// appliedMigrations returns the rows there are, ascending; none in an empty database.
+func appliedMigrations(c *lite.Conn) ([]appliedMigration, error) {
+	exists, err := queryInt(c, "SELECT count(*) FROM sqlite_schema WHERE name = 'journal_migration'")
+	if err != nil || exists == 0 {
+		return nil, err
+	}
+	s, err := c.Prepare("SELECT version, name, checksum, applied_at FROM journal_migration ORDER BY version")
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	applied := map[int]string{}
+	var applied []appliedMigration
 	for {
 		row, err := s.Step()
 		if err != nil || !row {
 			return applied, err
 		}
-		applied[int(s.ColumnInt(0))] = s.ColumnText(1)
+		applied = append(applied, appliedMigration{
+			version: int(s.ColumnInt(0)), name: s.ColumnText(1), checksum: s.ColumnText(2), at: fromNanos(s.ColumnInt(3)),
+		})
 	}
 }
 
-func applyMigration(c *lite.Conn, m migration, now time.Time) (err error) {
+func applyMigration(c *lite.Conn, m migration, now time.Time) error {
+	return inTransaction(c, func() error {
+		if err := c.Exec(m.up); err != nil {
+			return err
+		}
+		s, err := c.Prepare("INSERT INTO journal_migration (version, name, checksum, applied_at) VALUES (?1, ?2, ?3, ?4)")
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		s.Int(1, int64(m.version))
+		s.Text(2, m.name)
+		s.Text(3, m.checksum)
+		s.Int(4, now.UnixNano())
+		return s.Run()
+	})
+}
+
+// inTransaction commits what fn does, or nothing of it.
+func inTransaction(c *lite.Conn, fn func() error) error {
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil && c.InTransaction() {
-			err = errors.Join(err, c.Exec("ROLLBACK"))
-		}
-	}()
-	if err := c.Exec(m.sql); err != nil {
-		return err
+	err := fn()
+	if err == nil {
+		err = c.Exec("COMMIT")
 	}
-	s, err := c.Prepare("INSERT INTO journal_migration (version, name, checksum, applied_at) VALUES (?1, ?2, ?3, ?4)")
-	if err != nil {
-		return err
+	if err != nil && c.InTransaction() {
+		return errors.Join(err, c.Exec("ROLLBACK"))
 	}
-	defer s.Close()
-	s.Int(1, int64(m.version))
-	s.Text(2, m.name)
-	s.Text(3, m.checksum)
-	s.Int(4, now.UnixNano())
-	if err := s.Run(); err != nil {
-		return err
-	}
-	return c.Exec("COMMIT")
+	return err
 }
 
 func queryInt(c *lite.Conn, sql string) (int64, error) {

@@ -4,22 +4,32 @@ import (
 	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
 )
 
-const headColumns = `stream_id, epoch, incarnation, last_seq, snap_seq, trim_seq, owner, claimed_at, lane`
+// headColumns end with the lane's trim_pos while rows up to it are still there, else 0: see head.settle.
+const headColumns = `stream_id, epoch, incarnation, last_seq, snap_seq, trim_seq, owner, claimed_at, lane,
+	(SELECT iif(purged_pos < trim_pos, trim_pos, 0) FROM journal_lane WHERE lane = 0)`
+
+const eventPosition = `SELECT pos FROM journal_event WHERE stream_id = ?1 AND seq = ?2`
 
 // writeStatements are the writer's.
 type writeStatements struct {
 	begin, commit, rollback *lite.Stmt
 	saveLane                *lite.Stmt
 
-	headByKey, headByID       *lite.Stmt
-	createStream, claimStream *lite.Stmt
-	releaseStream             *lite.Stmt
+	headByKey, headByID, eventPosition *lite.Stmt
+	createStream, claimStream          *lite.Stmt
+	releaseStream, reincarnate         *lite.Stmt
 
 	advance, insertEvent *lite.Stmt
 
 	snapStream, insertSnapshot, dropSnapshots *lite.Stmt
 	trimStream                                *lite.Stmt
-	purgeState, purgeEvents, purged           *lite.Stmt
+
+	purgeState, purgeRows, purgeEvents, purged             *lite.Stmt
+	purgeLimits, droppedRows, droppedTrims, droppedEvents  *lite.Stmt
+	purgedLane                                             *lite.Stmt
+	checkpoint, claimCheckpoint, saveCheckpoint            *lite.Stmt
+	checkpointEpoch, deleteCheckpoint, checkpointsBehind   *lite.Stmt
+	closeSegment, openSegment, setPart, trimLane, dropPart *lite.Stmt
 
 	probe *lite.Stmt
 
@@ -45,17 +55,19 @@ func prepareWrites(c *lite.Conn) (*writeStatements, error) {
 
 		{&st.headByKey, `SELECT ` + headColumns + ` FROM journal_stream WHERE stream_key = ?1`},
 		{&st.headByID, `SELECT ` + headColumns + ` FROM journal_stream WHERE stream_id = ?1`},
+		{&st.eventPosition, eventPosition},
 		{&st.createStream, `INSERT INTO journal_stream (epoch, last_seq, snap_seq, trim_seq, purged_seq, lane,
 			stream_key, owner, incarnation, claim_no, claimed_at) VALUES (1, 0, 0, 0, 0, 0, ?1, ?2, ?3, ?4, ?5)`},
 		{&st.claimStream, `UPDATE journal_stream SET epoch = epoch + 1, owner = ?2, claim_no = ?3, claimed_at = ?4
 			WHERE stream_id = ?1`},
 		{&st.releaseStream, `UPDATE journal_stream SET owner = '' WHERE stream_id = ?1 AND epoch = ?2`},
+		{&st.reincarnate, `UPDATE journal_stream SET incarnation = ?3 WHERE stream_id = ?1 AND epoch = ?2`},
 
 		// An append: fence and optimistic check in one conditional update, then the rows.
 		{&st.advance, `UPDATE journal_stream SET last_seq = last_seq + ?4
 			WHERE stream_id = ?1 AND epoch = ?2 AND last_seq = ?3`},
 		{&st.insertEvent, `INSERT INTO journal_event (pos, stream_id, seq, epoch, at, lane, part, codec,
-			message_id, manifest, meta, payload) VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10)`},
+			message_id, manifest, meta, payload) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11)`},
 
 		{&st.snapStream, `UPDATE journal_stream SET snap_seq = ?3
 			WHERE stream_id = ?1 AND epoch = ?2 AND last_seq >= ?3 AND snap_seq < ?3`},
@@ -65,9 +77,36 @@ func prepareWrites(c *lite.Conn) (*writeStatements, error) {
 			AND seq < (SELECT max(seq) FROM journal_snapshot WHERE stream_id = ?1 AND seq < ?2)`},
 		{&st.trimStream, `UPDATE journal_stream SET trim_seq = max(trim_seq, ?3)
 			WHERE stream_id = ?1 AND epoch = ?2 AND snap_seq >= ?3`},
+
+		{&st.purgeLimits, `SELECT trim_pos, purged_pos, ifnull((SELECT min(c.pos) FROM journal_checkpoint AS c
+			WHERE c.lane = journal_lane.lane), 9223372036854775807) FROM journal_lane WHERE lane = 0`},
 		{&st.purgeState, `SELECT purged_seq, trim_seq FROM journal_stream WHERE stream_id = ?1`},
+		{&st.purgeRows, `SELECT seq, pos, length(payload) FROM journal_event
+			WHERE stream_id = ?1 AND seq <= ?2 ORDER BY seq`},
 		{&st.purgeEvents, `DELETE FROM journal_event WHERE stream_id = ?1 AND seq <= ?2`},
 		{&st.purged, `UPDATE journal_stream SET purged_seq = ?2 WHERE stream_id = ?1`},
+		{&st.droppedRows, `SELECT pos, length(payload) FROM journal_event WHERE pos <= ?1 ORDER BY pos`},
+		{&st.droppedTrims, `UPDATE journal_stream SET trim_seq = max(trim_seq, gone.seq), purged_seq = max(purged_seq, gone.seq)
+			FROM (SELECT stream_id, max(seq) AS seq FROM journal_event WHERE pos <= ?1 GROUP BY stream_id) AS gone
+			WHERE gone.stream_id = journal_stream.stream_id`},
+		{&st.droppedEvents, `DELETE FROM journal_event WHERE pos <= ?1`},
+		{&st.purgedLane, `UPDATE journal_lane SET purged_pos = ?1 WHERE lane = 0`},
+
+		{&st.checkpoint, `SELECT pos, epoch, owner FROM journal_checkpoint WHERE name = ?1 AND lane = ?2`},
+		{&st.checkpointEpoch, `UPDATE journal_lane SET checkpoint_epoch = checkpoint_epoch + 1 WHERE lane = ?1
+			RETURNING checkpoint_epoch, trim_pos`},
+		{&st.claimCheckpoint, `INSERT INTO journal_checkpoint (name, lane, pos, epoch, owner) VALUES (?1, ?2, ?3, ?4, ?5)
+			ON CONFLICT (name, lane) DO UPDATE SET epoch = excluded.epoch, owner = excluded.owner RETURNING pos`},
+		{&st.saveCheckpoint, `UPDATE journal_checkpoint SET pos = ?4
+			WHERE name = ?1 AND lane = ?2 AND epoch = ?3 AND pos <= ?4`},
+		{&st.deleteCheckpoint, `DELETE FROM journal_checkpoint WHERE name = ?1`},
+		{&st.checkpointsBehind, `SELECT DISTINCT name FROM journal_checkpoint WHERE pos < ?1 ORDER BY name`},
+
+		{&st.closeSegment, `UPDATE journal_segment SET last_pos = ?1 WHERE last_pos IS NULL`},
+		{&st.openSegment, `INSERT INTO journal_segment (part, after_pos) VALUES (?1, ?2)`},
+		{&st.setPart, `UPDATE journal_lane SET part = ?1 WHERE lane = 0`},
+		{&st.trimLane, `UPDATE journal_lane SET trim_pos = max(trim_pos, ?1) WHERE lane = 0`},
+		{&st.dropPart, `DELETE FROM journal_segment WHERE part = ?1`},
 
 		{&st.probe, `INSERT INTO journal_probe (id, at) VALUES (0, ?1)
 			ON CONFLICT (id) DO UPDATE SET at = max(at + 1, excluded.at)`},
@@ -103,53 +142,6 @@ func prepareWrites(c *lite.Conn) (*writeStatements, error) {
 }
 
 func (st *writeStatements) close() { closeAll(st.all) }
-
-// readStatements are those of one reading connection.
-type readStatements struct {
-	begin, commit *lite.Stmt
-
-	head               *lite.Stmt
-	events, eventsDesc *lite.Stmt
-	snapshots          *lite.Stmt
-	claims             *lite.Stmt
-	takeovers          *lite.Stmt
-
-	all []*lite.Stmt
-}
-
-const eventColumns = `seq, epoch, at, codec, message_id, manifest, meta, payload`
-
-func prepareReads(c *lite.Conn) (*readStatements, error) {
-	st := &readStatements{}
-	for _, s := range []struct {
-		to  **lite.Stmt
-		sql string
-	}{
-		{&st.begin, `BEGIN`},
-		{&st.commit, `COMMIT`},
-		{&st.head, `SELECT ` + headColumns + ` FROM journal_stream WHERE stream_key = ?1`},
-		{&st.events, `SELECT ` + eventColumns + ` FROM journal_event
-			WHERE stream_id = ?1 AND seq >= ?2 AND seq <= ?3 ORDER BY seq`},
-		{&st.eventsDesc, `SELECT ` + eventColumns + ` FROM journal_event
-			WHERE stream_id = ?1 AND seq >= ?2 AND seq <= ?3 ORDER BY seq DESC`},
-		{&st.snapshots, `SELECT seq, epoch, at, codec, manifest, meta, payload FROM journal_snapshot
-			WHERE stream_id = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT 2`},
-		{&st.claims, `SELECT ifnull(max(claim_no), 0) FROM journal_stream`},
-		{&st.takeovers, `SELECT stream_key, epoch, owner, claimed_at FROM journal_stream
-			WHERE claim_no > ?1 ORDER BY claim_no DESC`},
-	} {
-		stmt, err := c.Prepare(s.sql)
-		if err != nil {
-			st.close()
-			return nil, err
-		}
-		*s.to = stmt
-		st.all = append(st.all, stmt)
-	}
-	return st, nil
-}
-
-func (st *readStatements) close() { closeAll(st.all) }
 
 func closeAll(statements []*lite.Stmt) {
 	for _, s := range statements {

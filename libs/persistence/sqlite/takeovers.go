@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
@@ -11,9 +12,13 @@ import (
 // firstTakeovers is how far back the first question goes.
 const firstTakeovers = time.Minute
 
-// Takeovers implements persistence.Journal. The mark is one above the number of the newest claim that was committed when
-// it was taken: claims are numbered in commit order by one writer, so none can appear below it later.
+// Takeovers implements persistence.Journal. The mark is the number of the newest claim that was committed when it was
+// taken: claims are numbered in commit order by one writer, so none can appear below it later.
 func (b *Backend) Takeovers(ctx context.Context, owner string, since persistence.Mark) (list []persistence.Takeover, next persistence.Mark, err error) {
+	after, err := parseMark(since)
+	if err != nil {
+		return nil, since, fmt.Errorf("list takeovers: %w", err)
+	}
 	var oldest time.Time
 	if since == (persistence.Mark{}) {
 		oldest = b.now().Add(-firstTakeovers)
@@ -23,13 +28,25 @@ func (b *Backend) Takeovers(ctx context.Context, owner string, since persistence
 		if err != nil {
 			return err
 		}
-		next = persistence.NewMark(claims + 1)
-		list, err = r.takeovers(owner, since.Value()-1, oldest)
+		next = persistence.NewMark(strconv.FormatInt(claims, 10))
+		list, err = r.takeovers(owner, after, oldest)
 		return err
 	}); err != nil {
 		return nil, since, fmt.Errorf("list takeovers: %w", err)
 	}
 	return list, next, nil
+}
+
+// parseMark returns the claim number that a mark stands for.
+func parseMark(m persistence.Mark) (int64, error) {
+	if m == (persistence.Mark{}) {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(m.Value(), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("mark %q: %w", m.Value(), persistence.ErrInvalid)
+	}
+	return n, nil
 }
 
 func (r *reader) claims() (int64, error) {

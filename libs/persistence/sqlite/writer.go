@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -34,20 +33,27 @@ type writer struct {
 	conn *lite.Conn // nil after it broke; opened again for the next batch
 	st   *writeStatements
 
-	// pos and claims are the last position and claim number given, as of the current transaction.
-	pos, claims int64
-	// stored are those that are committed.
-	stored laneCounters
+	// laneState is that of the current transaction, stored that of the last one committed.
+	laneState
+	stored laneState
 	// at is the transaction's time.
 	at time.Time
-	// purges are streams with trimmed rows to delete.
-	purges []int64
+	// moved: the transaction moves or deletes checkpoints.
+	moved bool
+	// purges are the rows that wait to be deleted.
+	purges purges
 
 	// commit ends the transaction. A field, so that tests can make it fail.
 	commit func() error
 }
 
-type laneCounters struct{ pos, claims int64 }
+// laneState is what appends and claims go on from.
+type laneState struct {
+	// pos and claims are the last position and claim number given.
+	pos, claims int64
+	// part is the partition that events go to.
+	part int64
+}
 
 // run works until the queue is closed and empty.
 func (w *writer) run() {
@@ -57,13 +63,13 @@ func (w *writer) run() {
 		// before the batch is closed. Nothing is waited for.
 		runtime.Gosched()
 		b := &batch{copied: make(chan struct{})}
-		if !w.queue.take(b, len(w.purges) == 0) {
+		if !w.queue.take(b, !w.purges.any()) {
 			return
 		}
 		if len(b.requests) > 0 {
 			w.store(b)
 		}
-		if len(w.purges) > 0 {
+		if w.purges.any() {
 			w.purge(len(b.requests) > 0)
 		}
 	}
@@ -79,7 +85,7 @@ func (w *writer) store(b *batch) {
 		if err = w.commit(); err != nil {
 			err = w.commitFailed(err)
 		} else {
-			w.stored = laneCounters{pos: w.pos, claims: w.claims}
+			w.committed()
 		}
 	}
 	for _, r := range b.requests {
@@ -87,6 +93,15 @@ func (w *writer) store(b *batch) {
 			r.err = err
 		}
 		close(r.done)
+	}
+}
+
+// committed takes over what the transaction changed.
+func (w *writer) committed() {
+	w.stored = w.laneState
+	w.purges.paused = false
+	if w.moved {
+		w.checkpointsMoved()
 	}
 }
 
@@ -135,7 +150,7 @@ func (w *writer) begin() error {
 		}
 		w.log.Info("journal connection opened again")
 	}
-	w.pos, w.claims = w.stored.pos, w.stored.claims
+	w.laneState, w.moved = w.stored, false
 	return w.st.begin.Run()
 }
 
@@ -179,41 +194,6 @@ func isPoison(err error) bool {
 	return false
 }
 
-// submit queues the request and waits for its result, no longer than ctx. See Journal for what the end of ctx means. A
-// request that lends the caller's memory is also waited for while it is being copied, which a disk that hangs can make
-// as long as it likes.
-func (b *Backend) submit(ctx context.Context, r *request) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("not queued: %w: %w", persistence.ErrUnavailable, err)
-	}
-	r.done = make(chan struct{})
-	r.since = time.Now()
-	if err := b.queue.put(r); err != nil {
-		return err
-	}
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-	}
-	if r.state.CompareAndSwap(queued, withdrawn) {
-		return fmt.Errorf("withdrawn from the queue: %w: %w", persistence.ErrUnavailable, ctx.Err())
-	}
-	if r.batch == nil { // dropped from the queue by Close
-		<-r.done
-		return r.err
-	}
-	if r.lends {
-		<-r.batch.copied
-	}
-	select {
-	case <-r.done: // the answer is better than none
-		return r.err
-	default:
-		return fmt.Errorf("in a commit: %w: %w", persistence.ErrUnknown, ctx.Err())
-	}
-}
-
 // open connects, brings the schema up to date and finds the counters.
 func (w *writer) open() (err error) {
 	conn, err := connect(w.path)
@@ -237,15 +217,28 @@ func (w *writer) open() (err error) {
 		return err
 	}
 	w.commit = w.st.commit.Run
-	if w.stored.pos, err = queryInt(conn, `SELECT max(pos, ifnull((SELECT max(pos) FROM journal_event), 0))
-		FROM journal_lane WHERE lane = 0`); err != nil {
+	if err := w.loadLane(); err != nil {
 		return err
 	}
-	if w.stored.claims, err = queryInt(conn, "SELECT ifnull(max(claim_no), 0) FROM journal_stream"); err != nil {
-		return err
+	return w.loadPurges()
+}
+
+// loadLane finds what appends and claims go on from.
+func (w *writer) loadLane() error {
+	for _, q := range []struct {
+		to  *int64
+		sql string
+	}{
+		{&w.stored.pos, "SELECT max(pos, ifnull((SELECT max(pos) FROM journal_event), 0)) FROM journal_lane WHERE lane = 0"},
+		{&w.stored.part, "SELECT part FROM journal_lane WHERE lane = 0"},
+		{&w.stored.claims, "SELECT ifnull(max(claim_no), 0) FROM journal_stream"},
+	} {
+		var err error
+		if *q.to, err = queryInt(w.conn, q.sql); err != nil {
+			return err
+		}
 	}
-	w.purges, err = pendingPurges(conn)
-	return err
+	return nil
 }
 
 // close closes the connection, which rolls back what is open.
