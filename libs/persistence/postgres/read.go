@@ -11,6 +11,9 @@ import (
 	"github.com/parley-rt/parley/libs/persistence"
 )
 
+// readTimeout bounds a read whose caller has no deadline: a connection can fall silent for good.
+const readTimeout = 30 * time.Second
+
 // read runs fn on a connection of the pool. What it finds is committed; on a primary whose synchronous standby is away that
 // is not yet what an acknowledgement waits for, unless a claim came before (see the package comment).
 func (b *Backend) read(ctx context.Context, fn func(context.Context, querier) error) error {
@@ -25,6 +28,8 @@ func (b *Backend) readConn(ctx context.Context, fn func(context.Context, *pgxpoo
 		return ended(ctx)
 	default:
 	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	return connectionError(b.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return fn(ctx, c) }))
 }
 

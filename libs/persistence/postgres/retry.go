@@ -29,7 +29,16 @@ func (b *Backend) newRetry(requests []*request) *retry {
 
 // next waits until it is time for another attempt; false: give the batch up, err says why.
 func (r *retry) next() bool {
-	if r.giveUp || r.ctx.Err() != nil {
+	if r.giveUp {
+		return false
+	}
+	if err := r.ctx.Err(); err != nil {
+		switch {
+		case r.b.lanes.givenUp() && !r.doubt:
+			r.err = persistence.ErrClosed
+		case r.err == nil:
+			r.err = err
+		}
 		return false
 	}
 	if r.tries > 0 {

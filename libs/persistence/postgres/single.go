@@ -86,9 +86,12 @@ func (b *Backend) trySingle(ctx context.Context, s *slot, timeout time.Duration,
 	}
 	c := s.conn
 	doubtful := c.doubtful.Load()
-	defer c.within(timeout)()
-	stop := context.AfterFunc(ctx, c.cut)
-	defer stop()
+	inTime, wanted := c.within(timeout), context.AfterFunc(ctx, c.cut)
+	defer func() {
+		if early, stopped := inTime(), wanted(); !early || !stopped {
+			s.drop() // its socket is closed, or about to be
+		}
+	}()
 	err := fn(context.WithoutCancel(ctx), c)
 	if err != nil {
 		if !isAnswer(err) && pgconn.SafeToRetry(err) {
