@@ -46,6 +46,8 @@ func OpenMigrator(ctx context.Context, url string, opts Options) (*Migrator, err
 func openMigrator(ctx context.Context, cfg config, opts Options, steps []migrations.Step) (*Migrator, error) {
 	c := cfg.base.Copy()
 	c.DialFunc = opts.Dial
+	// A process that was killed while its step waits for a lock must not go on holding the guard.
+	c.RuntimeParams["client_connection_check_interval"] = "2s"
 	conn, err := pgx.ConnectConfig(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", persistence.ErrUnavailable, err)
@@ -70,13 +72,7 @@ func (m *Migrator) guarded(ctx context.Context, fn func(applied map[int]migratio
 			err = fmt.Errorf("%w: %w", persistence.ErrUnavailable, err)
 		}
 	}()
-	// Two that create a schema at once: one may fail on the other's row in spite of IF NOT EXISTS.
-	for try := 0; ; try++ {
-		if _, err = m.conn.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+m.schema); err == nil || try == 3 {
-			break
-		}
-	}
-	if err != nil {
+	if err := m.createSchema(ctx); err != nil {
 		return fmt.Errorf("create schema %s: %w", m.schema, err)
 	}
 	if _, err := m.conn.Exec(ctx, guardSQL); err != nil {
@@ -99,6 +95,21 @@ func (m *Migrator) guarded(ctx context.Context, fn func(applied map[int]migratio
 		return err
 	}
 	return fn(applied)
+}
+
+// createSchema makes the schema if it is missing. That is asked first: making one takes a privilege on the database, with IF
+// NOT EXISTS as well, which a service needs no more once the schema is there.
+func (m *Migrator) createSchema(ctx context.Context) error {
+	for try := 0; ; try++ {
+		var exists bool
+		if err := m.conn.QueryRow(ctx, `SELECT to_regnamespace($1) IS NOT NULL`, m.schema).Scan(&exists); err != nil || exists {
+			return err
+		}
+		// Two that create a schema at once: one may fail on the other's row in spite of IF NOT EXISTS.
+		if _, err := m.conn.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+pgx.Identifier{m.schema}.Sanitize()); err == nil || try == 3 {
+			return err
+		}
+	}
 }
 
 func (m *Migrator) applied(ctx context.Context) (map[int]migrations.Applied, error) {

@@ -72,15 +72,19 @@ func Load(files fs.FS) ([]Step, error) {
 }
 
 // Check says whether a binary that knows these steps runs with a store that has applied those, once the steps that it
-// lacks have been applied: ErrSchemaVersion when the store has a newer step that is not compatible, or another step under
-// the same number.
+// lacks have been applied: ErrSchemaVersion when the store has a newer step that is not compatible, another step under
+// the same number, or a step without the one before it.
 func Check(steps []Step, applied map[int]Applied) error {
-	for _, version := range slices.Sorted(maps.Keys(applied)) {
+	for i, version := range slices.Sorted(maps.Keys(applied)) {
 		have := applied[version]
+		if i < len(steps) && version != i+1 {
+			return fmt.Errorf("schema has version %d without %d: %w", version, i+1, persistence.ErrSchemaVersion)
+		}
 		if version > len(steps) {
 			if have.Compatible > len(steps) {
-				return fmt.Errorf("schema is at version %d, which needs a binary that knows version %d; this one knows up to %d: run a newer one: %w",
-					version, have.Compatible, len(steps), persistence.ErrSchemaVersion)
+				return fmt.Errorf("schema is at version %d, which needs a binary that knows version %d; this one knows up to %d: "+
+					"run a newer one, or let that one migrate down to %d: %w",
+					version, have.Compatible, len(steps), len(steps), persistence.ErrSchemaVersion)
 			}
 			continue
 		}

@@ -81,3 +81,17 @@ func TestMissing(t *testing.T) {
 	require.Equal(t, 3, missing[0].Version)
 	require.Len(t, steps, 3)
 }
+
+func TestCheckFindsHoles(t *testing.T) {
+	t.Parallel()
+	fsys := files("A", "B", "C")
+	steps, err := migrations.Load(fsys)
+	require.NoError(t, err)
+	store := applied(t, fsys)
+	delete(store, 2)
+	err = migrations.Check(steps, store)
+	require.ErrorIs(t, err, persistence.ErrSchemaVersion)
+	require.ErrorContains(t, err, "has version 3 without 2")
+	require.NoError(t, migrations.Check(steps[:1], map[int]migrations.Applied{1: store[1], 9: {Compatible: 1}}),
+		"what lies between is for those who know it")
+}
