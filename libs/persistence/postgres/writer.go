@@ -144,11 +144,11 @@ func (w *writer) attempt(timeout time.Duration) (lost []int, err error) {
 	if err := w.connect(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotSent, err)
 	}
-	begin := time.Now()
-	doubtful := w.conn.doubtful.Load()
-	inTime := w.conn.within(timeout)
-	watch := w.b.watchBlockers(w.conn)
-	result := w.conn.PgConn().ExecPrepared(context.Background(), appendName, w.enc.params[:], binaryFormat, binaryFormat).Read()
+	begin, c := time.Now(), w.conn
+	doubtful := c.doubtful.Load()
+	inTime := c.within(timeout)
+	watch := w.b.watchBlockers(c)
+	result := c.PgConn().ExecPrepared(context.Background(), appendName, w.enc.params[:], binaryFormat, binaryFormat).Read()
 	watch()
 	if !inTime() && result.Err == nil {
 		// The answer came as the socket was closed.
@@ -160,7 +160,7 @@ func (w *writer) attempt(timeout time.Duration) (lost []int, err error) {
 		}
 		return nil, result.Err
 	}
-	if w.conn != nil && w.conn.doubtful.Load() != doubtful {
+	if c.doubtful.Load() != doubtful {
 		return nil, errDoubtful
 	}
 	w.b.metrics.committed(w.number, time.Since(begin))
