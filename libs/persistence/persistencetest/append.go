@@ -3,6 +3,7 @@ package persistencetest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -14,12 +15,15 @@ import (
 var appendTests = []namedTest{
 	{"round trip", appendRoundTrip},
 	{"largest payload", appendLargest},
+	{"payloads from nothing to 8 MiB", appendSizes},
 	{"owns nothing afterwards", appendOwnsNothing},
 	{"other expected position", appendConflict},
 	{"all or nothing", appendAtomic},
 	{"streams are apart", appendStreams},
 	{"same expected position many times at once", appendSameExpected},
 	{"two epochs of one stream at once", appendTwoEpochs},
+	{"several appends of one claim at once", appendInFlight},
+	{"what cannot be stored is refused, and harms no other", appendPoison},
 }
 
 func appendRoundTrip(b *bench) {
@@ -57,6 +61,20 @@ func appendLargest(b *bench) {
 	require.Len(b, out, 3)
 	require.True(b, bytes.Equal(e.Payload, out[1].Payload))
 	require.Equal(b, "after", string(out[2].Payload))
+}
+
+func appendSizes(b *bench) {
+	sizes := []int{0, 1, 255, 64 << 10, 1 << 20, persistence.MaxPayloadBytes, 0}
+	c := b.claim("room/1", "node-a")
+	for i, size := range sizes {
+		e := newEvent("")
+		e.Payload = bytes.Repeat([]byte{byte(i + 1)}, size)
+		b.append(c, uint64(i), e)
+	}
+	for i, e := range b.all("room/1") {
+		require.True(b, bytes.Equal(bytes.Repeat([]byte{byte(i + 1)}, sizes[i]), e.Payload), "%d bytes", sizes[i])
+	}
+	b.replays(b.claim("room/1", "node-b"), 0)
 }
 
 func appendOwnsNothing(b *bench) {
@@ -149,6 +167,66 @@ func appendTwoEpochs(b *bench) {
 		events := b.all("room/1")
 		require.Len(b, events, round+1)
 		require.Equal(b, "winner", string(events[round].Payload))
+	}
+}
+
+// appendInFlight: a claim that does not wait for its appends loses nothing that was acknowledged; the first one that comes
+// too early is a conflict, and so are those behind it.
+func appendInFlight(b *bench) {
+	const inFlight = 4
+	h := NewHistory()
+	for i := range 30 {
+		key := persistence.StreamKey(fmt.Sprintf("room/%d", i%3))
+		c, err := h.Claim(b.Context(), b, fmt.Sprintf("activation-%d", i), key, "node-a", persistence.ClaimOptions{})
+		require.NoError(b, err)
+		var group sync.WaitGroup
+		var first atomic.Bool
+		for j := range uint64(inFlight) {
+			group.Go(func() {
+				_, err := h.Append(b.Context(), b, fmt.Sprintf("activation-%d", i), c, c.LastSeq+2*j, newEvents(2))
+				if j == 0 {
+					first.Store(err == nil)
+				} else if err != nil {
+					requireIs(b, err, persistence.ErrConflict)
+				}
+			})
+		}
+		group.Wait()
+		require.True(b, first.Load(), "nothing is in the way of the first")
+	}
+	b.holds(h)
+}
+
+// appendPoison: requests that a database would choke on come at the same moment as good ones.
+func appendPoison(b *bench) {
+	const streams, rounds = 24, 10
+	bad := []string{"test.v1.\xff\xfe", "test.v1.\x00", "\x00", "\xc3\x28"}
+	var group sync.WaitGroup
+	for i := range streams {
+		c := b.claim(persistence.StreamKey(fmt.Sprintf("room/%d", i)), "node-a")
+		group.Go(func() {
+			for head := range uint64(rounds) {
+				events := newEvents(3)
+				if i%4 == 0 {
+					events[1].Manifest = bad[i/4%len(bad)]
+					_, err := b.Append(b.Context(), c, 0, events)
+					requireIs(b, err, persistence.ErrInvalid)
+					requireIs(b, b.SaveSnapshot(b.Context(), c, persistence.Snapshot{Seq: 1, Manifest: events[1].Manifest}), persistence.ErrInvalid)
+					continue
+				}
+				events[1].Meta, events[1].Payload = []byte{0, 0xff, 0xfe}, []byte{0, 0xc3, 0x28} // these are bytes
+				_, err := b.Append(b.Context(), c, 3*head, events)
+				requireIs(b, err, nil)
+			}
+		})
+	}
+	group.Wait()
+	for i := range streams {
+		want := 3 * rounds
+		if i%4 == 0 {
+			want = 0
+		}
+		require.Len(b, b.all(persistence.StreamKey(fmt.Sprintf("room/%d", i))), want)
 	}
 }
 

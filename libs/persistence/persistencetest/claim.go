@@ -1,6 +1,8 @@
 package persistencetest
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"sync"
@@ -15,6 +17,7 @@ var claimTests = []namedTest{
 	{"raises the epoch and tells the previous owner", claimRaises},
 	{"fences the loser with epoch, owner and head", claimFences},
 	{"waits for appends on their way", claimWaits},
+	{"nothing older commits after any of many claims", claimParts},
 	{"guard on the epoch", claimGuard},
 	{"unknown guard is refused", claimUnknownGuard},
 	{"invalid arguments", claimInvalid},
@@ -124,6 +127,28 @@ func claimWaits(b *bench) {
 		c = next
 	}
 	requireRun(b, b.all("room/1"))
+}
+
+// claimParts: activations of a dozen streams claim them from each other while appends are on their way. The head that a
+// claim returned parts what is older from what is newer, which the check of the history looks at.
+func claimParts(b *bench) {
+	const streams, activations, claims = 12, 3, 8
+	h := NewHistory()
+	b.work(streams*activations, streams*activations, func(i int) error {
+		key := persistence.StreamKey(fmt.Sprintf("room/%d", i%streams))
+		for round := range claims {
+			writer := fmt.Sprintf("activation-%d-%d", i, round)
+			c, err := h.Claim(b.Context(), b, writer, key, "node-a", persistence.ClaimOptions{})
+			for head := c.LastSeq; err == nil && head < c.LastSeq+20; head++ {
+				_, err = h.Append(b.Context(), b, writer, c, head, newEvents(1))
+			}
+			if err != nil && !errors.Is(err, persistence.ErrFenced) {
+				return err
+			}
+		}
+		return nil
+	})
+	b.holds(h)
 }
 
 func claimGuard(b *bench) {

@@ -36,17 +36,23 @@ func (m *model) claimStream(t *rapid.T, s *modelStream) *handle {
 	require.Equal(t, s.trim, c.TrimSeq)
 	if s.epoch > 0 {
 		require.Equal(t, s.incarnation, c.Incarnation)
+		require.Equal(t, s.lane, c.Lane)
 	}
-	if s.maybe != nil && c.LastSeq == s.head()+uint64(len(s.maybe)) { // the claim settles it: all or nothing
-		s.events = append(s.events, s.maybe...)
-	}
-	s.maybe = nil
+	s.claimed(c)
 	require.Equal(t, s.head(), c.LastSeq)
-	s.epoch, s.owner, s.incarnation = c.Epoch, owner, c.Incarnation
 	m.claimed[s.key] = c.Epoch
 	h := &handle{claim: c, head: c.LastSeq}
 	m.handles = append(m.handles, h)
 	return h
+}
+
+// claimed takes over what a claim returned. It settles an append whose outcome was unknown: all or nothing.
+func (s *modelStream) claimed(c persistence.Claim) {
+	if s.maybe != nil && c.LastSeq == s.head()+uint64(len(s.maybe)) {
+		s.events = append(s.events, s.maybe...)
+	}
+	s.maybe = nil
+	s.lane, s.epoch, s.owner, s.incarnation = c.Lane, c.Epoch, c.Owner, c.Incarnation
 }
 
 func (m *model) append(t *rapid.T) {
@@ -65,7 +71,7 @@ func (m *model) append(t *rapid.T) {
 	case "lost request":
 		m.plan.Add(Fault{Op: OpAppend, Err: persistence.ErrUnknown})
 	}
-	events, rows := drawEvents(t, h)
+	events, rows := m.drawEvents(t, h)
 	last, err := m.b.Append(context.Background(), h.claim, h.head, events)
 	switch {
 	case fault == "refused":
@@ -94,12 +100,12 @@ func (m *model) unknown(h *handle, s *modelStream, rows []stored) {
 	}
 }
 
-func drawEvents(t *rapid.T, h *handle) (events []persistence.Event, rows []stored) {
+func (m *model) drawEvents(t *rapid.T, h *handle) (events []persistence.Event, rows []stored) {
 	for range rapid.IntRange(1, 4).Draw(t, "events") {
 		e := persistence.Event{Manifest: "test.v1.Event", Payload: make([]byte, rapid.SampledFrom([]int{0, 1, 100, 5000}).Draw(t, "bytes"))}
 		_, _ = rand.Read(e.MessageID[:])
 		events = append(events, e)
-		rows = append(rows, stored{id: e.MessageID, epoch: h.claim.Epoch})
+		rows = append(rows, stored{id: e.MessageID, epoch: h.claim.Epoch, part: m.current()})
 	}
 	return events, rows
 }
@@ -124,7 +130,7 @@ func (m *model) appendWrong(t *rapid.T) {
 	if expected == s.head() && h.claim.Epoch == s.epoch {
 		t.Skip("that would be right")
 	}
-	events, _ := drawEvents(t, h)
+	events, _ := m.drawEvents(t, h)
 	_, err := m.b.Append(context.Background(), h.claim, expected, events)
 	if h.claim.Epoch != s.epoch {
 		requireModelFenced(t, err, h, s)
@@ -160,14 +166,30 @@ func (m *model) snapshot(t *rapid.T) {
 		require.ErrorIs(t, err, persistence.ErrStaleSnapshot)
 	default:
 		require.NoError(t, err)
-		s.snaps = slices.Insert(s.snaps, 0, seq)
-		s.snaps = s.snaps[:min(2, len(s.snaps))]
+		s.snapped(seq)
 	}
+}
+
+func (s *modelStream) snapped(seq uint64) {
+	s.snaps = slices.Insert(s.snaps, 0, seq)
+	s.snaps = s.snaps[:min(2, len(s.snaps))]
+}
+
+// saveSnapshot saves one at the head by the newest claim.
+func (m *model) saveSnapshot(t *rapid.T, s *modelStream, c persistence.Claim) {
+	if s.snap() == s.head() {
+		return
+	}
+	require.NoError(t, m.b.SaveSnapshot(context.Background(), c, persistence.Snapshot{Seq: s.head(), Payload: fmt.Append(nil, s.head())}))
+	s.snapped(s.head())
 }
 
 func (m *model) trim(t *rapid.T) {
 	h := m.handle(t)
 	s := m.stream(h)
+	if h.claim.Epoch == s.epoch && s.maybe == nil && rapid.Bool().Draw(t, "snapshot first") {
+		m.saveSnapshot(t, s, h.claim)
+	}
 	upTo := rapid.Uint64Range(0, s.snap()+1).Draw(t, "up to")
 	err := m.b.Trim(context.Background(), h.claim, upTo)
 	switch {
@@ -235,6 +257,19 @@ func (m *model) recover(t *rapid.T) {
 	s.compare(t, rec.Tail, s.snap()+1, s.head())
 }
 
+func (m *model) reincarnate(t *rapid.T) {
+	h := m.handle(t)
+	s := m.stream(h)
+	c, err := m.b.Reincarnate(context.Background(), h.claim)
+	if h.claim.Epoch != s.epoch {
+		requireModelFenced(t, err, h, s)
+		return
+	}
+	require.NoError(t, err)
+	require.NotEqual(t, s.incarnation, c.Incarnation)
+	s.incarnation = c.Incarnation
+}
+
 // takeovers: every stream claimed since the mark is listed with its epoch, unless its owner is the one who asks.
 func (m *model) takeovers(t *rapid.T) {
 	list, next, err := m.b.Takeovers(context.Background(), "node-a", m.mark)
@@ -242,9 +277,7 @@ func (m *model) takeovers(t *rapid.T) {
 	listed := map[persistence.StreamKey]uint64{}
 	for _, takeover := range list {
 		s, ok := m.streams[takeover.Key]
-		if !ok {
-			continue // of an earlier run
-		}
+		require.True(t, ok, "takeover of %s", takeover.Key)
 		require.Equal(t, persistence.Takeover{Key: s.key, Epoch: s.epoch, Owner: s.owner}, takeover)
 		require.NotEqual(t, "node-a", takeover.Owner)
 		listed[takeover.Key] = takeover.Epoch

@@ -40,7 +40,9 @@ type Violation struct {
 	Detail string
 }
 
-func (v Violation) String() string { return fmt.Sprintf("%s: stream %q: %s", v.Invariant, v.Key, v.Detail) }
+func (v Violation) String() string {
+	return fmt.Sprintf("%s: stream %q: %s", v.Invariant, v.Key, v.Detail)
+}
 
 // History is what the users of a store were told: who claimed what, which appends began and how they ended, which pages
 // consumers of the feed were given. Check compares the store with it.

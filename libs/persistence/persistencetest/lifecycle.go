@@ -21,6 +21,8 @@ var lifecycleTests = []namedTest{
 var durabilityTests = []namedTest{
 	{"close finishes what was accepted", closeFinishes},
 	{"acknowledged work survives a crash", crashKeeps},
+	{"a dropped partition stays dropped", crashDropped},
+	{"a restored journal stays marked", crashRestored},
 }
 
 func ping(b *bench) {
@@ -41,7 +43,18 @@ func (b *bench) calls(ctx context.Context, c persistence.Claim) map[string]error
 	_, errs["Head"] = b.Head(ctx, c.Key)
 	errs["SaveSnapshot"] = b.SaveSnapshot(ctx, c, persistence.Snapshot{Seq: 1})
 	errs["Trim"] = b.Trim(ctx, c, 1)
+	_, errs["Reincarnate"] = b.Reincarnate(ctx, c)
 	_, _, errs["Takeovers"] = b.Takeovers(ctx, "node-a", persistence.Mark{})
+	_, errs["Lanes"] = b.Lanes(ctx)
+	_, _, errs["ReadLane"] = b.ReadLane(ctx, c.Lane, 0, 1)
+	_, errs["ClaimCheckpoint"] = b.ClaimCheckpoint(ctx, "mail", c.Lane, "node-a")
+	errs["SaveCheckpoint"] = b.SaveCheckpoint(ctx, persistence.Checkpoint{Name: "mail", Lane: c.Lane, Owner: "node-a", Epoch: 1}, 0)
+	errs["DeleteCheckpoint"] = b.DeleteCheckpoint(ctx, "mail")
+	_, errs["Checkpoints"] = b.Checkpoints(ctx)
+	errs["Rotate"] = b.Rotate(ctx, 1)
+	_, errs["Partitions"] = b.Partitions(ctx)
+	_, errs["DropPartitions"] = b.DropPartitions(ctx, -1)
+	_, errs["MarkRestored"] = b.MarkRestored(ctx)
 	_, errs["CreateSession"] = b.CreateSession(ctx, sessionID(1), token("t"), "ada", b.unit())
 	_, errs["ResumeSession"] = b.ResumeSession(ctx, sessionID(1), token("t"), token("u"), b.unit())
 	errs["SaveSessionRooms"] = b.SaveSessionRooms(ctx, sessionID(1), 1, nil, b.unit())
@@ -145,6 +158,10 @@ func crashKeeps(b *bench) {
 	require.NoError(b, b.Trim(b.Context(), c, 4))
 	b.session(1, "t1")
 	l := b.lease("scheduler", "node-a")
+	at := b.checkpoint("mail", c.Lane, "node-a")
+	require.NoError(b, b.SaveCheckpoint(b.Context(), at, 3))
+	lane := b.laneHeads()[c.Lane]
+	b.rotate(7)
 	b.use(b.store.Crash())
 
 	next := b.claim("room/1", "node-b")
@@ -162,6 +179,46 @@ func crashKeeps(b *bench) {
 	b.mustResume(1, "t1", "t2")
 	_, err = b.RenewLease(b.Context(), l, b.unit())
 	require.NoError(b, err)
+	require.Equal(b, []int32{0, 7}, b.parts())
+	require.NoError(b, b.SaveCheckpoint(b.Context(), at, lane.Pos))
+	events, _ := b.lane(c.Lane, lane.Pos, 10)
+	require.Len(b, events, 1, "positions go on")
 	list, _ := b.takeovers("node-a", persistence.Mark{})
 	require.Contains(b, list, persistence.StreamKey("room/1"))
+}
+
+// crashDropped: what is left to tidy up after a drop is of no importance to readers.
+func crashDropped(b *bench) {
+	c := b.filled("room/1", 2500)
+	b.snapshot(c, 2500, "s")
+	b.rotate(1)
+	b.grow(c, 3)
+	b.dropped(0, 0)
+	for range 3 {
+		b.use(b.store.Crash())
+		require.Equal(b, []int32{1}, b.parts())
+		c = b.claim("room/1", "node-a")
+		require.EqualValues(b, 2500, c.TrimSeq)
+		_, err := b.Read(b.Context(), "room/1", 2500, 1)
+		require.ErrorIs(b, err, persistence.ErrTrimmed)
+		require.Len(b, b.feed(), 3)
+		b.replays(c, 2500)
+	}
+}
+
+func crashRestored(b *bench) {
+	c := b.filled("room/1", 3)
+	b.restored(1)
+	h, err := b.Head(b.Context(), "room/1")
+	require.NoError(b, err)
+	pos := b.laneHeads()[c.Lane].Pos
+	b.use(b.store.Crash())
+	again, err := b.Head(b.Context(), "room/1")
+	require.NoError(b, err)
+	require.Equal(b, h, again)
+	require.Equal(b, pos, b.laneHeads()[c.Lane].Pos)
+	_, err = b.Append(b.Context(), c, 3, newEvents(1))
+	require.ErrorIs(b, err, persistence.ErrFenced)
+	b.append(b.claim("room/1", "node-a"), 3, newEvent("x"))
+	require.Len(b, b.feed(), 4)
 }

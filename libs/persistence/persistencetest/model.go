@@ -1,8 +1,11 @@
 package persistencetest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,23 +15,37 @@ import (
 	"github.com/parley-rt/parley/libs/persistence"
 )
 
-// checkModel runs random commands against the store and against a model of it that fits on this page, and compares after
-// each. What must hold, whatever the commands:
+// checkModel runs random commands against the store and against a model of it that fits into a few files, and compares
+// after each. What must hold, whatever the commands, by the names of type Invariant:
 //
-//   - acknowledged events are there exactly once, at the acknowledged seq, with the epoch that wrote them
-//   - seqs are contiguous and end at the head
-//   - epochs never fall along the seqs, and each epoch of a stream had one writer
-//   - an id is there as often as it was appended
-//   - an event that was not acknowledged is there only if its append returned ErrUnknown
-func checkModel(t *testing.T, opts Options) {
+//   - I1: acknowledged events are there exactly once, at the acknowledged seq, with the epoch that wrote them: check reads
+//     each stream back and compares it with what the model was told
+//   - I2: seqs are contiguous and end at the head: check, and compare's exact seqs in every read
+//   - I3: epochs never fall along the seqs: the model's own events have the epoch of the claim that wrote them, and an older
+//     claim's append must be refused (append, appendWrong)
+//   - I4: each epoch of a stream has one writer: claimStream wants the next epoch each time, guarded or not
+//   - I5: no id is there twice: ids are random, and what is compared is id by id
+//   - I6: the feed has the events of the streams, each once, at rising positions and in the order of their seqs: scan, after
+//     each command; what was there once is there again for a consumer that has not passed it (tail)
+//   - I7: an event that was not acknowledged is there only if its append returned ErrUnknown: the model knows no other
+//
+// Beside these: who needs a partition and what is gone with it (dropPartitions), who may move a checkpoint
+// (saveCheckpoint), incarnations (reincarnate, claimStream) and takeovers.
+func checkModel(t *testing.T, open opener) {
 	clock := &clock{at: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}
-	store := opts.Open(t, clock.now)
-	defer func() { closeBackend(t, store.Backend) }()
+	w := newWorld(t, open, clock.now)
+	defer func() { closeBackend(t, w.store.Backend) }()
 	run := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		run++ // every run has streams of its own: opening a store for each would take most of the time
-		m := newModel(store, run)
-		defer func() { store = m.store }()
+		m := newModel(w, run)
+		ended := false
+		defer func() {
+			if !ended { // whatever went wrong must not be looked for again in what it left behind
+				closeBackend(t, w.store.Backend)
+				w = newWorld(t, open, clock.now)
+			}
+		}()
 		rt.Repeat(map[string]func(*rapid.T){
 			"claim":       m.claim,
 			"append":      m.append,
@@ -36,19 +53,31 @@ func checkModel(t *testing.T, opts Options) {
 			"release":     m.release,
 			"snapshot":    m.snapshot,
 			"trim":        m.trim,
-			"read":        m.read,
-			"readReverse": m.readReverse,
+			"read":        oneOf(m.read, m.readReverse),
 			"recover":     m.recover,
+			"reincarnate": m.reincarnate,
 			"takeovers":   m.takeovers,
+			"tail":        m.tail,
+			"partitions":  oneOf(m.rotate, m.dropPartitions),
+			"checkpoints": oneOf(m.claimCheckpoint, m.saveCheckpoint, m.deleteCheckpoint),
 			"crash":       m.crash,
 			"":            m.check,
 		})
+		m.retire(rt)
+		ended = true
 	})
 }
 
-func newModel(store Store, run int) *model {
-	m := &model{plan: NewPlan(), streams: map[persistence.StreamKey]*modelStream{}, claimed: map[persistence.StreamKey]uint64{}}
-	m.use(store)
+// oneOf makes one command of several, for those that would take turns from the others.
+func oneOf(commands ...func(*rapid.T)) func(*rapid.T) {
+	return func(t *rapid.T) {
+		commands[rapid.IntRange(0, len(commands)-1).Draw(t, "which")](t)
+	}
+}
+
+func newModel(w *world, run int) *model {
+	m := &model{world: w, plan: NewPlan(), claimed: map[persistence.StreamKey]uint64{}}
+	m.use(w.store)
 	for _, kind := range []string{"room/a", "room/b", "members/a"} {
 		key := persistence.StreamKey(fmt.Sprintf("%s-%d", kind, run))
 		m.keys = append(m.keys, key)
@@ -57,35 +86,17 @@ func newModel(store Store, run int) *model {
 	return m
 }
 
+// model is one run's part of the world.
 type model struct {
-	store   Store
+	*world
 	b       persistence.Backend // store.Backend with the plan's faults
 	plan    *Plan
 	keys    []persistence.StreamKey
-	streams map[persistence.StreamKey]*modelStream
 	handles []*handle
 	mark    persistence.Mark
 	// claimed are the streams claimed since mark, with the epoch of the last claim.
 	claimed map[persistence.StreamKey]uint64
-}
-
-type modelStream struct {
-	key         persistence.StreamKey
-	epoch       uint64
-	owner       string
-	incarnation uint64
-	events      []stored
-	// maybe are the events of an append whose outcome is unknown.
-	maybe []stored
-	// snaps are the newest two, newest first.
-	snaps []uint64
-	trim  uint64
-}
-
-// stored is what the model remembers of an event.
-type stored struct {
-	id    [16]byte
-	epoch uint64
+	held    []persistence.Checkpoint
 }
 
 // handle is an activation: a claim and what it believes to be the head.
@@ -94,15 +105,6 @@ type handle struct {
 	head  uint64
 	// dead: its last append returned ErrUnknown, so it may not write again.
 	dead bool
-}
-
-func (s *modelStream) head() uint64 { return uint64(len(s.events)) }
-
-func (s *modelStream) snap() uint64 {
-	if len(s.snaps) == 0 {
-		return 0
-	}
-	return s.snaps[0]
 }
 
 func (m *model) use(s Store) {
@@ -133,18 +135,26 @@ func (s *modelStream) compare(t *rapid.T, events []persistence.Event, first, las
 	require.Len(t, events, want)
 	for i, e := range events {
 		require.Equal(t, first+uint64(i), e.Seq)
-		require.Equal(t, s.events[e.Seq-1], stored{id: e.MessageID, epoch: e.Epoch}, "event %d", e.Seq)
+		s.compareOne(t, e)
 	}
 }
 
-// check compares heads and histories after each command.
+func (s *modelStream) compareOne(t *rapid.T, e persistence.Event) {
+	want := s.events[e.Seq-1]
+	require.Equal(t, want.id, e.MessageID, "event %d", e.Seq)
+	require.Equal(t, want.epoch, e.Epoch, "event %d", e.Seq)
+}
+
+// check compares feed, heads and histories after each command.
 func (m *model) check(t *rapid.T) {
+	m.scan(t)
 	for _, key := range m.keys {
 		s := m.streams[key]
 		h, err := m.b.Head(context.Background(), key)
 		require.NoError(t, err)
 		require.Equal(t, s.epoch, h.Epoch)
 		require.Equal(t, s.owner, h.Owner)
+		require.Equal(t, s.incarnation, h.Incarnation)
 		require.Equal(t, s.snap(), h.SnapSeq)
 		require.Equal(t, s.trim, h.TrimSeq)
 		if s.maybe != nil {
@@ -152,8 +162,67 @@ func (m *model) check(t *rapid.T) {
 			continue
 		}
 		require.Equal(t, s.head(), h.LastSeq)
+		require.Equal(t, s.head(), s.fed, "events are missing from the feed")
 		events, err := readAll(context.Background(), m.b, key, s.trim+1)
 		require.NoError(t, err)
 		s.compare(t, events, s.trim+1, s.head())
 	}
 }
+
+// scan reads what the feed has got since it was read last.
+func (m *model) scan(t *rapid.T) {
+	heads, err := m.b.Lanes(context.Background())
+	require.NoError(t, err)
+	require.Len(t, heads, len(m.lanes))
+	for _, head := range heads {
+		l := m.lanes[head.Lane]
+		require.Equal(t, l.trim, head.TrimPos)
+		for {
+			events, next, err := m.b.ReadLane(context.Background(), head.Lane, l.next, 100)
+			require.NoError(t, err)
+			require.Empty(t, checkPage("the model", head.Lane, l.next, events, next))
+			for _, e := range events {
+				m.fed(t, head.Lane, e)
+			}
+			if next == l.next {
+				break
+			}
+			l.next = next
+		}
+		require.Equal(t, head.Pos, l.next, "everything is passed, holes included")
+	}
+}
+
+// fed takes an event of the feed. It settles an append whose outcome was unknown: all of it is there.
+func (m *model) fed(t *rapid.T, lane int16, e persistence.FeedEvent) {
+	s, known := m.streams[e.Key]
+	require.True(t, known, "stream %s", e.Key)
+	require.Equal(t, s.lane, lane)
+	require.Equal(t, s.fed+1, e.Seq, "next event of %s", e.Key)
+	if s.maybe != nil && e.Seq == s.head()+1 {
+		s.events, s.maybe = append(s.events, s.maybe...), nil
+	}
+	require.LessOrEqual(t, e.Seq, s.head())
+	s.compareOne(t, e.Event)
+	s.fed = e.Seq
+	l := m.lanes[lane]
+	l.events = append(l.events, placed{pos: e.Pos, key: e.Key, seq: e.Seq, part: s.events[e.Seq-1].part})
+}
+
+// retire makes the run's streams need no partition any more, for the runs to come.
+func (m *model) retire(t *rapid.T) {
+	m.plan.Clear()
+	for _, key := range m.keys {
+		s := m.streams[key]
+		if s.epoch == 0 {
+			delete(m.streams, key)
+			continue
+		}
+		c, err := m.b.Claim(context.Background(), key, "node-a", persistence.ClaimOptions{})
+		require.NoError(t, err)
+		s.claimed(c)
+		m.saveSnapshot(t, s, c)
+	}
+}
+
+func sortedKeys[K cmp.Ordered](set map[K]struct{}) []K { return slices.Sorted(maps.Keys(set)) }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/internal/migrations"
 	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
 )
 
@@ -16,7 +17,7 @@ type Migrator struct {
 	path  string
 	lock  *fileLock
 	conn  *lite.Conn
-	steps []migration
+	steps []migrations.Step
 	now   func() time.Time
 }
 
@@ -40,7 +41,7 @@ func openMigrator(ctx context.Context, path string, opts Options) (_ *Migrator, 
 		return nil, err
 	}
 	m := &Migrator{path: path, now: opts.Now}
-	if m.steps, err = loadMigrations(migrationFiles); err != nil {
+	if m.steps, err = migrations.Load(migrationFiles); err != nil {
 		return nil, err
 	}
 	if m.lock, err = acquireLock(path); err != nil {
@@ -87,7 +88,7 @@ func (m *Migrator) MigrationStatus(ctx context.Context) (list []persistence.Migr
 			list = append(list, persistence.MigrationStatus{Version: a.version, Name: a.name, AppliedAt: a.at})
 		}
 		for _, step := range m.steps[min(len(applied), len(m.steps)):] {
-			list = append(list, persistence.MigrationStatus{Version: step.version, Name: step.name})
+			list = append(list, persistence.MigrationStatus{Version: step.Version, Name: step.Name})
 		}
 		return nil
 	})

@@ -1,18 +1,13 @@
 package sqlite
 
 import (
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/internal/migrations"
 	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
 )
 
@@ -22,46 +17,9 @@ var migrationFiles embed.FS
 // applicationID marks the file as a journal ("PRLY").
 const applicationID = 0x50524c59
 
-// migration is one numbered step of the schema: migrations/NNNN_name.up.sql and the way back, NNNN_name.down.sql. The way
-// up is never edited once released: its checksum is stored with the step.
-type migration struct {
-	version  int
-	name     string
-	up, down string
-	checksum string // of up
-}
-
-func loadMigrations(files fs.FS) ([]migration, error) {
-	names, err := fs.Glob(files, "migrations/*.up.sql") // sorted
-	if err != nil {
-		return nil, fmt.Errorf("list migrations: %w", err)
-	}
-	var steps []migration
-	for i, name := range names {
-		number, rest, _ := strings.Cut(strings.TrimSuffix(path.Base(name), ".up.sql"), "_")
-		version, err := strconv.Atoi(number)
-		if err != nil || version != i+1 {
-			return nil, fmt.Errorf("migration %s: want number %04d", name, i+1)
-		}
-		up, err := fs.ReadFile(files, name)
-		if err != nil {
-			return nil, fmt.Errorf("read migration: %w", err)
-		}
-		down, err := fs.ReadFile(files, strings.TrimSuffix(name, ".up.sql")+".down.sql")
-		if err != nil {
-			return nil, fmt.Errorf("read the way back of a migration: %w", err)
-		}
-		sum := sha256.Sum256(up)
-		steps = append(steps, migration{
-			version: version, name: rest, up: string(up), down: string(down), checksum: hex.EncodeToString(sum[:]),
-		})
-	}
-	return steps, nil
-}
-
 // migrate brings the schema to the newest step, each step in its own transaction. It refuses a file that is no journal,
 // one that a newer binary migrated, and one whose steps are not the ones of this binary: ErrSchemaVersion.
-func migrate(c *lite.Conn, steps []migration, now time.Time) error {
+func migrate(c *lite.Conn, steps []migrations.Step, now time.Time) error {
 	empty, err := checkApplication(c)
 	if err != nil {
 		return err
@@ -84,14 +42,14 @@ func migrate(c *lite.Conn, steps []migration, now time.Time) error {
 	}
 	for _, step := range steps[len(applied):] {
 		if err := applyMigration(c, step, now); err != nil {
-			return fmt.Errorf("migrate the schema to version %d (%s): %w", step.version, step.name, err)
+			return fmt.Errorf("migrate the schema to version %d (%s): %w", step.Version, step.Name, err)
 		}
 	}
 	return nil
 }
 
 // migrateDown takes back the steps above version, each in its own transaction. Version 0 drops the record of steps, too.
-func migrateDown(c *lite.Conn, steps []migration, version int) error {
+func migrateDown(c *lite.Conn, steps []migrations.Step, version int) error {
 	applied, err := appliedMigrations(c)
 	if err != nil {
 		return err
@@ -101,12 +59,12 @@ func migrateDown(c *lite.Conn, steps []migration, version int) error {
 	}
 	for i := len(applied); i > version; i-- {
 		step := steps[i-1]
-		forget := fmt.Sprintf("DELETE FROM journal_migration WHERE version = %d;", step.version)
-		if step.version == 1 {
+		forget := fmt.Sprintf("DELETE FROM journal_migration WHERE version = %d;", step.Version)
+		if step.Version == 1 {
 			forget = "DROP TABLE journal_migration;"
 		}
-		if err := inTransaction(c, func() error { return c.Exec(step.down + forget) }); err != nil {
-			return fmt.Errorf("take back version %d (%s) of the schema: %w", step.version, step.name, err)
+		if err := inTransaction(c, func() error { return c.Exec(step.Down + forget) }); err != nil {
+			return fmt.Errorf("take back version %d (%s) of the schema: %w", step.Version, step.Name, err)
 		}
 	}
 	return nil
@@ -129,7 +87,7 @@ func checkApplication(c *lite.Conn) (empty bool, err error) {
 }
 
 // checkApplied proves that what is applied is the beginning of steps.
-func checkApplied(applied []appliedMigration, steps []migration) error {
+func checkApplied(applied []appliedMigration, steps []migrations.Step) error {
 	for i, a := range applied {
 		switch {
 		case a.version > len(steps):
@@ -138,7 +96,7 @@ func checkApplied(applied []appliedMigration, steps []migration) error {
 				newest, len(steps), len(steps), persistence.ErrSchemaVersion)
 		case a.version != i+1:
 			return fmt.Errorf("schema has version %d without %d: %w", a.version, i+1, persistence.ErrSchemaVersion)
-		case a.checksum != steps[i].checksum:
+		case a.checksum != steps[i].Checksum:
 			return fmt.Errorf("schema version %d (%s) is not the one of this binary: %w", a.version, a.name, persistence.ErrSchemaVersion)
 		}
 	}
@@ -175,9 +133,9 @@ func appliedMigrations(c *lite.Conn) ([]appliedMigration, error) {
 	}
 }
 
-func applyMigration(c *lite.Conn, m migration, now time.Time) error {
+func applyMigration(c *lite.Conn, m migrations.Step, now time.Time) error {
 	return inTransaction(c, func() error {
-		if err := c.Exec(m.up); err != nil {
+		if err := c.Exec(m.Up); err != nil {
 			return err
 		}
 		s, err := c.Prepare("INSERT INTO journal_migration (version, name, checksum, applied_at) VALUES (?1, ?2, ?3, ?4)")
@@ -185,9 +143,9 @@ func applyMigration(c *lite.Conn, m migration, now time.Time) error {
 			return err
 		}
 		defer s.Close()
-		s.Int(1, int64(m.version))
-		s.Text(2, m.name)
-		s.Text(3, m.checksum)
+		s.Int(1, int64(m.Version))
+		s.Text(2, m.Name)
+		s.Text(3, m.Checksum)
 		s.Int(4, now.UnixNano())
 		return s.Run()
 	})

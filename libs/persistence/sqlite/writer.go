@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/internal/migrations"
 	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
 )
 
@@ -206,7 +207,7 @@ func (w *writer) open() (err error) {
 			w.close()
 		}
 	}()
-	steps, err := loadMigrations(migrationFiles)
+	steps, err := migrations.Load(migrationFiles)
 	if err != nil {
 		return err
 	}
