@@ -20,11 +20,12 @@ type MigrationStatus struct {
 // Not safe for concurrent use. Each step is one transaction: a step that fails leaves the ones before it, and nothing of
 // itself.
 type Migrator interface {
-	// MigrateUp applies every step of this binary that is missing. ErrSchemaVersion when the store has steps that this
-	// binary does not know, or others under their numbers.
+	// MigrateUp applies every step of this binary that is missing. ErrSchemaVersion when the store has a step that this binary
+	// does not know and does not run with, or another one under a number that it knows.
 	MigrateUp(ctx context.Context) error
 	// MigrateDown takes back the steps above toVersion, newest first; 0 leaves an empty store: everything in it is lost.
-	// ErrInvalid for a version that this binary does not know, ErrSchemaVersion as MigrateUp.
+	// ErrInvalid for a version that this binary does not know, ErrSchemaVersion as MigrateUp and for a step that it does not know
+	// but runs with: that one must be taken back first, by whoever does.
 	MigrateDown(ctx context.Context, toVersion int) error
 	// MigrationStatus returns the steps that this binary knows and those that a newer one applied, ascending.
 	MigrationStatus(ctx context.Context) ([]MigrationStatus, error)

@@ -38,7 +38,7 @@
 // the file of a running process use SQLite's backup, not a file copy: recent commits are in journal.db-wal.
 //
 // The schema is brought up to date by Open, step by step, each in its own transaction (migrations/). A file that a newer
-// version has migrated is refused with ErrSchemaVersion.
+// version has migrated is refused with ErrSchemaVersion, unless its steps say that this version runs with them, too.
 //
 // Trimmed events are invisible at once; their rows are deleted in the background, some with each commit, and their space
 // is used again. Positions, epochs and stream ids are never used twice.

@@ -185,7 +185,7 @@ func TestOlderBinaryRefusesNewerSchema(t *testing.T) {
 		old.MigrateDown(t.Context(), 0),
 	} {
 		require.ErrorIs(t, err, persistence.ErrSchemaVersion)
-		require.ErrorContains(t, err, "schema is at version 2, this binary knows up to 1: run one that knows it, or let it migrate down to 1")
+		require.ErrorContains(t, err, "needs a binary that knows version 2; this one knows up to 1: run a newer one, or let that one migrate down to 1")
 	}
 	status, err := old.MigrationStatus(t.Context())
 	require.NoError(t, err)
@@ -194,6 +194,47 @@ func TestOlderBinaryRefusesNewerSchema(t *testing.T) {
 	n, err := queryInt(old.conn, "SELECT count(*) FROM journal_migration")
 	require.NoError(t, err)
 	require.EqualValues(t, 2, n, "nothing was changed")
+}
+
+// A step that only adds is not in the way of a binary from before it.
+func TestOlderBinaryRunsWithCompatibleSchema(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal.db")
+	require.NoError(t, openAt(t, path).Close(t.Context()))
+	m := openedMigrator(t, path)
+	require.NoError(t, m.conn.Exec("INSERT INTO journal_migration (version, name, checksum, applied_at, compatible) VALUES (3, 'adds', 'x', 1, 2)"))
+	require.NoError(t, m.MigrateUp(t.Context()))
+	err := m.MigrateDown(t.Context(), 1)
+	require.ErrorIs(t, err, persistence.ErrSchemaVersion)
+	require.ErrorContains(t, err, "does not know the way back from version 3")
+	status, err := m.MigrationStatus(t.Context())
+	require.NoError(t, err)
+	require.Len(t, status, 3)
+	require.Equal(t, "adds", status[2].Name)
+	require.NoError(t, m.Close(t.Context()))
+	b := openAt(t, path)
+	require.NoError(t, <-b.appending(claimOf(t, b, "room/1"), 0, event("x")))
+	require.NoError(t, b.Close(t.Context()))
+}
+
+// Files of the first version do not say with what their steps are compatible.
+func TestMigrateFileWithoutCompatibility(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal.db")
+	require.NoError(t, openAt(t, path).Close(t.Context()))
+	m := openedMigrator(t, path)
+	require.NoError(t, m.MigrateDown(t.Context(), 1))
+	require.NoError(t, m.conn.Exec("ALTER TABLE journal_migration DROP COLUMN compatible"))
+	status, err := m.MigrationStatus(t.Context())
+	require.NoError(t, err)
+	require.False(t, status[0].AppliedAt.IsZero())
+	require.ErrorContains(t, migrate(m.conn, nil, time.Now()), "schema is at version 1, which needs a binary that knows version 1")
+	require.NoError(t, m.MigrateUp(t.Context()))
+	applied, err := appliedMigrations(m.conn)
+	require.NoError(t, err)
+	require.Equal(t, 1, applied[0].compatible)
+	require.Equal(t, 2, applied[1].compatible)
+	require.NoError(t, m.Close(t.Context()))
 }
 
 func TestMigratorRefuses(t *testing.T) {

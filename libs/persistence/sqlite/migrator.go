@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
@@ -87,9 +88,10 @@ func (m *Migrator) MigrationStatus(ctx context.Context) (list []persistence.Migr
 		for _, a := range applied {
 			list = append(list, persistence.MigrationStatus{Version: a.version, Name: a.name, AppliedAt: a.at})
 		}
-		for _, step := range m.steps[min(len(applied), len(m.steps)):] {
+		for _, step := range migrations.Missing(m.steps, byVersion(applied)) {
 			list = append(list, persistence.MigrationStatus{Version: step.Version, Name: step.Name})
 		}
+		slices.SortFunc(list, func(a, b persistence.MigrationStatus) int { return a.Version - b.Version })
 		return nil
 	})
 	return list, err

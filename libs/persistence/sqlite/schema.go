@@ -18,7 +18,8 @@ var migrationFiles embed.FS
 const applicationID = 0x50524c59
 
 // migrate brings the schema to the newest step, each step in its own transaction. It refuses a file that is no journal,
-// one that a newer binary migrated, and one whose steps are not the ones of this binary: ErrSchemaVersion.
+// one that a newer binary migrated to what this one does not run with, and one whose steps are not the ones of this binary:
+// ErrSchemaVersion.
 func migrate(c *lite.Conn, steps []migrations.Step, now time.Time) error {
 	empty, err := checkApplication(c)
 	if err != nil {
@@ -29,23 +30,44 @@ func migrate(c *lite.Conn, steps []migrations.Step, now time.Time) error {
 			return fmt.Errorf("mark the file: %w", err)
 		}
 	}
-	if err := c.Exec(`CREATE TABLE IF NOT EXISTS journal_migration (
-		version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)`); err != nil {
-		return fmt.Errorf("create the table of migrations: %w", err)
-	}
 	applied, err := appliedMigrations(c)
 	if err != nil {
 		return err
 	}
-	if err := checkApplied(applied, steps); err != nil {
+	if err := migrations.Check(steps, byVersion(applied)); err != nil {
 		return err
 	}
-	for _, step := range steps[len(applied):] {
+	missing := migrations.Missing(steps, byVersion(applied))
+	if len(missing) == 0 {
+		return nil
+	}
+	if err := prepareRecord(c); err != nil {
+		return fmt.Errorf("create the table of migrations: %w", err)
+	}
+	for _, step := range missing {
 		if err := applyMigration(c, step, now); err != nil {
 			return fmt.Errorf("migrate the schema to version %d (%s): %w", step.Version, step.Name, err)
 		}
 	}
 	return nil
+}
+
+// prepareRecord makes the table of steps. compatible came later than the table: NULL is the step's own version.
+func prepareRecord(c *lite.Conn) error {
+	if err := c.Exec(`CREATE TABLE IF NOT EXISTS journal_migration (
+		version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL, compatible INTEGER)`); err != nil {
+		return err
+	}
+	has, err := recordsCompatible(c)
+	if err != nil || has {
+		return err
+	}
+	return c.Exec("ALTER TABLE journal_migration ADD COLUMN compatible INTEGER")
+}
+
+func recordsCompatible(c *lite.Conn) (bool, error) {
+	n, err := queryInt(c, "SELECT count(*) FROM pragma_table_info('journal_migration') WHERE name = 'compatible'")
+	return n > 0, err
 }
 
 // migrateDown takes back the steps above version, each in its own transaction. Version 0 drops the record of steps, too.
@@ -54,8 +76,11 @@ func migrateDown(c *lite.Conn, steps []migrations.Step, version int) error {
 	if err != nil {
 		return err
 	}
-	if err := checkApplied(applied, steps); err != nil {
+	if err := migrations.Check(steps, byVersion(applied)); err != nil {
 		return err
+	}
+	if n := len(applied); n > 0 && applied[n-1].version > len(steps) {
+		return fmt.Errorf("this binary does not know the way back from version %d: %w", applied[n-1].version, persistence.ErrSchemaVersion)
 	}
 	for i := len(applied); i > version; i-- {
 		step := steps[i-1]
@@ -86,28 +111,20 @@ func checkApplication(c *lite.Conn) (empty bool, err error) {
 	return true, nil
 }
 
-// checkApplied proves that what is applied is the beginning of steps.
-func checkApplied(applied []appliedMigration, steps []migrations.Step) error {
-	for i, a := range applied {
-		switch {
-		case a.version > len(steps):
-			newest := applied[len(applied)-1].version
-			return fmt.Errorf("schema is at version %d, this binary knows up to %d: run one that knows it, or let it migrate down to %d: %w",
-				newest, len(steps), len(steps), persistence.ErrSchemaVersion)
-		case a.version != i+1:
-			return fmt.Errorf("schema has version %d without %d: %w", a.version, i+1, persistence.ErrSchemaVersion)
-		case a.checksum != steps[i].Checksum:
-			return fmt.Errorf("schema version %d (%s) is not the one of this binary: %w", a.version, a.name, persistence.ErrSchemaVersion)
-		}
-	}
-	return nil
-}
-
 // appliedMigration is a row of journal_migration.
 type appliedMigration struct {
 	version        int
 	name, checksum string
+	compatible     int
 	at             time.Time
+}
+
+func byVersion(applied []appliedMigration) map[int]migrations.Applied {
+	m := map[int]migrations.Applied{}
+	for _, a := range applied {
+		m[a.version] = migrations.Applied{Checksum: a.checksum, Compatible: a.compatible}
+	}
+	return m
 }
 
 // appliedMigrations returns the rows there are, ascending; none in an empty database.
@@ -116,7 +133,13 @@ func appliedMigrations(c *lite.Conn) ([]appliedMigration, error) {
 	if err != nil || exists == 0 {
 		return nil, err
 	}
-	s, err := c.Prepare("SELECT version, name, checksum, applied_at FROM journal_migration ORDER BY version")
+	compatible := "version"
+	if has, err := recordsCompatible(c); err != nil {
+		return nil, err
+	} else if has {
+		compatible = "ifnull(compatible, version)"
+	}
+	s, err := c.Prepare("SELECT version, name, checksum, " + compatible + ", applied_at FROM journal_migration ORDER BY version")
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +151,8 @@ func appliedMigrations(c *lite.Conn) ([]appliedMigration, error) {
 			return applied, err
 		}
 		applied = append(applied, appliedMigration{
-			version: int(s.ColumnInt(0)), name: s.ColumnText(1), checksum: s.ColumnText(2), at: fromNanos(s.ColumnInt(3)),
+			version: int(s.ColumnInt(0)), name: s.ColumnText(1), checksum: s.ColumnText(2), compatible: int(s.ColumnInt(3)),
+			at: fromNanos(s.ColumnInt(4)),
 		})
 	}
 }
@@ -138,7 +162,7 @@ func applyMigration(c *lite.Conn, m migrations.Step, now time.Time) error {
 		if err := c.Exec(m.Up); err != nil {
 			return err
 		}
-		s, err := c.Prepare("INSERT INTO journal_migration (version, name, checksum, applied_at) VALUES (?1, ?2, ?3, ?4)")
+		s, err := c.Prepare("INSERT INTO journal_migration (version, name, checksum, compatible, applied_at) VALUES (?1, ?2, ?3, ?4, ?5)")
 		if err != nil {
 			return err
 		}
@@ -146,7 +170,8 @@ func applyMigration(c *lite.Conn, m migrations.Step, now time.Time) error {
 		s.Int(1, int64(m.Version))
 		s.Text(2, m.Name)
 		s.Text(3, m.Checksum)
-		s.Int(4, now.UnixNano())
+		s.Int(4, int64(m.Compatible))
+		s.Int(5, now.UnixNano())
 		return s.Run()
 	})
 }
