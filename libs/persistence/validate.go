@@ -98,11 +98,14 @@ func ValidateReadLane(limit int) error {
 
 // ValidateCheckpoint checks name and owner of a checkpoint. ErrInvalid.
 func ValidateCheckpoint(name, owner string) error {
-	if err := checkName("checkpoint name", name); err != nil {
+	if err := ValidateCheckpointName(name); err != nil {
 		return err
 	}
 	return checkName("owner", owner)
 }
+
+// ValidateCheckpointName checks the argument of Feed.DeleteCheckpoint. ErrInvalid.
+func ValidateCheckpointName(name string) error { return checkName("checkpoint name", name) }
 
 // ValidateTTL checks a time to live. ErrInvalid.
 func ValidateTTL(ttl time.Duration) error {

@@ -59,7 +59,7 @@ func (b *Backend) ReadLane(ctx context.Context, lane int16, after uint64, limit 
 		}
 		next = after
 		if head.Pos <= after {
-			return checkTrim(head, after)
+			return nil
 		}
 		last := min(after+uint64(limit), head.Pos)
 		if events, next, err = readLane(ctx, c, lane, after, last); err != nil {
@@ -71,12 +71,18 @@ func (b *Backend) ReadLane(ctx context.Context, lane int16, after uint64, limit 
 				return err
 			}
 		}
-		// Read again: a partition that was dropped meanwhile must not look like a hole.
-		if head, err = queryLane(ctx, c, lane); err != nil {
-			return err
-		}
-		return checkTrim(head, after)
+		return nil
 	})
+	if err == nil {
+		// A partition that was dropped meanwhile must not look like a hole.
+		err = b.read(ctx, func(ctx context.Context, q querier) error {
+			head, err := queryLane(ctx, q, lane)
+			if err != nil {
+				return err
+			}
+			return checkTrim(head, after)
+		})
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("read lane %d: %w", lane, err)
 	}
@@ -208,6 +214,9 @@ func (b *Backend) SaveCheckpoint(ctx context.Context, cp persistence.Checkpoint,
 
 // DeleteCheckpoint implements persistence.Feed.
 func (b *Backend) DeleteCheckpoint(ctx context.Context, name string) error {
+	if err := persistence.ValidateCheckpointName(name); err != nil {
+		return fmt.Errorf("delete checkpoint: %w", err)
+	}
 	err := b.single(ctx, func(ctx context.Context, c *conn) error {
 		_, err := c.Exec(ctx, deleteCheckpointSQL, name)
 		return err

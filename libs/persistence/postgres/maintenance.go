@@ -286,26 +286,25 @@ func partStreams(ctx context.Context, q querier, part int32, after int64) (ids, 
 	return ids, seqs, rows.Err()
 }
 
+// restoredSQL leaves nothing behind that the journal may have given out after the moment it was put back to: positions,
+// epochs and the ids of streams go on so far above that what was lost cannot have reached them.
+var restoredSQL = strings.NewReplacer("GAP", strconv.Itoa(persistence.RestoreGap)).Replace(`
+UPDATE journal_lane SET pos = pos + GAP;
+UPDATE lease SET epoch = epoch + GAP, owner = '', expires_at = 'epoch';
+UPDATE journal_checkpoint SET epoch = epoch + GAP, owner = '';
+SELECT setval(pg_get_serial_sequence('journal_stream', 'stream_id'), nextval(pg_get_serial_sequence('journal_stream', 'stream_id')) + GAP);
+UPDATE journal_stream s SET epoch = s.epoch + GAP, owner = '', prev_owner = '', claim_pos = l.pos, claimed_at = clock_timestamp(),
+       incarnation = ('x' || left(replace(gen_random_uuid()::text, '-', ''), 16))::bit(64)::bigint & 9223372036854775807
+  FROM journal_lane l WHERE l.lane = s.lane`)
+
 // MarkRestored implements persistence.Maintenance.
 func (b *Backend) MarkRestored(ctx context.Context) (streams int64, err error) {
 	err = b.maintain(ctx, func(ctx context.Context, c *conn) error {
 		return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-			for _, sql := range []string{
-				`UPDATE journal_lane SET pos = pos + ` + strconv.Itoa(persistence.RestoreGap),
-				`UPDATE lease SET epoch = epoch + 1, owner = '', expires_at = 'epoch'`,
-				`UPDATE journal_checkpoint SET epoch = epoch + 1, owner = ''`,
-			} {
-				if _, err := tx.Exec(ctx, sql); err != nil {
-					return err
-				}
+			if _, err := tx.Exec(ctx, restoredSQL); err != nil { // without arguments: several statements at once
+				return err
 			}
-			tag, err := tx.Exec(ctx, `
-				UPDATE journal_stream s SET epoch = s.epoch + 1, prev_owner = s.owner, owner = '', claim_pos = l.pos,
-				       claimed_at = clock_timestamp(),
-				       incarnation = ('x' || left(replace(gen_random_uuid()::text, '-', ''), 16))::bit(64)::bigint & 9223372036854775807
-				  FROM journal_lane l WHERE l.lane = s.lane`)
-			streams = tag.RowsAffected()
-			return err
+			return tx.QueryRow(ctx, `SELECT count(*) FROM journal_stream WHERE stream_key !~ '^probe/'`).Scan(&streams)
 		})
 	})
 	if err != nil {
