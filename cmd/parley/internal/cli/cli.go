@@ -26,6 +26,8 @@ type grammar struct {
 	Chat    chatCommand    `cmd:"" help:"Talk in a room from the terminal."`
 	Publish publishCommand `cmd:"" help:"Publish messages to a room and wait until they are durable."`
 	Tail    tailCommand    `cmd:"" help:"Follow a room and print its messages."`
+	Journal journalCommand `cmd:"" help:"Look after the journal: status, partitions, restores."`
+	Migrate migrateCommand `cmd:"" help:"Change the journal's schema: up, down, status."`
 	Bench   benchCommand   `cmd:"" help:"Load a server and report rates, latencies and CPU cost."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -5,20 +5,23 @@ import (
 	"log/slog"
 
 	"github.com/parley-rt/parley/cmd/parley/internal/dev"
+	"github.com/parley-rt/parley/libs/opskit"
 )
 
 type devCommand struct {
-	Listen       string     `help:"Address for clients; port 0 takes a free one." default:"127.0.0.1:8080"`
-	OpsListen    string     `help:"Address for operators: probes, metrics, profiles." default:"127.0.0.1:9090"`
-	Data         string     `help:"Directory for everything that is kept." default:"./parley-data" type:"path" env:"PARLEY_DATA_DIR"`
-	Journal      string     `help:"URL of the journal (sqlite://path); default: SQLite in --data." placeholder:"URL" env:"PARLEY_JOURNAL_URL"`
-	ControlPlane string     `help:"URL of the control plane (nats://host:port); default: embedded." placeholder:"URL" env:"PARLEY_CONTROL_PLANE_URL"`
-	LogLevel     slog.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"warn"`
+	Listen       string        `help:"Address for clients; port 0 takes a free one." default:"127.0.0.1:8080"`
+	OpsListen    string        `help:"Address for operators: probes, metrics, profiles." default:"127.0.0.1:9090"`
+	Data         string        `help:"Directory for everything that is kept." default:"./parley-data" type:"path" env:"PARLEY_DATA_DIR"`
+	Journal      opskit.Secret `help:"URL of the journal: postgres://user@host/database, sqlite://path or memory://; default: SQLite in --data." placeholder:"URL" env:"PARLEY_JOURNAL_URL"`
+	Migrate      string        `help:"Whether to bring the journal's schema up to date: auto, or off to refuse one that is not." enum:"auto,off" default:"auto"`
+	ControlPlane string        `help:"URL of the control plane (nats://host:port); default: embedded." placeholder:"URL" env:"PARLEY_CONTROL_PLANE_URL"`
+	LogLevel     slog.Level    `help:"Lowest level that is logged: debug, info, warn or error." default:"warn"`
 }
 
 // Run executes the command.
 func (c *devCommand) Run(ctx context.Context, streams Streams) error {
 	return dev.Run(ctx, dev.Options{
-		Listen: c.Listen, OpsListen: c.OpsListen, Data: c.Data, Journal: c.Journal, ControlPlane: c.ControlPlane, LogLevel: c.LogLevel,
+		Listen: c.Listen, OpsListen: c.OpsListen, Data: c.Data, Journal: c.Journal.Reveal(), NoMigration: c.Migrate == "off",
+		ControlPlane: c.ControlPlane, LogLevel: c.LogLevel,
 	}, streams.Out, streams.Err)
 }

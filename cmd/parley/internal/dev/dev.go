@@ -1,5 +1,5 @@
 // Package dev runs every service of Parley in one process: the same gateway and rooms as in production, on an embedded
-// control plane and a SQLite journal, with nothing to install.
+// control plane, and on a SQLite journal unless told otherwise, with nothing to install.
 package dev
 
 import (
@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/parley-rt/parley/cmd/parley/internal/journal"
 	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/dcplane/nats"
 	"github.com/parley-rt/parley/libs/dcplane/nats/embedded"
@@ -22,7 +23,7 @@ import (
 	"github.com/parley-rt/parley/services/rooms"
 )
 
-// Options of a dev process. Every field is needed but Journal and ControlPlane.
+// Options of a dev process. Listen, OpsListen and Data are needed.
 type Options struct {
 	// Listen is the clients' address, OpsListen the operators'. Port 0 takes a free one.
 	Listen    string
@@ -31,6 +32,8 @@ type Options struct {
 	Data string
 	// Journal is a URL; empty: SQLite in Data.
 	Journal string
+	// NoMigration refuses a journal whose schema is not up to date.
+	NoMigration bool
 	// ControlPlane is a URL; empty: an embedded NATS server in Data.
 	ControlPlane string
 	LogLevel     slog.Level
@@ -77,7 +80,7 @@ type process struct {
 	logger    *slog.Logger
 	telemetry *opskit.Telemetry
 	backend   persistence.Backend
-	journal   string
+	journal   journal.Location
 	directory dcplane.Directory
 	control   string
 	closers   []func(context.Context) error
@@ -94,13 +97,15 @@ func (p *process) open(ctx context.Context) error {
 	}
 	p.closers = append(p.closers, p.telemetry.Shutdown)
 
-	p.journal = p.opts.Journal
-	if p.journal == "" {
-		p.journal = "sqlite://" + filepath.Join(p.data, "journal.db")
+	if p.journal, err = journal.Locate(p.opts.Journal, p.data); err != nil {
+		return err
 	}
-	p.backend, err = open.Open(ctx, p.journal, open.Options{Logger: p.logger, MeterProvider: p.telemetry.MeterProvider()})
+	p.backend, err = p.journal.Open(ctx, open.Options{
+		Logger: p.logger, MeterProvider: p.telemetry.MeterProvider(), TracerProvider: p.telemetry.TracerProvider(),
+		NoMigration: p.opts.NoMigration,
+	})
 	if err != nil {
-		return fmt.Errorf("open journal: %w", err)
+		return err
 	}
 	p.closers = append(p.closers, p.backend.Close)
 	return p.openControlPlane(ctx)

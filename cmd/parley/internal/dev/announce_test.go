@@ -1,0 +1,22 @@
+package dev
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/parley-rt/parley/cmd/parley/internal/journal"
+)
+
+func TestAnnounceShowsNoPassword(t *testing.T) {
+	t.Parallel()
+	at, err := journal.Locate("postgres://parley:canary@db1,db2/parley?sslpassword=canary", "")
+	require.NoError(t, err)
+	var out bytes.Buffer
+	p := &process{journal: at, out: &out}
+	require.NoError(t, p.announce("0.0.0.0:8080", "127.0.0.1:9090"))
+	require.Contains(t, out.String(), "journal        postgres://parley:xxxxx@db1,db2/parley?sslpassword=xxxxx\n")
+	require.NotContains(t, out.String(), "canary")
+	require.Contains(t, out.String(), "ws://localhost:8080/ws\n")
+}
