@@ -64,7 +64,7 @@ func (b *Backend) SaveCheckpoint(ctx context.Context, c persistence.Checkpoint, 
 
 // DeleteCheckpoint implements persistence.Feed.
 func (b *Backend) DeleteCheckpoint(ctx context.Context, name string) error {
-	if err := persistence.ValidateCheckpoint(name, name); err != nil {
+	if err := persistence.ValidateCheckpointName(name); err != nil {
 		return fmt.Errorf("delete checkpoint: %w", err)
 	}
 	return b.do(ctx, "delete checkpoint "+name, func() error {

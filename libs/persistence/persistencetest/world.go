@@ -138,7 +138,7 @@ func (w *world) blockers(part int32) *persistence.BlockedError {
 	if len(streams)+len(names) == 0 {
 		return nil
 	}
-	keys := sortedKeys(streams)
+	keys := sortedKeys(streams) // nil when there are none
 	return &persistence.BlockedError{
 		Part: part, Streams: int64(len(keys)), Keys: keys[:min(len(keys), persistence.MaxBlockedKeys)], Checkpoints: sortedKeys(names),
 	}

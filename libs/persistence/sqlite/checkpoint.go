@@ -111,7 +111,7 @@ func (m saveCheckpoint) refusal(w *writer) error {
 
 // DeleteCheckpoint implements persistence.Feed.
 func (b *Backend) DeleteCheckpoint(ctx context.Context, name string) error {
-	err := persistence.ValidateCheckpoint(name, name)
+	err := persistence.ValidateCheckpointName(name)
 	if err == nil {
 		err = b.submit(ctx, &request{mutation: deleteCheckpoint{name}, events: 1, bytes: len(name)})
 	}
