@@ -41,7 +41,7 @@ func newMetrics(provider metric.MeterProvider, b *Backend) (*metrics, error) {
 	for i := range b.lanes.all {
 		m.writers = append(m.writers, metric.WithAttributeSet(attribute.NewSet(attribute.String("writer", strconv.Itoa(i)))))
 	}
-	var errs [10]error
+	var errs [11]error
 	m.appendDuration, errs[0] = meter.Float64Histogram("parley.journal.append.duration", metric.WithUnit("s"), seconds,
 		metric.WithDescription("Time from an append's call to its answer."))
 	m.batchSize, errs[1] = meter.Int64Histogram("parley.journal.batch.size", metric.WithUnit("{event}"),
@@ -64,17 +64,43 @@ func newMetrics(provider metric.MeterProvider, b *Backend) (*metrics, error) {
 	writers, err := meter.Int64ObservableGauge("parley.journal.writers", metric.WithUnit("{writer}"),
 		metric.WithDescription("Writers that the lanes are spread over at the moment."))
 	errs[9] = err
+	lag, err := meter.Int64ObservableGauge("parley.journal.feed.lag", metric.WithUnit("{position}"),
+		metric.WithDescription("Positions between a consumer's checkpoint and the end of its lane."))
+	errs[10] = err
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("create instruments: %w", err)
 	}
-	m.registration, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+	m.registration, err = meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
 		o.ObserveInt64(writers, int64(b.lanes.writers()))
-		return nil
-	}, writers)
+		return b.observeLag(ctx, o, lag)
+	}, writers, lag)
 	if err != nil {
 		return nil, fmt.Errorf("create instruments: %w", err)
 	}
 	return m, nil
+}
+
+// lagTimeout bounds what a scrape waits for the server.
+const lagTimeout = time.Second
+
+// observeLag reads the checkpoints; without any it reports nothing. Every process that has the journal open reports all.
+func (b *Backend) observeLag(ctx context.Context, o metric.Observer, lag metric.Int64Observable) error {
+	ctx, cancel := context.WithTimeout(ctx, lagTimeout)
+	defer cancel()
+	rows, err := b.pool.Query(ctx, `SELECT c.name, c.lane, l.pos - c.pos FROM journal_checkpoint c JOIN journal_lane l USING (lane) WHERE NOT c.deleted`)
+	if err != nil {
+		return fmt.Errorf("read checkpoints: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		var lane, behind int64
+		if err := rows.Scan(&name, &lane, &behind); err != nil {
+			return fmt.Errorf("read checkpoints: %w", err)
+		}
+		o.ObserveInt64(lag, behind, metric.WithAttributes(attribute.String("consumer", name), attribute.Int64("lane", lane)))
+	}
+	return rows.Err()
 }
 
 func (m *metrics) close() error {

@@ -87,13 +87,14 @@ func open(ctx context.Context, cfg config, opts Options, steps []migrations.Step
 	b.lanes = newLanes(ids, b.breaker)
 	b.sessions = newSessionWriter(b)
 	b.recoveries = &recoveries{b: b}
-	if b.metrics, err = newMetrics(opts.MeterProvider, b); err != nil {
+	if b.pool, err = newPool(b.lifetime, cfg, opts); err != nil {
 		b.end()
 		return nil, err
 	}
-	if b.pool, err = newPool(b.lifetime, cfg, opts); err != nil {
+	if b.metrics, err = newMetrics(opts.MeterProvider, b); err != nil {
 		b.end()
-		return nil, errors.Join(err, b.metrics.close())
+		b.pool.Close()
+		return nil, err
 	}
 	for range singles {
 		b.slots <- &slot{}
@@ -216,8 +217,8 @@ func (b *Backend) shutdown() {
 	}
 	b.end()
 	b.background.Wait()
-	b.pool.Close()
 	b.closeErr = b.metrics.close()
+	b.pool.Close()
 }
 
 // farewell closes a connection that is not needed any more.

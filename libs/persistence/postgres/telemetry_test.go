@@ -35,7 +35,13 @@ func TestTelemetry(t *testing.T) {
 	_, err = b.Append(t.Context(), c, 7, event("y"))
 	require.ErrorIs(t, err, persistence.ErrConflict)
 
+	_, err = b.ClaimCheckpoint(t.Context(), "mail", c.Lane, "node-a")
+	require.NoError(t, err)
+	heads, err := b.Lanes(t.Context())
+	require.NoError(t, err)
+
 	got := collect(t, reader)
+	require.EqualValues(t, heads[c.Lane].Pos, got["parley.journal.feed.lag"])
 	require.EqualValues(t, 1, got["parley.journal.resubmitted"])
 	require.EqualValues(t, 1, got["parley.journal.settled"])
 	require.EqualValues(t, 1, got["parley.journal.fenced"])
