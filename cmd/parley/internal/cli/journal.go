@@ -115,7 +115,8 @@ func (c *journalDropCommand) ask(streams Streams, partitions []persistence.Parti
 func showBlockers(streams Streams, blocked *persistence.BlockedError) {
 	_, _ = fmt.Fprintf(streams.Err, "Partition %d stays, and so do newer ones.\n", blocked.Part)
 	if blocked.Streams > 0 {
-		_, _ = fmt.Fprintf(streams.Err, "%d streams have no snapshot beyond their events in it; they get one when they are used, or drained:\n", blocked.Streams)
+		_, _ = fmt.Fprintf(streams.Err, "%d streams have no snapshot beyond their events in it; a room saves one when it goes idle "+
+			"after it was used, or is drained:\n", blocked.Streams)
 		for _, key := range blocked.Keys {
 			_, _ = fmt.Fprintf(streams.Err, "  %s\n", visible(string(key)))
 		}
