@@ -11,6 +11,9 @@ import (
 // directoryPrefix begins the name of every directory that this package makes in the system's temporary one.
 const directoryPrefix = "parley-pgtest-"
 
+// lockName is of a file in each of them that its process holds locked.
+const lockName = "lock"
+
 // directory is a temporary directory that other processes know to be in use.
 type directory struct {
 	path string
@@ -28,9 +31,13 @@ func newDirectory() (*directory, error) {
 	if err := os.Chmod(path, 0o711); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the directory: %w", err), d.remove())
 	}
-	d.lock, err = lock(path, os.O_CREATE)
+	// It gets its name only when it is locked: by then others may look at it.
+	fresh := filepath.Join(path, "fresh-"+lockName)
+	if d.lock, err = lock(fresh, os.O_CREATE); err == nil {
+		err = os.Rename(fresh, filepath.Join(path, lockName))
+	}
 	if err != nil {
-		return nil, errors.Join(err, d.remove())
+		return nil, errors.Join(fmt.Errorf("lock the directory: %w", err), d.remove())
 	}
 	return d, nil
 }
@@ -49,13 +56,13 @@ func (d *directory) remove() error {
 
 // lock is held by a living process; it fails when another one has it. A process id would not do: the temporary directory
 // may be shared with containers, which number their own.
-func lock(dir string, flag int) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|flag, 0o600)
+func lock(path string, flag int) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|flag, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("lock the directory: %w", err)
+		return nil, err
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), file.Close())
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
 	}
 	return file, nil
 }
@@ -68,7 +75,7 @@ func removeAbandoned() {
 		return // only for a malformed pattern
 	}
 	for _, path := range paths {
-		held, err := lock(path, 0)
+		held, err := lock(filepath.Join(path, lockName), 0)
 		if err != nil {
 			continue // in use, or not yet locked by its owner
 		}

