@@ -13,10 +13,11 @@ import (
 
 const (
 	leaseColumns = `name, owner, epoch, expires_at`
-	// acquireSQL returns nothing when somebody else holds the lease.
+	// acquireSQL returns nothing when somebody else holds the lease. Its time counts from when the row could be had:
+	// excluded.expires_at is computed before the wait for it, which lasts as long as another's commit is not replicated.
 	acquireSQL = `
 INSERT INTO lease AS l (name, owner, epoch, expires_at) VALUES ($1, $2, 1, clock_timestamp() + $3::interval)
-ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, epoch = l.epoch + 1, expires_at = excluded.expires_at
+ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, epoch = l.epoch + 1, expires_at = clock_timestamp() + $3::interval
  WHERE l.owner = '' OR l.owner = excluded.owner OR l.expires_at <= clock_timestamp()
 RETURNING ` + leaseColumns
 	readLeaseSQL    = `SELECT ` + leaseColumns + ` FROM lease WHERE name = $1`
