@@ -149,7 +149,7 @@ func newPool(ctx context.Context, cfg config, opts Options) (*pgxpool.Pool, erro
 	c.ConnConfig = cfg.base.Copy()
 	c.ConnConfig.DialFunc = opts.Dial
 	c.ConnConfig.Tracer = otelpgx.NewTracer(
-		otelpgx.WithTracerProvider(opts.TracerProvider), otelpgx.WithMeterProvider(opts.MeterProvider), otelpgx.WithDisableQuerySpanNamePrefix())
+		otelpgx.WithTracerProvider(opts.TracerProvider), otelpgx.WithMeterProvider(opts.MeterProvider))
 	c.MaxConns = int32(opts.Readers)
 	c.MaxConnIdleTime = 5 * time.Minute
 	pool, err := pgxpool.NewWithConfig(ctx, c)

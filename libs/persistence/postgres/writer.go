@@ -45,9 +45,7 @@ type writer struct {
 	enc    *appendEncoder
 	batch  batch
 	conn   *conn
-	// prepared tells that conn knows appendSQL.
-	prepared bool
-	done     chan struct{}
+	done   chan struct{}
 }
 
 func (w *writer) run() {
