@@ -34,6 +34,7 @@ type activation struct {
 	state  state
 	saved  uint64 // seq of the newest snapshot of its own
 	sweep  int64  // the newest sweep it has saved a snapshot for
+	gone   bool   // its node was closed: it can only be claimed again, on another one
 }
 
 func (l *load) activation(key persistence.StreamKey, n *node, random *rand.Rand) *activation {
@@ -82,10 +83,7 @@ func (a *activation) fate(ctx context.Context, what string, err error) fate {
 		a.l.counts.overloaded.Add(1)
 		return retry
 	case errors.Is(err, persistence.ErrClosed):
-		if a.pinned {
-			return over
-		}
-		a.node = a.l.node(a.random)
+		a.gone = true
 		return again
 	case ctx.Err() != nil:
 		return over
@@ -107,11 +105,13 @@ func (a *activation) op(ctx context.Context) (context.Context, context.CancelFun
 // take claims the stream and rebuilds its state.
 func (a *activation) take(ctx context.Context) bool {
 	for ctx.Err() == nil {
-		settled := a.claimOnce(ctx)
-		if !settled && a.pinned && a.l.at(a.node.slot) != a.node {
-			return false // the process is gone
+		if a.gone && a.pinned {
+			return false
 		}
-		if !settled {
+		if a.gone {
+			a.node, a.gone = a.l.node(a.random), false
+		}
+		if !a.claimOnce(ctx) {
 			if !a.pinned && a.random.IntN(2) == 0 {
 				a.node = a.l.node(a.random) // the way from this one may be cut
 			}

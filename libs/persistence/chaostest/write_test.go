@@ -40,6 +40,9 @@ func (a *activation) write(ctx context.Context) bool {
 			if !a.save(ctx) {
 				return false
 			}
+			if a.gone {
+				return true
+			}
 			if a.saved == a.state.seq {
 				a.sweep = sweep
 			}
