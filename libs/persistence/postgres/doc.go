@@ -64,6 +64,8 @@
 // All tables are in one schema, "parley" unless the URL names another by search_path. It is migrated step by step
 // (migrations/), each in its own transaction, by one of all that try. Events are partitioned by number: Rotate makes a
 // partition, DropPartitions deletes whole ones. Trimmed events are invisible at once; their rows go with their partition.
-// Statements stay within what CockroachDB and YugabyteDB understand, except for partitions, guards by advisory locks, the
-// settings of connections and the search for stalled sessions.
+//
+// The statements of streams, sessions, leases and feeds use CTEs, unnest, ON CONFLICT and row locks only, and none changes a
+// table twice, so that they can move to CockroachDB or YugabyteDB; they have been run on Postgres only. Partitions, the guard by
+// an advisory lock, the settings of connections and the search for stalled sessions are Postgres's own.
 package postgres

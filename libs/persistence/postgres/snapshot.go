@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/parley-rt/parley/libs/persistence"
 )
 
-// snapshotSQL stores a snapshot while the claim holds, and keeps the one before it. It returns nothing when the claim was
-// lost or a newer one is stored. $1 stream, $2 epoch, $3 seq, $4 codec, $5 manifest, $6 meta, $7 payload.
+// snapshotSQL stores a snapshot while the claim holds. It counts 0 when the claim was lost or a newer one is stored. $1 stream,
+// $2 epoch, $3 seq, $4 codec, $5 manifest, $6 meta, $7 payload.
 const snapshotSQL = `
 WITH h AS (
   UPDATE journal_stream s
@@ -18,12 +20,14 @@ WITH h AS (
   RETURNING s.stream_id),
 i AS (
   INSERT INTO journal_snapshot (stream_id, seq, epoch, codec, manifest, meta, payload)
-  SELECT $1, $3, $2, $4, $5, $6, $7 FROM h),
-d AS (
-  DELETE FROM journal_snapshot n
-   WHERE n.stream_id = $1 AND EXISTS (SELECT 1 FROM h)
-     AND n.seq < (SELECT max(o.seq) FROM journal_snapshot o WHERE o.stream_id = $1 AND o.seq < $3))
+  SELECT $1, $3, $2, $4, $5, $6, $7 FROM h)
 SELECT count(*) FROM h`
+
+// dropSnapshotsSQL keeps the newest two at or below $2. It goes with snapshotSQL, in its transaction.
+const dropSnapshotsSQL = `
+DELETE FROM journal_snapshot n WHERE n.stream_id = $1
+   AND n.seq < (SELECT max(o.seq) FROM journal_snapshot o WHERE o.stream_id = $1 AND o.seq < $2)
+   AND EXISTS (SELECT 1 FROM journal_snapshot o WHERE o.stream_id = $1 AND o.seq = $2)`
 
 // SaveSnapshot implements persistence.Journal.
 func (b *Backend) SaveSnapshot(ctx context.Context, c persistence.Claim, s persistence.Snapshot) error {
@@ -33,9 +37,7 @@ func (b *Backend) SaveSnapshot(ctx context.Context, c persistence.Claim, s persi
 	tries := 0
 	err := b.single(ctx, func(ctx context.Context, conn *conn) error {
 		tries++
-		var stored int
-		if err := conn.QueryRow(ctx, snapshotSQL, c.StreamID, int64(c.Epoch), int64(s.Seq), int16(s.Codec), s.Manifest,
-			orNull(s.Meta), notNull(s.Payload)).Scan(&stored); err != nil || stored > 0 {
+		if stored, err := saveSnapshot(ctx, conn, c, s); err != nil || stored {
 			return err
 		}
 		return lost(ctx, conn, c, func(h persistence.Head) error {
@@ -55,6 +57,21 @@ func (b *Backend) SaveSnapshot(ctx context.Context, c persistence.Claim, s persi
 		return fmt.Errorf("save snapshot of stream %s: %w", c.Key, err)
 	}
 	return nil
+}
+
+// saveSnapshot stores the snapshot and drops those that are two older, in one round trip.
+func saveSnapshot(ctx context.Context, conn *conn, c persistence.Claim, s persistence.Snapshot) (stored bool, err error) {
+	var batch pgx.Batch
+	batch.Queue(snapshotSQL, c.StreamID, int64(c.Epoch), int64(s.Seq), int16(s.Codec), s.Manifest, orNull(s.Meta), notNull(s.Payload)).
+		QueryRow(func(row pgx.Row) error {
+			var n int
+			err := row.Scan(&n)
+			stored = n > 0
+			return err
+		})
+	batch.Queue(dropSnapshotsSQL, c.StreamID, int64(s.Seq))
+	err = conn.SendBatch(ctx, &batch).Close()
+	return stored, err
 }
 
 const trimSQL = `
