@@ -72,3 +72,29 @@ func TestWaitCanceledInTheLastMoment(t *testing.T) {
 	armed.Store(false)
 	require.NoError(t, standby.Resume())
 }
+
+// TestCanceledSnapshot: a snapshot whose commit is visible, but not replicated, is not acknowledged before it is.
+func TestCanceledSnapshot(t *testing.T) {
+	t.Parallel()
+	primary, standby := replicated(t)
+	b := opened(t, primary.URL(), postgres.Options{})
+	c := claim(t, b, "room/1")
+	_, err := b.Append(within(t, 10*time.Second), c, 0, event("before"))
+	require.NoError(t, err)
+	require.NoError(t, standby.Pause())
+	acked := make(chan error, 1)
+	go func() {
+		acked <- b.SaveSnapshot(within(t, 60*time.Second), c, persistence.Snapshot{Seq: 1, Payload: []byte("state")})
+	}()
+	for range 3 { // whatever is canceled, another attempt waits again
+		require.Eventually(t, func() bool { return waitingCommits(t, primary) > 0 }, 20*time.Second, 5*time.Millisecond)
+		require.NoError(t, primary.Exec(t.Context(), "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"))
+		require.Empty(t, acked, "acknowledged before it was replicated")
+	}
+	h, err := b.Head(t.Context(), "room/1")
+	require.NoError(t, err)
+	require.EqualValues(t, 1, h.SnapSeq, "the canceled commit is visible: that is the danger")
+	require.Empty(t, acked)
+	require.NoError(t, standby.Resume())
+	require.NoError(t, <-acked)
+}
