@@ -22,6 +22,7 @@ var standbyAway = fault{
 			return err
 		}
 		w.load.witness.standbyGone()
+		w.load.sweeps.Add(1) // snapshots wait, too
 		until := time.Now().Add(time.Second + time.Duration(random.IntN(4000))*time.Millisecond)
 		for pause(ctx, between(random, 150*time.Millisecond)) && time.Now().Before(until) {
 			w.hit("commits waiting", w.askServer(ctx, waiting("*")))

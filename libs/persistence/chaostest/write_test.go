@@ -25,10 +25,16 @@ func (a *activation) batch() batch {
 	return b
 }
 
-// write appends and saves snapshots until something ends the activation. True: it must claim again.
+// write saves snapshots and appends until something ends the activation. True: it must claim again.
 func (a *activation) write(ctx context.Context) bool {
 	every := uint64(10 + a.random.IntN(30))
 	for round := 1; pause(ctx, between(a.random, a.l.pace)); round++ {
+		if !a.snapshotIfDue(ctx, every) {
+			return false
+		}
+		if a.gone {
+			return true
+		}
 		switch a.append(ctx) {
 		case again:
 			return true
@@ -36,19 +42,11 @@ func (a *activation) write(ctx context.Context) bool {
 			return false
 		default:
 		}
-		if sweep := a.l.sweeps.Load(); a.state.seq >= a.saved+every || sweep > a.sweep {
-			if !a.save(ctx) {
-				return false
-			}
-			if a.gone {
-				return true
-			}
-			if a.saved == a.state.seq {
-				a.sweep = sweep
-			}
-		}
 		if a.rounds > 0 && round >= a.rounds {
-			a.release(ctx)
+			// Whoever comes next to a stream that is written to now and then may not come soon.
+			if a.snapshotIfDue(ctx, 1) {
+				a.release(ctx)
+			}
 			return false
 		}
 		if a.term == 0 && a.random.IntN(200) == 0 {
@@ -57,6 +55,21 @@ func (a *activation) write(ctx context.Context) bool {
 		}
 	}
 	return false
+}
+
+// snapshotIfDue saves a snapshot when there are enough events, or somebody wants one of everybody. False: another claim won.
+func (a *activation) snapshotIfDue(ctx context.Context, every uint64) bool {
+	sweep := a.l.sweeps.Load()
+	if a.state.seq < a.saved+every && (sweep == a.sweep || a.state.seq == a.saved) {
+		return true
+	}
+	if !a.save(ctx) {
+		return false
+	}
+	if a.saved == a.state.seq {
+		a.sweep = sweep
+	}
+	return true
 }
 
 // append appends one batch. As long as it is certain that nothing was written, it tries again at the same position: with
@@ -91,9 +104,12 @@ func (a *activation) append(ctx context.Context) fate {
 func (a *activation) save(ctx context.Context) bool {
 	op, cancel := a.op(ctx)
 	defer cancel()
+	began := time.Now()
 	err := a.node.SaveSnapshot(op, a.claim, a.state.snapshot())
 	if errors.Is(err, persistence.ErrStaleSnapshot) {
 		err = nil // the answer to an earlier attempt was lost
+	} else if err == nil {
+		a.l.witness.wrote(a.key, began, "snapshot of "+a.name())
 	}
 	switch a.fate(ctx, "snapshot", err) {
 	case done:
