@@ -20,13 +20,6 @@ func massRecovery(b *bench) {
 	const streams, workers = 10_000, 1_000
 	b.work(workers, streams, func(i int) error { return b.createCounter(i) })
 	b.work(workers, streams, func(i int) error { return b.takeCounter(i) })
-	b.work(workers, streams, func(i int) error {
-		h, err := b.Head(b.Context(), counterKey(i))
-		if err == nil && (h.Epoch != 2 || h.Owner != "node-b" || h.LastSeq != uint64(counterTail(i))+2) {
-			err = fmt.Errorf("head of %s: %+v: %w", h.Key, h, persistence.ErrCorrupt)
-		}
-		return err
-	})
 	require.False(b, b.Failed())
 }
 
@@ -56,7 +49,7 @@ func counterKey(i int) persistence.StreamKey {
 }
 
 // counterTail is how many events the stream has after its snapshot at 1.
-func counterTail(i int) int { return i % 4 }
+func counterTail(i int) int { return i % 3 }
 
 // fold is a state that shows which events made it, and in which order.
 func fold(state uint64, payload []byte) uint64 {
@@ -75,14 +68,13 @@ func (b *bench) createCounter(i int) error {
 		return err
 	}
 	var events []persistence.Event
-	state := uint64(0)
 	for seq := range 1 + counterTail(i) {
 		events = append(events, counterEvent(i, seq+1))
 	}
 	if _, err := b.Append(b.Context(), c, 0, events); err != nil {
 		return err
 	}
-	state = fold(state, events[0].Payload)
+	state := fold(0, events[0].Payload)
 	return b.SaveSnapshot(b.Context(), c, persistence.Snapshot{Seq: 1, Payload: binary.BigEndian.AppendUint64(nil, state)})
 }
 
@@ -95,9 +87,8 @@ func (b *bench) takeCounter(i int) error {
 	if err != nil {
 		return err
 	}
-	if rec.Snapshot.Seq != 1 || len(rec.Tail) != counterTail(i) || rec.More || c.PreviousOwner != "node-a" {
-		return fmt.Errorf("recovered a snapshot at %d and %d events, previous owner %q: %w",
-			rec.Snapshot.Seq, len(rec.Tail), c.PreviousOwner, persistence.ErrCorrupt)
+	if rec.Snapshot.Seq != 1 || len(rec.Tail) != counterTail(i) || rec.More || c.Epoch != 2 || c.PreviousOwner != "node-a" {
+		return fmt.Errorf("recovered a snapshot at %d and %d events by %+v: %w", rec.Snapshot.Seq, len(rec.Tail), c, persistence.ErrCorrupt)
 	}
 	state, want := binary.BigEndian.Uint64(rec.Snapshot.Payload), uint64(0)
 	for _, e := range rec.Tail {
@@ -109,6 +100,5 @@ func (b *bench) takeCounter(i int) error {
 	if state != want {
 		return fmt.Errorf("state is %d, want %d: %w", state, want, persistence.ErrCorrupt)
 	}
-	_, err = b.Append(b.Context(), c, c.LastSeq, []persistence.Event{counterEvent(i, 0)})
-	return err
+	return nil
 }
