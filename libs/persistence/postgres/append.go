@@ -55,11 +55,12 @@ func (a *appendRequest) key() writerKey {
 //     each other at a lane, where neither holds anything that the other wants.
 //   - Which events belong to a winner is decided by the request's number. The stream is not enough: an old and a new writer
 //     of one stream can meet in a batch, and the winner would let the loser's events in.
+//     Mostly all win, and counting them is all it takes.
 //   - IN (…) IS TRUE cannot be turned into a join, so it is a hashed look-up whatever the statistics say.
+//   - Functions that return sets stand in select lists, which pass their rows on. In FROM each would store its own first,
+//     for a tenth of the statement's CPU time.
 const appendSQL = `
-WITH req AS MATERIALIZED (
-  SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS r (sid, ep, exp, n, ri)),
-lk AS MATERIALIZED (
+WITH lk AS MATERIALIZED (
   SELECT l.lane FROM journal_lane l WHERE l.lane = ANY ($5::smallint[]) ORDER BY l.lane FOR UPDATE),
 ln AS MATERIALIZED (
   UPDATE journal_lane l SET pos = l.pos + c.n
@@ -70,7 +71,8 @@ la AS MATERIALIZED (
   SELECT array_agg(ln.base ORDER BY ln.lane) AS base, min(ln.part) AS part FROM ln),
 upd AS (
   UPDATE journal_stream s SET last_seq = s.last_seq + r.n, last_part = (SELECT la.part FROM la)
-    FROM req r
+    FROM (SELECT unnest($1::bigint[]) AS sid, unnest($2::bigint[]) AS ep, unnest($3::bigint[]) AS exp, unnest($4::bigint[]) AS n,
+                 generate_subscripts($1::bigint[], 1) AS ri) r
    WHERE s.stream_id = r.sid AND s.epoch = r.ep AND s.last_seq = r.exp
   RETURNING r.ri),
 ins AS (
@@ -79,10 +81,11 @@ ins AS (
          ((SELECT la.base FROM la))[($9::bigint[])[e.ri]] + ($8::bigint[])[e.ri] + e.ord,
          ($2::bigint[])[e.ri], (SELECT la.part FROM la), ($5::smallint[])[($9::bigint[])[e.ri]],
          e.codec, e.mid, e.man, e.meta, e.pl
-    FROM unnest($10::bigint[], $11::smallint[], $12::uuid[], $13::text[], $14::bytea[], $15::bytea[])
-         WITH ORDINALITY AS e (ri, codec, mid, man, meta, pl, ord)
-   WHERE (e.ri IN (SELECT upd.ri FROM upd)) IS TRUE)
-SELECT r.ri FROM req r WHERE (r.ri IN (SELECT upd.ri FROM upd)) IS NOT TRUE`
+    FROM (SELECT unnest($10::bigint[]) AS ri, unnest($11::smallint[]) AS codec, unnest($12::uuid[]) AS mid, unnest($13::text[]) AS man,
+                 unnest($14::bytea[]) AS meta, unnest($15::bytea[]) AS pl, generate_subscripts($10::bigint[], 1) AS ord) e
+   WHERE (SELECT count(*) FROM upd) = cardinality($1::bigint[]) OR (e.ri IN (SELECT upd.ri FROM upd)) IS TRUE)
+SELECT r.ri::bigint FROM generate_subscripts($1::bigint[], 1) AS r (ri)
+ WHERE (SELECT count(*) FROM upd) < cardinality($1::bigint[]) AND (r.ri IN (SELECT upd.ri FROM upd)) IS NOT TRUE`
 
 // appendEncoder holds the parameters of appendSQL; its memory is used again for each batch.
 type appendEncoder struct {
