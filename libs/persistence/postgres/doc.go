@@ -39,7 +39,7 @@
 // appends or claims holds the rows of its lanes until it has committed, so the positions of a lane become visible in order,
 // which is what feeds and Takeovers build on. A writer is a goroutine with a connection; it takes everything that is queued
 // (at most 1,000 events or 4 MiB, and one append of each writer generation) and commits it by one statement, while the next
-// batch forms. Nothing waits for a batch to fill. At low load one writer serves all lanes; while batches exceed 256 events
+// batch forms. Nothing waits for a batch to fill. At low load one writer serves all lanes; while batches exceed 600 events
 // the lanes are spread over more of them.
 //
 // Each lane's queue holds 8,192 requests and 32 MiB, the queue of sessions 8,192 changes; beyond that requests are refused

@@ -20,11 +20,12 @@ const (
 	stallAfter = 2 * time.Second
 )
 
-// Bounds of the spread. A batch beyond growAbove costs hardly less per event than half of it, so another writer is worth
-// its own commit; below shrinkBelow the commits are what costs.
+// Bounds of the spread. Fewer writers with larger batches always cost less CPU time per event: two instead of one cost 20 %
+// more at batches of 256 events, 5 to 10 % at 1,000. There it buys half as much throughput again, which is where a writer
+// of its own becomes worth its commits.
 const (
-	growAbove   = 256
-	shrinkBelow = 64
+	growAbove   = 600
+	shrinkBelow = 150
 	// weight of the newest batch in the average that both are compared with.
 	averageWeight = 1.0 / 8
 )
@@ -50,6 +51,7 @@ type lanes struct {
 	mu      sync.Mutex
 	all     []*lane
 	filled  []*sync.Cond // per writer
+	turns   []int        // per writer: how many batches it took
 	spread  int
 	average float64 // events of a batch
 	closed  bool
@@ -71,6 +73,7 @@ func newLanes(ids []int16, b *breaker) *lanes {
 		l.all = append(l.all, &lane{id: id})
 		l.filled = append(l.filled, sync.NewCond(&l.mu))
 	}
+	l.turns = make([]int, len(l.all))
 	return l
 }
 
@@ -135,11 +138,14 @@ func (l *lanes) take(writer int, b *batch) bool {
 		clear(l.seen)
 		clear(l.claimed)
 		if writer < l.spread {
-			for i := writer; i < len(l.all); i += l.spread {
-				l.takeLane(l.all[i], b)
+			// Each batch begins with another lane: one that is never empty must not take all the room for ever.
+			mine := (len(l.all) - writer + l.spread - 1) / l.spread
+			for i := range mine {
+				l.takeLane(l.all[writer+(l.turns[writer]+i)%mine*l.spread], b)
 			}
 		}
 		if len(b.lanes) > 0 {
+			l.turns[writer]++
 			return true
 		}
 		if l.closed && l.idle(writer) {

@@ -74,6 +74,24 @@ func TestBatchBounds(t *testing.T) {
 	}
 }
 
+// TestLanesTakeTurns: a lane that always fills a batch does not keep the others waiting.
+func TestLanesTakeTurns(t *testing.T) {
+	t.Parallel()
+	l := fourLanes()
+	taken := map[int]int{}
+	for i := range len(l.all) {
+		for lane := range l.all {
+			put(t, l, appendIn(lane, int64(100*lane+i+1), 1, maxBatchEvents, 10))
+		}
+		b := take(t, l, 0)
+		for _, r := range b.appends {
+			taken[r.lane]++
+		}
+		l.release(b)
+	}
+	require.Equal(t, map[int]int{0: 1, 1: 1, 2: 1, 3: 1}, taken)
+}
+
 func TestQueueBounds(t *testing.T) {
 	t.Parallel()
 	l := fourLanes()
