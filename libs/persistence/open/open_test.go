@@ -2,11 +2,8 @@ package open_test
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -20,26 +17,7 @@ import (
 // cluster is everybody's; each test has a schema of its own in it.
 var cluster *pgtest.Cluster
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(suite{m}) }
-
-// suite ends the cluster before anybody looks for leaks.
-type suite struct{ m *testing.M }
-
-func (s suite) Run() (code int) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	var err error
-	if cluster, err = pgtest.New(ctx, pgtest.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code = s.m.Run()
-	if err := cluster.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	return code
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Suite{M: m, Cluster: &cluster}) }
 
 func TestOpen(t *testing.T) {
 	t.Parallel()

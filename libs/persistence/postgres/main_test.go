@@ -3,8 +3,6 @@ package postgres_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -18,26 +16,7 @@ import (
 // shared is the cluster of the tests that do not stop it; each has a schema of its own in it.
 var shared *pgtest.Cluster
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(suite{m}) }
-
-// suite ends the shared cluster before anybody looks for leaks.
-type suite struct{ m *testing.M }
-
-func (s suite) Run() (code int) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	var err error
-	if shared, err = pgtest.New(ctx, pgtest.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code = s.m.Run()
-	if err := shared.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	return code
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Suite{M: m, Cluster: &shared}) }
 
 func open(t testing.TB, url string, opts postgres.Options) *postgres.Backend {
 	t.Helper()

@@ -3,12 +3,9 @@ package cli
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -21,26 +18,7 @@ import (
 // cluster is everybody's; each test has a schema of its own in it.
 var cluster *pgtest.Cluster
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(suite{m}) }
-
-// suite ends the cluster before anybody looks for leaks.
-type suite struct{ m *testing.M }
-
-func (s suite) Run() (code int) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	var err error
-	if cluster, err = pgtest.New(ctx, pgtest.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code = s.m.Run()
-	if err := cluster.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	return code
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Suite{M: m, Cluster: &cluster}) }
 
 // onEachJournal runs a test with the URL of a journal that is not there yet, one of each kind that an operator has. The one
 // on Postgres has a password, which nothing may show.

@@ -2,7 +2,6 @@ package pgtest_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -21,29 +20,7 @@ func TestMain(m *testing.M) {
 	if how := os.Getenv(childEnv); how != "" {
 		os.Exit(runChild(how))
 	}
-	goleak.VerifyTestMain(suite{m})
-}
-
-// suite ends the shared cluster before anybody looks for leaks.
-type suite struct{ m *testing.M }
-
-func (s suite) Run() int {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	begin := time.Now()
-	c, err := pgtest.New(ctx, pgtest.Options{})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	fmt.Printf("an empty cluster was ready after %s\n", time.Since(begin).Round(time.Millisecond))
-	shared = c
-	code := s.m.Run()
-	if err := c.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	goleak.VerifyTestMain(pgtest.Suite{M: m, Cluster: &shared})
 }
 
 // patience is for what takes a moment on a machine that does nothing else.
