@@ -45,7 +45,11 @@ type writer struct {
 	enc    *appendEncoder
 	batch  batch
 	conn   *conn
-	done   chan struct{}
+	// prepared is appendSQL as conn knows it.
+	prepared *pgconn.StatementDescription
+	// message is the memory that batches are sent from.
+	message messageMemory
+	done    chan struct{}
 }
 
 func (w *writer) run() {
@@ -146,7 +150,8 @@ func (w *writer) attempt(timeout time.Duration) (lost []int, err error) {
 	doubtful := c.doubtful.Load()
 	inTime := c.within(timeout)
 	watch := w.b.watchBlockers(c)
-	result := c.PgConn().ExecPrepared(context.Background(), appendName, w.enc.params[:], binaryFormat, binaryFormat).Read()
+	w.message.reserve(c, w.enc.params[:])
+	result := c.PgConn().ExecStatement(context.Background(), w.prepared, w.enc.params[:], binaryFormat, binaryFormat).Read()
 	watch()
 	if !inTime() && result.Err == nil {
 		// The answer came as the socket was closed.
@@ -185,7 +190,7 @@ func (w *writer) connect() error {
 	}
 	ctx, cancel := context.WithTimeout(w.b.lifetime, connectTimeout)
 	defer cancel()
-	if _, err := c.PgConn().Prepare(ctx, appendName, appendSQL, nil); err != nil {
+	if w.prepared, err = c.PgConn().Prepare(ctx, appendName, appendSQL, nil); err != nil {
 		c.abort()
 		return fmt.Errorf("prepare the append: %w", err)
 	}
