@@ -1,5 +1,6 @@
-// Package persistence is the contract of Parley's durable store: event streams with snapshots (Journal), sessions
-// (SessionStore) and leases (LeaseStore). A Backend offers all three; package open opens one by its URL.
+// Package persistence is the contract of Parley's durable store: event streams with snapshots (Journal), the same events
+// over all streams (Feed), what keeps them small (Maintenance), sessions (SessionStore) and leases (LeaseStore). A Backend
+// offers all of them; package open opens one by its URL.
 //
 // # Streams
 //
@@ -25,6 +26,29 @@
 // Terminal means for this claim: its holder stops and, if it is still wanted, claims again. The claim comes after
 // whatever was on its way, so the head it returns says what an ErrUnknown had become of.
 //
+// # Lanes and consumers
+//
+// The events of all streams lie in a few lanes, in the order of their commits and at rising positions. A consumer goes
+// through a lane page by page and keeps its place in a checkpoint, which one owner at a time may move:
+//
+//	at, err := feed.ClaimCheckpoint(ctx, "mail", lane, "node-a")
+//	events, next, err := feed.ReadLane(ctx, lane, at.Pos, 500)
+//	err = feed.SaveCheckpoint(ctx, at, next)                // after its work on them is done
+//
+// # Partitions
+//
+// Events are written to the newest partition and dropped by whole partitions, the oldest first, once no stream needs one to
+// recover (its newest snapshot is beyond it) and no checkpoint is behind it:
+//
+//	err = maintenance.Rotate(ctx, today)
+//	dropped, err := maintenance.DropPartitions(ctx, today-30) // *BlockedError names who still needs one
+//
+// # Lost tails
+//
+// A journal that was put back to an earlier state is marked by MarkRestored before anything uses it. A writer that finds
+// less than it acknowledged calls Reincarnate. Both give streams a new incarnation, by which readers see that a cursor of
+// theirs may belong to a history that is gone.
+//
 // # Concurrency
 //
 // Every method of every interface here is safe for concurrent use, and calls of different streams are committed together.
@@ -39,5 +63,6 @@
 // # Backends
 //
 // Package persistencetest is the definition in executable form: a conformance suite with a model-based test, which every
-// backend passes, and a wrapper that injects faults for tests of code above.
+// backend passes, a wrapper that injects faults for tests of code above, and a history that checks a store against what its
+// users were told, for tests that kill and cut. A Migrator takes a store's schema up and down.
 package persistence
