@@ -68,6 +68,11 @@ type PersistentConfig struct {
 	Claim   persistence.ClaimOptions
 	Logger  *slog.Logger
 
+	// Acknowledged is the highest seq that an earlier activation of the stream acknowledged, as far as its caller knows; 0:
+	// none. A journal that has less has lost a tail: Recover then changes the stream's incarnation, so that readers learn
+	// that their cursors may be of a history that is gone (S7).
+	Acknowledged uint64
+
 	// MaxBatchEvents bounds the events, and the commands, of one append, MaxBatchBytes what the events weigh. Default 1,000
 	// and 1 MiB. A command with more travels alone, up to the journal's limits.
 	MaxBatchEvents, MaxBatchBytes int

@@ -14,7 +14,8 @@ const recoverPage = 1000
 
 // Recover claims the stream and rebuilds its state from the newest readable snapshot and the events after it. Call it
 // from PreStart; it blocks, so the spawn must run in a task. Errors are the journal's, ErrCorrupt among them when the
-// stored events do not lead to the claimed head; nothing is retried. It may be called again after an error.
+// stored events do not lead to the claimed head; nothing is retried. It may be called again after an error: a loss is then
+// announced once more.
 func (p *Persistent[S, C, R]) Recover(ctx context.Context) error {
 	p.turn.Lock()
 	defer p.turn.Unlock()
@@ -22,6 +23,9 @@ func (p *Persistent[S, C, R]) Recover(ctx context.Context) error {
 	claim, err := p.cfg.Journal.Claim(ctx, p.cfg.Key, p.cfg.Owner, p.cfg.Claim)
 	if err != nil {
 		return fmt.Errorf("claim %s: %w", p.cfg.Key, err)
+	}
+	if claim, err = p.announceLoss(ctx, claim); err != nil {
+		return fmt.Errorf("announce the lost tail of %s: %w", p.cfg.Key, err)
 	}
 	p.claim = claim
 	rec, err := p.cfg.Journal.Recover(ctx, claim)
@@ -33,6 +37,16 @@ func (p *Persistent[S, C, R]) Recover(ctx context.Context) error {
 	}
 	p.stopped = nil
 	return nil
+}
+
+// announceLoss changes the stream's incarnation if the journal has less than was acknowledged.
+func (p *Persistent[S, C, R]) announceLoss(ctx context.Context, claim persistence.Claim) (persistence.Claim, error) {
+	if claim.LastSeq >= p.cfg.Acknowledged {
+		return claim, nil
+	}
+	p.cfg.Logger.Warn("journal has lost acknowledged events", slog.String("stream", string(p.cfg.Key)),
+		slog.Uint64("seq", claim.LastSeq), slog.Uint64("acknowledged", p.cfg.Acknowledged))
+	return p.cfg.Journal.Reincarnate(ctx, claim)
 }
 
 // rebuild tries the newest snapshot, the one before it, and the whole stream if nothing of it was trimmed.
