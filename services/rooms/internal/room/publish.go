@@ -46,6 +46,8 @@ func (r *Room) publish(rctx *actor.ReceiveContext, in *Inbound, p *roomv1.Publis
 
 // published answers and fans out what has become durable.
 func (r *Room) published(_ *actor.ReceiveContext, batch []actorkit.Decided[*publish, []*roomv1.Outcome]) {
+	// Before the answers: whatever happens from here on, the next activation knows what the journal must have (S7).
+	r.slot.acknowledged.Store(r.stream.Seq())
 	for _, d := range batch {
 		r.countOutcomes(d.Reply)
 		r.answerTraced(d.Command.in, &roomv1.Frame{Kind: &roomv1.Frame_Published{Published: &roomv1.Published{Outcomes: d.Reply}}}, d.Command.span)

@@ -10,7 +10,10 @@ type Slot struct {
 	// Written by the room, read by the host.
 	epoch       atomic.Uint64
 	lastMessage atomic.Uint64
-	subscribers atomic.Int64
+	// acknowledged is the seq of the room's stream up to which an activation here acknowledged events, or an earlier one on
+	// this node.
+	acknowledged atomic.Uint64
+	subscribers  atomic.Int64
 	// wakeAt is when the room wants its next Tick, in Unix nanoseconds; 0: not at all.
 	wakeAt atomic.Int64
 
@@ -18,8 +21,16 @@ type Slot struct {
 	lastUsed atomic.Int64
 }
 
-// NewSlot returns the slot of one activation with a bound for its queue in bytes.
-func NewSlot(queueBytes int64) *Slot { return &Slot{Queue: NewMeter(queueBytes)} }
+// NewSlot returns the slot of one activation with a bound for its queue in bytes and what Acknowledged said of the one
+// before; 0: nothing is known of one.
+func NewSlot(queueBytes int64, acknowledged uint64) *Slot {
+	s := &Slot{Queue: NewMeter(queueBytes)}
+	s.acknowledged.Store(acknowledged)
+	return s
+}
+
+// Acknowledged returns the seq of the room's stream up to which this node has acknowledged events.
+func (s *Slot) Acknowledged() uint64 { return s.acknowledged.Load() }
 
 // Head returns the activation's epoch and the seq of its newest message; both 0 before it is ready.
 func (s *Slot) Head() (epoch, lastMessage uint64) {

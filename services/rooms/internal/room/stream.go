@@ -34,6 +34,7 @@ func (r *Room) streamConfig() actorkit.PersistentConfig {
 		Journal:       r.env.Journal,
 		Claim:         persistence.ClaimOptions{Guard: r.guard},
 		Logger:        r.logger,
+		Acknowledged:  r.slot.Acknowledged(),
 		CommitTimeout: r.env.Limits.CommitTimeout,
 		Now:           r.env.Now,
 	}
@@ -56,6 +57,7 @@ func (r *Room) recover(ctx context.Context) error {
 	state := r.stream.State()
 	state.Live(r.env.Now())
 	r.slot.lastMessage.Store(state.LastMessage())
+	r.slot.acknowledged.Store(r.stream.Seq()) // less than before when a tail was lost, which is announced now
 	r.slot.epoch.Store(r.epoch())
 	return nil
 }

@@ -26,8 +26,14 @@ type Config struct {
 	FencedMin, FencedMax time.Duration
 	// RetryMin and RetryMax bound the time between two tries to start a room. Defaults 100 ms and 5 s.
 	RetryMin, RetryMax time.Duration
+	// JournalRetryMax bounds it instead while it is the journal that is away: then every room waits, and how long the journal
+	// was away must not add to how long the room is (L2, L3). Default 1 s.
+	JournalRetryMax time.Duration
 	// StopTimeout bounds the end of one room: final snapshots and release. Default 5 s.
 	StopTimeout time.Duration
+	// Heads is of how many rooms that stopped here the acknowledged head is remembered, so that a journal which lost some of
+	// it is noticed when they come back (S7). The one that stopped longest ago is forgotten first. Default 100,000.
+	Heads int
 	// Starts and Stops are how many rooms start and stop at a time. Defaults 64 and 64.
 	Starts, Stops int
 }
@@ -49,6 +55,7 @@ func (c Config) WithDefaults() Config {
 		c.QueueBytes = 8 << 20
 	}
 	number(&c.StartQueue, 1024)
+	number(&c.Heads, 100_000)
 	number(&c.Starts, 64)
 	number(&c.Stops, 64)
 	duration(&c.QueueTimeout, 4*time.Second)
@@ -57,6 +64,7 @@ func (c Config) WithDefaults() Config {
 	duration(&c.FencedMax, 5*time.Second)
 	duration(&c.RetryMin, 100*time.Millisecond)
 	duration(&c.RetryMax, 5*time.Second)
+	duration(&c.JournalRetryMax, time.Second)
 	duration(&c.StopTimeout, 5*time.Second)
 	return c
 }

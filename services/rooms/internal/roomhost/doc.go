@@ -24,6 +24,12 @@
 // in tasks; the host itself never blocks. A room that cannot be started, or that crashed, is not tried again for a while
 // that grows with every failure, so a poisoned room costs little (S9).
 //
+// # Lost tails
+//
+// The host remembers up to which seq the rooms that stopped here had acknowledged events, for the 100,000 that stopped last.
+// A room that comes back and finds less in its journal changes its incarnation, which tells whoever resumes (S7). The
+// memory ends with the process: what is lost with the node that knew of it is for Maintenance.MarkRestored to announce.
+//
 // # Concurrency
 //
 // Host is an actor: everything but the methods named so runs on its turn.

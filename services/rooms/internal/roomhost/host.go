@@ -24,6 +24,7 @@ type Host struct {
 	// Slots by the name of their actor, for Terminated.
 	byName map[string]*slot
 	holds  map[string]*hold
+	heads  *heads
 
 	starts, stops           int
 	startQueue, finishQueue []*slot
@@ -44,6 +45,7 @@ func New(cfg Config) *Host {
 		slots:  make(map[string]*slot),
 		byName: make(map[string]*slot),
 		holds:  make(map[string]*hold),
+		heads:  newHeads(cfg.Heads),
 	}
 }
 
@@ -128,7 +130,7 @@ func (h *Host) admit(rctx *actor.ReceiveContext, in *room.Inbound) *slot {
 			return nil
 		}
 	}
-	s := &slot{roomID: in.Frame.RoomId, shared: room.NewSlot(h.cfg.QueueBytes)}
+	s := &slot{roomID: in.Frame.RoomId, shared: room.NewSlot(h.cfg.QueueBytes, h.heads.of(in.Frame.RoomId))}
 	h.slots[s.roomID] = s
 	h.startQueue = append(h.startQueue, s)
 	h.startMore(rctx)
@@ -198,7 +200,7 @@ func (h *Host) started(rctx *actor.ReceiveContext, m *startResult) {
 
 func (h *Host) startFailed(s *slot, err error) {
 	h.remove(s)
-	wait := h.holdOff(s.roomID)
+	wait := h.holdOff(s.roomID, h.retryMax(err))
 	h.logger.Warn("room cannot be started", slog.String("room_id", s.roomID), slog.Duration("retry_after", wait), slog.Any("err", err))
 	code, text := startRefusal(err)
 	for _, in := range s.queue {
@@ -206,15 +208,26 @@ func (h *Host) startFailed(s *slot, err error) {
 	}
 }
 
-// holdOff notes a failure to run the room and returns for how long it is not tried again.
-func (h *Host) holdOff(roomID string) time.Duration {
+// retryMax bounds the wait for another try after a start that failed with err.
+func (h *Host) retryMax(err error) time.Duration {
+	if journalAway(err) {
+		return h.cfg.JournalRetryMax
+	}
+	return h.cfg.RetryMax
+}
+
+// holdOff notes a failure to run the room and returns for how long it is not tried again: limit at most, which is also as far
+// as the wait grows.
+func (h *Host) holdOff(roomID string, limit time.Duration) time.Duration {
 	held, ok := h.holds[roomID]
 	if !ok || held.fenced {
 		held = &hold{}
 		h.holds[roomID] = held
 	}
-	wait := min(h.cfg.RetryMin<<min(held.failures, 20), h.cfg.RetryMax)
-	held.failures++
+	wait := min(h.cfg.RetryMin<<min(held.failures, 20), limit)
+	if wait < limit {
+		held.failures++
+	}
 	held.until = h.cfg.Env.Now().Add(wait)
 	return wait
 }
@@ -237,6 +250,7 @@ func (h *Host) flush(rctx *actor.ReceiveContext, s *slot) {
 }
 
 func (h *Host) remove(s *slot) {
+	h.heads.remember(s.roomID, s.shared.Acknowledged())
 	delete(h.slots, s.roomID)
 	if s.pid != nil {
 		delete(h.byName, s.pid.Name())

@@ -207,7 +207,7 @@ func TestHoldsGrow(t *testing.T) {
 	cfg.Env.Now = func() time.Time { return now }
 	h := New(cfg)
 	for _, want := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
-		require.Equal(t, want*time.Millisecond, h.holdOff("lobby"))
+		require.Equal(t, want*time.Millisecond, h.holdOff("lobby", cfg.RetryMax))
 	}
 	for range 100 {
 		h.holdFenced("lobby", "rival")
@@ -215,7 +215,35 @@ func TestHoldsGrow(t *testing.T) {
 		require.GreaterOrEqual(t, held.until.Sub(now), time.Second)
 		require.Less(t, held.until.Sub(now), 5*time.Second)
 	}
-	require.Equal(t, 100*time.Millisecond, h.holdOff("lobby"), "being fenced is not a failure")
+	require.Equal(t, 100*time.Millisecond, h.holdOff("lobby", cfg.RetryMax), "being fenced is not a failure")
+}
+
+// L3: how long a room is not tried again grows with its own failures, and not with how long the journal is away.
+func TestHoldsOfAnAbsentJournalAreShort(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	cfg := Config{}
+	cfg.Env.Now = func() time.Time { return now }
+	for err, longest := range map[error]time.Duration{
+		persistence.ErrUnavailable:    time.Second,
+		persistence.ErrOverloaded:     time.Second,
+		persistence.ErrUnknown:        time.Second,
+		persistence.ErrCorrupt:        5 * time.Second,
+		errors.New("anything at all"): 5 * time.Second,
+	} {
+		h := New(cfg)
+		var wait time.Duration
+		for range 20 {
+			wait = h.holdOff("lobby", h.retryMax(fmt.Errorf("claim: %w", err)))
+			require.LessOrEqual(t, wait, longest, err)
+		}
+		require.Equal(t, longest, wait, err)
+	}
+	h := New(cfg)
+	for range 20 {
+		h.holdOff("lobby", h.retryMax(persistence.ErrUnavailable))
+	}
+	require.Less(t, h.holdOff("lobby", h.retryMax(persistence.ErrCorrupt)), 2*time.Second, "the journal's absences do not add up")
 }
 
 func TestStartRefusal(t *testing.T) {

@@ -75,6 +75,11 @@ func spawn(ctx context.Context, self *actor.PID, cfg Config, s *slot, name strin
 	return pid, nil
 }
 
+// journalAway tells whether a start failed for no reason of the room's own: another one would have failed, too.
+func journalAway(err error) bool {
+	return errors.Is(err, persistence.ErrUnavailable) || errors.Is(err, persistence.ErrOverloaded) || errors.Is(err, persistence.ErrUnknown)
+}
+
 // startRefusal is what askers are told about a room that cannot be started. Nothing of theirs was stored.
 func startRefusal(err error) (clientv1.ErrorCode, string) {
 	if errors.Is(err, persistence.ErrOverloaded) {

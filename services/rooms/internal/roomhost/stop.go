@@ -100,7 +100,7 @@ func (h *Host) terminated(rctx *actor.ReceiveContext, name string) {
 	if s.state == waitingStop || s.state == stopping {
 		h.leaveQueues(s)
 	} else {
-		wait := h.holdOff(s.roomID)
+		wait := h.holdOff(s.roomID, h.cfg.RetryMax)
 		h.logger.Error("room crashed", slog.String("room_id", s.roomID), slog.Duration("retry_after", wait))
 	}
 	h.remove(s)
