@@ -13,6 +13,7 @@ var takeoverTests = []namedTest{
 	{"lists claims of others", takeoverLists},
 	{"begins with the last minute", takeoverMinute},
 	{"never misses one", takeoverAll},
+	{"a mark of another backend is refused", takeoverMark},
 }
 
 func (b *bench) takeovers(owner string, since persistence.Mark) (map[persistence.StreamKey]persistence.Takeover, persistence.Mark) {
@@ -110,4 +111,15 @@ func takeoverAll(b *bench) {
 		}
 	}
 	require.Len(b, found, claimers*each)
+}
+
+func takeoverMark(b *bench) {
+	b.claim("room/1", "node-b")
+	_, mark := b.takeovers("node-a", persistence.Mark{})
+	_, again := b.takeovers("node-a", persistence.NewMark(mark.Value()))
+	require.Equal(b, mark, again, "a mark is its value")
+	for _, value := range []string{"of another backend", "1;2;3;", "\x00"} {
+		_, _, err := b.Takeovers(b.Context(), "node-a", persistence.NewMark(value))
+		require.ErrorIs(b, err, persistence.ErrInvalid, "mark %q", value)
+	}
 }
