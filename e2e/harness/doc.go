@@ -11,7 +11,7 @@
 //
 // StartDevOn does the same on each of the Journals. Postgres is a private cluster, which the first test that wants it starts
 // (it must be installed: apt-get install -y --no-install-recommends postgresql) and which ends with the test process; each
-// server has a schema of its own there.
+// server has a schema of its own there. StartCluster gives a test one that it may kill, pause and start again.
 //
 // Environment: PARLEY_E2E_RACE=1 builds it with the race detector (a report fails the test); PARLEY_E2E_BINARY=FILE tests
 // that binary instead of building one; PARLEY_E2E_LOGS=DIR also keeps the servers' output there.

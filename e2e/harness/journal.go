@@ -1,18 +1,9 @@
 package harness
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
-	"time"
 )
 
 // Journal is a kind of store that a server keeps its events in.
@@ -47,42 +38,13 @@ func (j Journal) arguments() ([]string, error) {
 	}
 }
 
-// clusterTimeout is for a machine that is busy building at the same time.
-const clusterTimeout = 2 * time.Minute
+// held keeps the shared cluster's input open as long as this process lives.
+var held *clusterCommand
 
-// clusterInput is held until this process ends, in whatever way: then the cluster's standard input ends, and it with it.
-var clusterInput io.WriteCloser
-
-// cluster starts a private Postgres with the first call and returns its URL. Tests of the binary know as much about the
-// database as an operator does: how to start one, and its URL.
-var cluster = sync.OnceValues(func() (string, error) {
-	binary, err := goBuild("libs/persistence/persistencetest/pgtest/cmd/pgtest")
-	if err != nil {
+// cluster starts the Postgres that tests share with the first call and returns its URL.
+var cluster = sync.OnceValues(func() (url string, err error) {
+	if held, err = startCluster(); err != nil {
 		return "", err
 	}
-	log, err := os.Create(filepath.Join(filepath.Dir(binary), "pgtest.log"))
-	if err != nil {
-		return "", fmt.Errorf("open the Postgres cluster's log: %w", err)
-	}
-	defer func() { _ = log.Close() }() // the command has its own
-	cmd := exec.Command(binary)
-	cmd.Stderr = log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is for this process, which it then follows
-	if clusterInput, err = cmd.StdinPipe(); err != nil {
-		return "", fmt.Errorf("pipe: %w", err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return "", fmt.Errorf("pipe: %w", err)
-	}
-	if err := cmd.Start(); err != nil {
-		return "", fmt.Errorf("start a Postgres cluster: %w", err)
-	}
-	timer := time.AfterFunc(clusterTimeout, func() { _ = clusterInput.Close() })
-	defer timer.Stop()
-	url, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return "", fmt.Errorf("start a Postgres cluster: %w\n%s", errors.Join(err, cmd.Wait()), tail(log.Name(), shownLines))
-	}
-	return strings.TrimSpace(url), nil
+	return held.url, nil
 })
