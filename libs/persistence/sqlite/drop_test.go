@@ -150,3 +150,36 @@ func TestDropKeepsPositions(t *testing.T) {
 	})
 	require.NoError(t, b.Close(t.Context()))
 }
+
+// Between the look at who needs a partition and the drop, a consumer may have come, or somebody else may have dropped it.
+func TestDropLooksAgain(t *testing.T) {
+	t.Parallel()
+	b := openBackend(t)
+	c := claimOf(t, b, "room/1")
+	require.NoError(t, <-b.appending(c, 0, make([]persistence.Event, 10)))
+	require.NoError(t, b.SaveSnapshot(t.Context(), c, persistence.Snapshot{Seq: 10}))
+	require.NoError(t, b.Rotate(t.Context(), 1))
+	var seen partition
+	require.NoError(t, b.read(t.Context(), func(r *reader) error {
+		oldest, found, err := r.droppable(0)
+		require.True(t, found)
+		seen = oldest
+		return err
+	}))
+	drop := func() error {
+		return b.submit(t.Context(), &request{mutation: &dropMutation{partition: seen}, events: 1})
+	}
+	b.checkpointAt(t, "late", 9)
+	var blocked *persistence.BlockedError
+	require.ErrorAs(t, drop(), &blocked)
+	require.Equal(t, &persistence.BlockedError{Part: 0, Checkpoints: []string{"late"}}, blocked)
+	_, _, err := b.ReadLane(t.Context(), 0, 0, 1)
+	require.NoError(t, err, "nothing is gone")
+
+	b.checkpointAt(t, "late", 10)
+	require.NoError(t, drop())
+	require.ErrorIs(t, drop(), errDropped)
+	dropped, err := b.DropPartitions(t.Context(), 0)
+	require.NoError(t, err)
+	require.Empty(t, dropped)
+}
