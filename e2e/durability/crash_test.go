@@ -64,12 +64,14 @@ type load struct {
 	url       string
 	histories []*history
 	readers   []*reader
-	quit      chan struct{}
-	stop      context.CancelFunc
-	publish   sync.WaitGroup
-	read      sync.WaitGroup
-	mu        sync.Mutex
-	failures  []error
+	// sessions are those of the publishers and of the first readers.
+	sessions []*session
+	quit     chan struct{}
+	stop     context.CancelFunc
+	publish  sync.WaitGroup
+	read     sync.WaitGroup
+	mu       sync.Mutex
+	failures []error
 }
 
 func startLoad(t *testing.T, url string, rooms, perRoom int) *load {
@@ -86,6 +88,7 @@ func startLoad(t *testing.T, url string, rooms, perRoom int) *load {
 		l.histories = append(l.histories, h)
 		for j := range perRoom {
 			p := &publisher{session: session{url: url, h: h}, name: fmt.Sprintf("publisher-%d", j), window: 16, quit: l.quit}
+			l.sessions = append(l.sessions, &p.session)
 			l.publish.Go(func() {
 				if err := p.run(ctx); err != nil {
 					l.mu.Lock()
@@ -96,7 +99,7 @@ func startLoad(t *testing.T, url string, rooms, perRoom int) *load {
 		}
 		for range 2 {
 			r := newReader(url, h)
-			l.readers = append(l.readers, r)
+			l.readers, l.sessions = append(l.readers, r), append(l.sessions, &r.session)
 			l.read.Go(func() { r.run(ctx) })
 		}
 	}
@@ -135,7 +138,7 @@ func (l *load) finish(t *testing.T) {
 	}
 	require.Empty(t, l.failures)
 
-	total := 0
+	total, slowest := 0, time.Duration(0)
 	for _, h := range l.histories {
 		content := l.readBack(t.Context(), t, h)
 		total += len(content)
@@ -152,9 +155,11 @@ func (l *load) finish(t *testing.T) {
 			h.stream(stream)
 		}
 		require.Empty(t, h.check(content))
+		slowest = max(slowest, h.slowest)
 	}
 	l.stop()
-	t.Logf("%d messages stored, %d acknowledged, 0 violations", total, l.acknowledged())
+	t.Logf("%d messages stored, %d acknowledged, 0 violations; the slowest answer took %v", total, l.acknowledged(),
+		slowest.Round(time.Millisecond))
 }
 
 // readBack reads a whole room page by page through a new connection.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+	"time"
 )
 
 // entry is one message as somebody saw it.
@@ -25,8 +26,18 @@ type history struct {
 	refused map[string]bool
 	// streams are what each reader received, over all its connections.
 	streams [][]entry
+	// slowest is how long the slowest answer to a publish took.
+	slowest time.Duration
 	// violations seen while recording.
 	violations []string
+	// waiting get the next ack.
+	waiting []chan<- acked
+}
+
+// acked is an ack that came.
+type acked struct {
+	seq uint64
+	at  time.Time
 }
 
 func newHistory(room string) *history {
@@ -40,12 +51,49 @@ func (h *history) ack(id string, seq uint64) {
 		h.violations = append(h.violations, fmt.Sprintf("S2: %s was acknowledged at %d and at %d", id, before, seq))
 	}
 	h.acked[id] = seq
+	for _, c := range h.waiting {
+		c <- acked{seq: seq, at: time.Now()} // it has room for one
+	}
+	h.waiting = nil
+}
+
+// next returns a channel that gets the next ack.
+func (h *history) next() <-chan acked {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := make(chan acked, 1)
+	h.waiting = append(h.waiting, c)
+	return c
+}
+
+// highest is the highest seq that was acknowledged.
+func (h *history) highest() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var seq uint64
+	for _, s := range h.acked {
+		seq = max(seq, s)
+	}
+	return seq
+}
+
+// noted are the violations seen so far.
+func (h *history) noted() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]string(nil), h.violations...)
 }
 
 func (h *history) refuse(id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.refused[id] = true
+}
+
+func (h *history) answered(took time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.slowest = max(h.slowest, took)
 }
 
 func (h *history) stream(s []entry) {
