@@ -23,7 +23,7 @@ func (b *Backend) Append(ctx context.Context, c persistence.Claim, expected uint
 		return 0, fmt.Errorf("append to stream %s: claim is of another journal, this one has no lane %d: %w", c.Key, c.Lane, persistence.ErrInvalid)
 	}
 	err = b.submit(ctx, &a.request)
-	b.metrics.appended(ctx, a.since, err)
+	b.metrics.Appended(ctx, a.since, err)
 	if err != nil {
 		return 0, fmt.Errorf("append to stream %s: %w", c.Key, err)
 	}

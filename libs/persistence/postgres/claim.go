@@ -253,7 +253,7 @@ func (b *Backend) Reincarnate(ctx context.Context, c persistence.Claim) (persist
 	})
 	if err != nil {
 		if errors.Is(err, persistence.ErrFenced) {
-			b.metrics.refused(ctx, err)
+			b.metrics.Refused(ctx, err)
 		}
 		return persistence.Claim{}, fmt.Errorf("reincarnate stream %s: %w", c.Key, err)
 	}

@@ -59,7 +59,7 @@ func (b *Backend) SaveSnapshot(ctx context.Context, c persistence.Claim, s persi
 	})
 	if err != nil {
 		if errors.Is(err, persistence.ErrFenced) {
-			b.metrics.refused(ctx, err)
+			b.metrics.Refused(ctx, err)
 		}
 		return fmt.Errorf("save snapshot of stream %s: %w", c.Key, err)
 	}

@@ -61,7 +61,7 @@ func (w *writer) run() {
 		if !w.b.lanes.take(w.number, &w.batch) {
 			break
 		}
-		w.b.metrics.taken(&w.batch)
+		w.b.metrics.Taken(w.batch.events, w.batch.oldest)
 		if len(w.batch.appends) > 0 {
 			w.store(w.batch.appends)
 		}

@@ -23,7 +23,7 @@ func (b *Backend) Append(ctx context.Context, c persistence.Claim, expected uint
 		lends:    true,
 	}
 	err = b.submit(ctx, &m.request)
-	b.metrics.appended(ctx, m.request.since, err)
+	b.metrics.Appended(ctx, m.request.since, err)
 	if err != nil {
 		return 0, fmt.Errorf("append to stream %s: %w", c.Key, err)
 	}
