@@ -22,6 +22,9 @@ func (m *messageMemory) reserve(c *conn, params [][]byte) {
 	c.PgConn().Frontend().Send(m)
 }
 
+// forget leaves the memory to a connection that is given up: pgx writes a good-bye into it in the background, at any time.
+func (m *messageMemory) forget() { m.buf = nil }
+
 // Encode is called by pgx with what it has to send already. It adds nothing but room.
 func (m *messageMemory) Encode(dst []byte) ([]byte, error) {
 	if len(dst) > 0 {

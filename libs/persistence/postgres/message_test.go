@@ -32,3 +32,15 @@ func TestMessageMemory(t *testing.T) {
 	require.NoError(t, err)
 	require.LessOrEqual(t, cap(small), keptMessage, "a huge message's memory is not kept")
 }
+
+// TestMemoryStaysWithALostConnection: pgx may still write into what a connection was given that has failed.
+func TestMemoryStaysWithALostConnection(t *testing.T) {
+	t.Parallel()
+	m := &messageMemory{size: 1000}
+	lost, err := m.Encode(nil)
+	require.NoError(t, err)
+	m.forget()
+	next, err := m.Encode(nil)
+	require.NoError(t, err)
+	require.NotSame(t, &lost[:1][0], &next[:1][0])
+}

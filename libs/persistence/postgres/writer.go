@@ -202,5 +202,6 @@ func (w *writer) disconnect() {
 	if w.conn != nil {
 		w.conn.abort()
 		w.conn = nil
+		w.message.forget()
 	}
 }
