@@ -68,6 +68,17 @@ func (c config) forWriting(dial *onceDialer) *pgx.ConnConfig {
 	return cfg
 }
 
+// Settings of a connection that reads, on the server. Every statement is made for one plan: index scans and nested loops,
+// whatever the statistics say of a table, or do not say yet. Making that plan for each execution would cost more than
+// executing it, the more partitions there are.
+const readerSettings = `
+	SET plan_cache_mode = force_generic_plan;
+	SET enable_seqscan = off;
+	SET enable_bitmapscan = off;
+	SET enable_hashjoin = off;
+	SET enable_mergejoin = off;
+	SET jit = off`
+
 // Settings of a connection that writes, on the server.
 //
 //   - A commit is answered after it is on disk, whatever the server's or the role's default.

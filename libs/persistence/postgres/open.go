@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/exaring/otelpgx"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.opentelemetry.io/otel/trace"
 
@@ -150,6 +151,12 @@ func newPool(ctx context.Context, cfg config, opts Options) (*pgxpool.Pool, erro
 	c.ConnConfig.DialFunc = opts.Dial
 	c.ConnConfig.Tracer = otelpgx.NewTracer(
 		otelpgx.WithTracerProvider(opts.TracerProvider), otelpgx.WithMeterProvider(opts.MeterProvider))
+	c.AfterConnect = func(ctx context.Context, pg *pgx.Conn) error {
+		if _, err := pg.PgConn().Exec(ctx, readerSettings).ReadAll(); err != nil {
+			return fmt.Errorf("settings of the connection: %w", err)
+		}
+		return nil
+	}
 	c.MaxConns = int32(opts.Readers)
 	c.MaxConnIdleTime = 5 * time.Minute
 	pool, err := pgxpool.NewWithConfig(ctx, c)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -129,29 +130,32 @@ const (
 		JOIN journal_snapshot n ON n.stream_id = r.sid AND n.seq <= r.head
 		ORDER BY r.ri, n.seq DESC`
 	// The tails begin after the newest snapshot at the claim; one that was saved since is found by the query above and
-	// makes the beginning of the tail superfluous. $3 is the partition of that snapshot: older ones are not looked at.
+	// makes the beginning of the tail superfluous. $3 is the partition of that snapshot: older ones are not looked at. $6 is
+	// the oldest of those: what is before it is not even opened.
 	recoverTailsSQL = `SELECT r.ri, e.*
 		FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[]) WITH ORDINALITY AS r (sid, seq, part, head, ri)
 		CROSS JOIN LATERAL (
 			SELECT ` + eventColumns + ` FROM journal_event x
-			 WHERE x.stream_id = r.sid AND x.seq > r.seq AND x.seq <= r.seq + $5 AND x.seq <= r.head AND x.part >= r.part
+			 WHERE x.stream_id = r.sid AND x.seq > r.seq AND x.seq <= r.seq + $5 AND x.seq <= r.head AND x.part >= r.part AND x.part >= $6
 			 ORDER BY x.seq) e`
 )
 
 // recoverTrip reads all of them in one round trip and fills their results. Each gets its own error.
 func (b *Backend) recoverTrip(ctx context.Context, c *pgxpool.Conn, trip []*recoveryRequest) error {
 	ids, seqs, parts, heads := make([]int64, len(trip)), make([]int64, len(trip)), make([]int32, len(trip)), make([]int64, len(trip))
+	tails := make([]page, len(trip))
 	for i, q := range trip {
 		ids[i], seqs[i], parts[i], heads[i] = q.claim.StreamID, int64(q.claim.SnapSeq), q.claim.SnapPart, int64(q.claim.LastSeq)
 		q.rec, q.err, q.again = persistence.Recovery{}, nil, false
+		tails[i].events = make([]persistence.Event, 0, min(q.claim.LastSeq-min(q.claim.SnapSeq, q.claim.LastSeq), recoverEvents))
 	}
 	var batch pgx.Batch
-	batch.Queue(recoverTailsSQL, ids, seqs, parts, heads, int64(recoverEvents))
+	batch.Queue(recoverTailsSQL, ids, seqs, parts, heads, int64(recoverEvents), slices.Min(parts))
 	batch.Queue(recoverSnapshotsSQL, ids, heads)
 	// The heads are read last: a trim that took events from under the tail is seen here.
 	batch.Queue(recoverHeadsSQL, ids)
 	results := c.SendBatch(ctx, &batch)
-	t := &tripReader{trip: trip, tails: make([]page, len(trip)), found: make([]bool, len(trip))}
+	t := &tripReader{trip: trip, tails: tails, found: make([]bool, len(trip))}
 	err := errors.Join(t.readTails(results), t.readSnapshots(results), t.readHeads(results), results.Close())
 	if err != nil {
 		return err
