@@ -74,7 +74,8 @@ SELECT r.key, r.lane, r.owner, r.inc, b.base + row_number() OVER (PARTITION BY r
  ORDER BY r.key
 ON CONFLICT (stream_key) DO UPDATE
    SET epoch = s.epoch + 1, prev_owner = s.owner, owner = excluded.owner, claim_pos = excluded.claim_pos, claimed_at = clock_timestamp()
- WHERE coalesce((SELECT r.guard FROM req r WHERE r.key = excluded.stream_key), s.epoch) = s.epoch
+ WHERE NOT EXISTS (SELECT 1 FROM req WHERE req.guard IS NOT NULL)
+    OR coalesce((SELECT r.guard FROM req r WHERE r.key = excluded.stream_key), s.epoch) = s.epoch
 RETURNING s.stream_key, s.stream_id, s.lane, s.epoch, s.incarnation, s.last_seq, s.snap_seq, s.trim_seq, s.snap_part, s.prev_owner`
 
 // claim makes claims and answers them.

@@ -14,7 +14,7 @@ const (
 	maxQueuedBytes = 32 << 20
 	maxBatchEvents = 1000
 	maxBatchBytes  = 4 << 20
-	maxBatchClaims = 64
+	maxBatchClaims = 256
 	// stallAfter is how old the oldest request of a lane may be before new ones are refused: whoever waited behind it
 	// would not be answered in time.
 	stallAfter = 2 * time.Second
