@@ -10,6 +10,7 @@ import (
 
 	"github.com/tochemey/goakt/v4/actor"
 
+	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/protocol/names"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 	"github.com/parley-rt/parley/services/rooms/internal/room"
@@ -19,6 +20,8 @@ import (
 type Host struct {
 	cfg    Config
 	logger *slog.Logger
+	// limited is for what happens to every room at once.
+	limited *slog.Logger
 
 	slots map[string]*slot
 	// Slots by the name of their actor, for Terminated.
@@ -40,12 +43,13 @@ type Host struct {
 func New(cfg Config) *Host {
 	cfg = cfg.WithDefaults()
 	return &Host{
-		cfg:    cfg,
-		logger: cfg.Env.Logger,
-		slots:  make(map[string]*slot),
-		byName: make(map[string]*slot),
-		holds:  make(map[string]*hold),
-		heads:  newHeads(cfg.Heads),
+		cfg:     cfg,
+		logger:  cfg.Env.Logger,
+		limited: opskit.RateLimited(cfg.Env.Logger),
+		slots:   make(map[string]*slot),
+		byName:  make(map[string]*slot),
+		holds:   make(map[string]*hold),
+		heads:   newHeads(cfg.Heads),
 	}
 }
 
@@ -200,8 +204,11 @@ func (h *Host) started(rctx *actor.ReceiveContext, m *startResult) {
 
 func (h *Host) startFailed(s *slot, err error) {
 	h.remove(s)
-	wait := h.holdOff(s.roomID, h.retryMax(err))
-	h.logger.Warn("room cannot be started", slog.String("room_id", s.roomID), slog.Duration("retry_after", wait), slog.Any("err", err))
+	wait, logger := h.holdOff(s.roomID, h.retryMax(err)), h.logger
+	if journalAway(err) {
+		logger = h.limited
+	}
+	logger.Warn("room cannot be started", slog.String("room_id", s.roomID), slog.Duration("retry_after", wait), slog.Any("err", err))
 	code, text := startRefusal(err)
 	for _, in := range s.queue {
 		room.Refuse(h.cfg.Env.Links, h.cfg.Env.Metrics, in, code, text, uint32(wait/time.Millisecond))

@@ -1,9 +1,12 @@
 package roomhost
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,6 +19,7 @@ import (
 	"github.com/parley-rt/parley/libs/persistence/persistencetest"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/rooms/internal/room"
 )
 
 const lobbyStream = persistence.StreamKey("room/lobby")
@@ -204,7 +208,7 @@ func TestHoldsGrow(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	cfg := Config{RetryMin: 100 * time.Millisecond, RetryMax: time.Second, FencedMin: time.Second, FencedMax: 5 * time.Second}
-	cfg.Env.Now = func() time.Time { return now }
+	cfg.Env.Now, cfg.Env.Logger = func() time.Time { return now }, slog.New(slog.DiscardHandler)
 	h := New(cfg)
 	for _, want := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
 		require.Equal(t, want*time.Millisecond, h.holdOff("lobby", cfg.RetryMax))
@@ -223,7 +227,7 @@ func TestHoldsOfAnAbsentJournalAreShort(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	cfg := Config{}
-	cfg.Env.Now = func() time.Time { return now }
+	cfg.Env.Now, cfg.Env.Logger = func() time.Time { return now }, slog.New(slog.DiscardHandler)
 	for err, longest := range map[error]time.Duration{
 		persistence.ErrUnavailable:    time.Second,
 		persistence.ErrOverloaded:     time.Second,
@@ -244,6 +248,24 @@ func TestHoldsOfAnAbsentJournalAreShort(t *testing.T) {
 		h.holdOff("lobby", h.retryMax(persistence.ErrUnavailable))
 	}
 	require.Less(t, h.holdOff("lobby", h.retryMax(persistence.ErrCorrupt)), 2*time.Second, "the journal's absences do not add up")
+}
+
+// While the journal is away every room is tried once a second, and that is not worth a line each.
+func TestAbsentJournalIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	var text bytes.Buffer
+	cfg := Config{}
+	cfg.Env.Now, cfg.Env.Logger = time.Now, slog.New(slog.NewTextHandler(&text, nil))
+	h := New(cfg)
+	fail := func(err error) (lines int) {
+		text.Reset()
+		for n := range 100 {
+			h.startFailed(&slot{roomID: fmt.Sprint(n), shared: room.NewSlot(1, 0)}, err)
+		}
+		return strings.Count(text.String(), "room cannot be started")
+	}
+	require.Less(t, fail(persistence.ErrUnavailable), 10, "once a second")
+	require.Equal(t, 100, fail(persistence.ErrCorrupt), "which room it is matters")
 }
 
 func TestStartRefusal(t *testing.T) {
