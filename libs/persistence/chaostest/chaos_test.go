@@ -16,9 +16,12 @@ import (
 )
 
 var (
-	duration = flag.Duration("chaos.duration", 12*time.Second, "how long faults happen, in all scenarios together")
+	duration = flag.Duration("chaos.duration", 10*time.Second, "how long faults happen, in all scenarios together")
 	seed     = flag.Uint64("chaos.seed", 0, "of all that is random in load and faults; 0: from the clock")
 )
+
+// longRun is from when on a run has all scenarios.
+const longRun = time.Minute
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -36,6 +39,9 @@ func drawSeed(t *testing.T) uint64 {
 func TestChaos(t *testing.T) {
 	seed := drawSeed(t)
 	for _, s := range scenarios() {
+		if s.long && *duration < longRun {
+			continue
+		}
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			r := s.run(t, seed, time.Duration(float64(*duration)*s.share))

@@ -25,6 +25,7 @@
 //	failover  the primary is killed for good and the standby promoted, also after it was cut off for so long that clients gave
 //	          up; it gets a new standby by base backup, and waits for that
 //	disk      the file system is full, for data and for the log, until there is room again
+//	everything  crashes, network and disk at once; in runs of a minute and more
 //
 // A run fails when a fault has had too little effect for its duration.
 //

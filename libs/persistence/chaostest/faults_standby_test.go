@@ -36,7 +36,9 @@ var standbyAway = fault{
 		}
 		w.hit("standby away", 1)
 		w.load.witness.standbyBack()
-		return w.standby.Resume()
+		err := w.standby.Resume()
+		pause(ctx, between(random, time.Second)) // let things be written that must be there after the next time
+		return err
 	},
 }
 

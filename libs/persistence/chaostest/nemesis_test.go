@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -31,20 +32,27 @@ type nemesis struct {
 // a short time may be over before the server is back from the first one.
 const overtime = 40 * time.Second
 
-// run goes on for d, and until every fault has struck and had enough effect. It ends early at a violation.
+// run goes on for d, and until every fault has had enough effect. It ends early at a violation.
 func (n *nemesis) run(ctx context.Context, d time.Duration) error {
 	end := time.Now().Add(d)
 	errs := make([]error, len(n.loops))
 	var group sync.WaitGroup
 	for i, faults := range n.loops {
 		random := rand.New(rand.NewPCG(n.seed, uint64(100_000+i)))
+		// due lists the faults that are still wanted: all of them until the end, then those without enough effect.
+		due := func() []fault {
+			switch late := time.Since(end); {
+			case n.w.load.witness.failed() || late > overtime:
+				return nil
+			case late > 0:
+				return slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return len(n.missed([]fault{f}, d)) == 0 })
+			default:
+				return faults
+			}
+		}
 		group.Go(func() {
-			for errs[i] == nil && !n.w.load.witness.failed() {
-				late := time.Since(end)
-				if late > overtime || late > 0 && len(n.missed(faults, d)) == 0 {
-					return
-				}
-				errs[i] = n.round(ctx, faults, random)
+			for list := due(); len(list) > 0 && errs[i] == nil; list = due() {
+				errs[i] = n.round(ctx, list, random, end)
 			}
 		})
 	}
@@ -52,10 +60,11 @@ func (n *nemesis) run(ctx context.Context, d time.Duration) error {
 	return errors.Join(errs...)
 }
 
-// round lets each fault strike once, in random order.
-func (n *nemesis) round(ctx context.Context, faults []fault, random *rand.Rand) error {
+// round lets each fault strike once, in random order. It breaks off at the end.
+func (n *nemesis) round(ctx context.Context, faults []fault, random *rand.Rand, end time.Time) error {
+	late := time.Now().After(end)
 	for _, i := range random.Perm(len(faults)) {
-		if !pause(ctx, between(random, n.gap)) || n.w.load.witness.failed() {
+		if !pause(ctx, between(random, n.gap)) || n.w.load.witness.failed() || !late && time.Now().After(end) {
 			return ctx.Err()
 		}
 		if err := faults[i].strike(ctx, n.w, random); err != nil {
