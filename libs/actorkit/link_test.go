@@ -18,6 +18,11 @@ func brisk(c *actorkit.NodeConfig) {
 	c.AskTimeout, c.Heartbeat = 500*time.Millisecond, 50*time.Millisecond
 }
 
+// patient never takes a peer for dead because the machine is busy.
+func patient(c *actorkit.NodeConfig) {
+	c.AskTimeout, c.Heartbeat = 10*time.Second, 50*time.Millisecond
+}
+
 func numbered(i int) actorkit.Frame {
 	return actorkit.Frame{Body: binary.BigEndian.AppendUint64(nil, uint64(i))}
 }
@@ -327,9 +332,9 @@ func TestOneWayLink(t *testing.T) {
 
 func TestSetPeers(t *testing.T) {
 	t.Parallel()
-	a, b, ra, rb := pair(t, brisk)
+	a, b, ra, rb := pair(t, patient)
 	rc := new(actorkittest.Recorder)
-	c := actorkittest.StartNode(t, "c", rc, brisk)
+	c := actorkittest.StartNode(t, "c", rc, patient)
 
 	a.SetPeers([]actorkit.Peer{a.Self(), b.Self(), c.Self()})
 	actorkittest.WaitUp(t, a, "c")
