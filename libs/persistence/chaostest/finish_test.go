@@ -70,10 +70,11 @@ func (l *load) awaitWriters(ctx context.Context) time.Duration {
 // claim that was made twice, since the answer to it was lost, may come late and fence the one that was answered, and then the
 // room has no writer until it is wanted.
 func (l *load) awaitRoom(ctx context.Context, i, before int) {
-	wanted := time.Now()
+	wanted, patience := time.Now(), time.Second
 	for l.witness.acks(l.room(i)) == before {
-		if time.Since(wanted) > time.Second {
-			wanted = time.Now()
+		if time.Since(wanted) > patience {
+			// Less and less often, or each would fence the one before it where claims are slow.
+			wanted, patience = time.Now(), 2*patience
 			a := l.activation(l.room(i), l.at(i), l.random(uint64(8_000_000+i)))
 			l.writing.Go(func() { a.live(ctx) })
 		}
@@ -81,7 +82,7 @@ func (l *load) awaitRoom(ctx context.Context, i, before int) {
 			continue
 		}
 		if !l.witness.failed() {
-			l.witness.fail(alive, l.room(i), "nobody wrote within %v after the faults", aliveWithin)
+			l.witness.fail(alive, l.room(i), "nobody wrote within %v after the faults: %s", aliveWithin, l.witness.latest(l.room(i)))
 		}
 		return
 	}

@@ -2,6 +2,7 @@ package chaostest
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,6 +62,8 @@ type testimony struct {
 	epoch, snap, trim uint64
 	acks              int
 	incarnation       uint64
+	// latest are the last things that writers were told, for whoever wonders why it is not written to.
+	latest []string
 }
 
 type sighting struct {
@@ -191,6 +194,21 @@ func (w *witness) acks(key persistence.StreamKey) int {
 	return t.acks
 }
 
+// told notes what a writer was told.
+func (w *witness) told(who, what string, key persistence.StreamKey, err error) {
+	t := w.stream(key)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.latest = append(t.latest[max(0, len(t.latest)-20):], fmt.Sprintf("%s %s, %s: %v", time.Now().Format("05.000"), who, what, err))
+}
+
+func (w *witness) latest(key persistence.StreamKey) string {
+	t := w.stream(key)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(t.latest, "; ")
+}
+
 // saw notes events that somebody was shown.
 func (w *witness) saw(who string, key persistence.StreamKey, events []persistence.Event) {
 	t := w.stream(key)
@@ -254,27 +272,6 @@ func (w *witness) restored(who string, key persistence.StreamKey, s state) {
 	}
 	if at := t.events[s.seq-1]; at.known && at.after != s.chain {
 		w.fail(rebuilt, key, "%s was given a snapshot of another state at %d", who, s.seq)
-	}
-}
-
-// standbyGone begins a time in which nothing can be replicated, standbyBack ends it. Call them after the standby has gone
-// and before it comes back.
-func (w *witness) standbyGone() { w.setAway(time.Now()) }
-func (w *witness) standbyBack() { w.setAway(time.Time{}) }
-
-func (w *witness) setAway(at time.Time) {
-	w.awayMu.Lock()
-	defer w.awayMu.Unlock()
-	w.away = at
-}
-
-// wrote checks that a write that began at a time and is acknowledged now can have been replicated.
-func (w *witness) wrote(key persistence.StreamKey, began time.Time, what string) {
-	w.awayMu.Lock()
-	away := w.away
-	w.awayMu.Unlock()
-	if !away.IsZero() && began.After(away) {
-		w.fail(replicated, key, "%s, begun %v after the standby had gone, was acknowledged while it is away", what, began.Sub(away))
 	}
 }
 
