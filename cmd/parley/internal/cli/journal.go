@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
 )
@@ -36,7 +35,7 @@ type journalRotateCommand struct {
 
 // Run executes the command.
 func (c *journalRotateCommand) Run(ctx context.Context, streams Streams) error {
-	part := int32(time.Now().Unix() / int64((24 * time.Hour).Seconds()))
+	part := today()
 	if c.Part != nil {
 		part = *c.Part
 	}
@@ -65,7 +64,8 @@ func current(partitions []persistence.Partition) int32 {
 type journalDropCommand struct {
 	journalFlags
 	confirmFlag
-	UpTo int32 `help:"Number of the newest partition to drop." placeholder:"N" required:"" env:"-"`
+	OlderThan days   `help:"Drop the partitions whose events are all older than so many days, by the numbers that rotate gives." placeholder:"30d" xor:"which" required:"" env:"-"`
+	UpTo      *int32 `help:"Number of the newest partition to drop, however young its events are." placeholder:"N" xor:"which" required:"" env:"-"`
 }
 
 // Run executes the command.
@@ -75,13 +75,21 @@ func (c *journalDropCommand) Run(ctx context.Context, streams Streams) error {
 		if err != nil {
 			return err
 		}
-		if newest := current(partitions); c.UpTo >= newest {
+		upTo, found := newestBefore(partitions, today()-int32(c.OlderThan))
+		if c.UpTo != nil {
+			upTo, found = *c.UpTo, true
+		}
+		if !found {
+			_, err = fmt.Fprintf(streams.Out, "no partition is older than %d days\n", c.OlderThan)
+			return err
+		}
+		if newest := current(partitions); upTo >= newest {
 			return fmt.Errorf("new events go to partition %d: drop older ones, or begin a new one with \"parley journal rotate\" first", newest)
 		}
 		if !c.Yes {
-			return c.ask(streams, partitions)
+			return ask(streams, partitions, upTo)
 		}
-		dropped, err := b.DropPartitions(ctx, c.UpTo)
+		dropped, err := b.DropPartitions(ctx, upTo)
 		for _, part := range dropped {
 			_, _ = fmt.Fprintf(streams.Out, "dropped partition %d\n", part)
 		}
@@ -91,24 +99,24 @@ func (c *journalDropCommand) Run(ctx context.Context, streams Streams) error {
 			showBlockers(streams, blocked)
 			return fmt.Errorf("partition %d is still needed", blocked.Part)
 		case err == nil && len(dropped) == 0:
-			_, err = fmt.Fprintf(streams.Out, "there is no partition up to %d\n", c.UpTo)
+			_, err = fmt.Fprintf(streams.Out, "there is no partition up to %d\n", upTo)
 		}
 		return err
 	})
 }
 
-func (c *journalDropCommand) ask(streams Streams, partitions []persistence.Partition) error {
+func ask(streams Streams, partitions []persistence.Partition, upTo int32) error {
 	_, _ = fmt.Fprintln(streams.Err, "This deletes events for good, unless somebody still needs them:")
 	rows := [][]any{{"PARTITION", "EVENTS (ABOUT)", "SIZE"}}
 	for _, p := range partitions {
-		if p.Part <= c.UpTo {
+		if p.Part <= upTo {
 			rows = append(rows, []any{p.Part, about(p.Rows), byteSize(p.Bytes)})
 		}
 	}
 	if err := table(streams.Err, rows); err != nil {
 		return err
 	}
-	return unconfirmed(fmt.Sprintf("drop partitions up to %d", c.UpTo))
+	return unconfirmed(fmt.Sprintf("drop partitions up to %d", upTo))
 }
 
 // showBlockers says who needs a partition and what ends that.
