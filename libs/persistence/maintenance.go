@@ -1,6 +1,10 @@
 package persistence
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"math"
+)
 
 // Partition is a part of the journal's events that is dropped as a whole. New events go to the newest one.
 type Partition struct {
@@ -16,7 +20,8 @@ type Partition struct {
 // also by several processes, and while events are appended.
 type Maintenance interface {
 	// Rotate lets events that are appended from now on go to the partition part, which it creates. A part at or below the
-	// current one is a no-op. A new journal begins at partition 0.
+	// current one is a no-op, and after an error it can be called again. ErrInvalid when part is math.MaxInt32: there would
+	// be no next one. A new journal begins at partition 0.
 	Rotate(ctx context.Context, part int32) error
 
 	// Partitions returns those there are, ascending.
@@ -26,7 +31,8 @@ type Maintenance interface {
 	// beside an error. All of a partition goes at once for readers: what a stream had in it is trimmed, and the lanes'
 	// TrimPos rise to the last position that an event of it was given. It stops at the first partition that somebody still
 	// needs (*BlockedError, which tells of everybody): a stream whose newest snapshot is not beyond its events there, or a
-	// checkpoint that has not passed them, trimmed ones included. ErrConflict when upTo is not below the current partition.
+	// checkpoint that has not passed them, trimmed ones included. Age does not count: what a partition holds is as young as the
+	// rotation to the next one. ErrConflict when upTo is not below the current partition.
 	DropPartitions(ctx context.Context, upTo int32) (dropped []int32, err error)
 
 	// MarkRestored tells the journal that it was put back to an earlier state: restored to a point in time, or promoted from
@@ -41,3 +47,11 @@ type Maintenance interface {
 
 // RestoreGap is what MarkRestored adds to epochs, positions and stream ids.
 const RestoreGap = 1_000_000_000
+
+// ValidatePart checks the argument of Maintenance.Rotate. ErrInvalid.
+func ValidatePart(part int32) error {
+	if part == math.MaxInt32 {
+		return fmt.Errorf("partition %d, must be below: %w", part, ErrInvalid)
+	}
+	return nil
+}

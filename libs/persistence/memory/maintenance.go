@@ -24,6 +24,9 @@ func (b *Backend) newPartition(part int32) *partition {
 // Rotate implements persistence.Maintenance.
 func (b *Backend) Rotate(ctx context.Context, part int32) error {
 	return b.do(ctx, fmt.Sprintf("rotate to partition %d", part), func() error {
+		if err := persistence.ValidatePart(part); err != nil {
+			return err
+		}
 		if part > b.partitions[len(b.partitions)-1].part {
 			b.partitions = append(b.partitions, b.newPartition(part))
 		}

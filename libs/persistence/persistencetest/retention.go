@@ -1,6 +1,8 @@
 package persistencetest
 
 import (
+	"math"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/parley-rt/parley/libs/persistence"
@@ -86,6 +88,7 @@ func retentionRotates(b *bench) {
 	c := b.filled("room/1", 3)
 	b.rotate(0)
 	b.rotate(-5)
+	require.ErrorIs(b, b.Rotate(b.Context(), math.MaxInt32), persistence.ErrInvalid)
 	require.Equal(b, []int32{0}, b.parts())
 	b.rotate(20_000)
 	b.grow(c, 3)

@@ -55,25 +55,16 @@ const partitionPrefix = "journal_event_p"
 // Rotate implements persistence.Maintenance. Attaching a table does not block appends, as creating a partition would; and
 // events go to it only after it is there.
 func (b *Backend) Rotate(ctx context.Context, part int32) error {
+	if err := persistence.ValidatePart(part); err != nil {
+		return fmt.Errorf("rotate: %w", err)
+	}
 	err := b.maintain(ctx, func(ctx context.Context, c *conn) error {
 		current, err := currentPart(ctx, c)
 		if err != nil || part <= current {
 			return err
 		}
-		name := partitionName(part)
-		err = pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-			for _, sql := range []string{
-				`CREATE TABLE IF NOT EXISTS ` + name + ` (LIKE journal_event INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING CONSTRAINTS)`,
-				fmt.Sprintf(`ALTER TABLE journal_event ATTACH PARTITION %s FOR VALUES FROM (%d) TO (%d)`, name, part, int64(part)+1),
-			} {
-				if _, err := tx.Exec(ctx, sql); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("create partition %d: %w", part, err)
+		if err := addPartition(ctx, c, current, part); err != nil {
+			return err
 		}
 		_, err = c.Exec(ctx, `
 			WITH lk AS MATERIALIZED (SELECT lane FROM journal_lane ORDER BY lane FOR UPDATE)
@@ -82,6 +73,46 @@ func (b *Backend) Rotate(ctx context.Context, part int32) error {
 	})
 	if err != nil {
 		return fmt.Errorf("rotate to partition %d: %w", part, err)
+	}
+	return nil
+}
+
+// addPartition attaches the partition part, in a transaction of its own: a statement that began before it must not send
+// events there. What earlier calls left that came only thus far is used, or dropped: nothing was written to it, and its number
+// would say that events of the partition before it end there.
+func addPartition(ctx context.Context, c *conn, current, part int32) error {
+	tables, err := queryTables(ctx, c)
+	if err != nil {
+		return err
+	}
+	ready := false
+	for _, t := range tables {
+		switch {
+		case t.Part == part && t.attached && !t.detaching:
+			ready = true
+		case t.Part > current && t.attached:
+			if err := dropPartition(ctx, c, t); err != nil {
+				return fmt.Errorf("drop partition %d, which an interrupted rotation left: %w", t.Part, err)
+			}
+		}
+	}
+	if ready {
+		return nil
+	}
+	name := partitionName(part)
+	err = pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+		for _, sql := range []string{
+			`CREATE TABLE IF NOT EXISTS ` + name + ` (LIKE journal_event INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING CONSTRAINTS)`,
+			fmt.Sprintf(`ALTER TABLE journal_event ATTACH PARTITION %s FOR VALUES FROM (%d) TO (%d)`, name, part, part+1),
+		} {
+			if _, err := tx.Exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("create partition %d: %w", part, err)
 	}
 	return nil
 }

@@ -11,7 +11,11 @@ import (
 
 // Rotate implements persistence.Maintenance.
 func (b *Backend) Rotate(ctx context.Context, part int32) error {
-	if err := b.submit(ctx, &request{mutation: rotateMutation{int64(part)}, events: 1}); err != nil {
+	err := persistence.ValidatePart(part)
+	if err == nil {
+		err = b.submit(ctx, &request{mutation: rotateMutation{int64(part)}, events: 1})
+	}
+	if err != nil {
 		return fmt.Errorf("rotate to partition %d: %w", part, err)
 	}
 	return nil
