@@ -18,6 +18,9 @@ func ValidateClaim(key StreamKey, owner string, opts ClaimOptions) error {
 	if err := key.Validate(); err != nil {
 		return err
 	}
+	if key.Kind() == ReservedKind {
+		return fmt.Errorf("stream %s: kind %q is the journal's own: %w", key, ReservedKind, ErrInvalid)
+	}
 	switch opts.Guard.(type) {
 	case nil, GuardEpoch:
 	default:
@@ -25,6 +28,9 @@ func ValidateClaim(key StreamKey, owner string, opts ClaimOptions) error {
 	}
 	return checkName("owner", owner)
 }
+
+// ReservedKind is the kind of streams that backends keep for themselves; nobody can claim one.
+const ReservedKind = "probe"
 
 // Validate checks that the claim came from Journal.Claim. ErrInvalid.
 func (c Claim) Validate() error {

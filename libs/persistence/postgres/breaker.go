@@ -14,8 +14,8 @@ const tripAfter = 5
 //
 //	closed ──(tripAfter failures in a row)──► open ──(a probe was stored)──► closed
 //
-// While it is open each writer probes, at growing intervals, by appending an event: a read, or a write to a table that has
-// room, would succeed on a full disk.
+// Only a stored event closes it: a read, or a write to a table that has room, would succeed on a full disk. While it is open
+// one goroutine probes, at growing intervals, by appending an event.
 type breaker struct {
 	failures atomic.Int64
 	cause    atomic.Pointer[error]

@@ -50,7 +50,7 @@ type claimRequest struct {
 }
 
 // claimSQL claims many streams in one statement, creating those that are new. $1 keys, $2 owners, $3 lanes and $4
-// incarnations of new streams, $5 the epochs that guards want, NULL without a guard. A stream whose guard refuses it is not
+// incarnations of new streams, $5 the epochs that they are at, 0 for one that is new. A stream that is at another is not
 // returned.
 //
 // The lane is locked before the head, as by an append: so the statement waits for an append of the old epoch that is on its
@@ -58,8 +58,8 @@ type claimRequest struct {
 // committed row, whatever the snapshot.
 const claimSQL = `
 WITH req AS MATERIALIZED (
-  SELECT r.key, r.owner, r.inc, r.guard, coalesce((SELECT s.lane FROM journal_stream s WHERE s.stream_key = r.key), r.lane) AS lane
-    FROM unnest($1::text[], $2::text[], $3::smallint[], $4::bigint[], $5::bigint[]) AS r (key, owner, lane, inc, guard)),
+  SELECT r.key, r.owner, r.inc, r.epoch, coalesce((SELECT s.lane FROM journal_stream s WHERE s.stream_key = r.key), r.lane) AS lane
+    FROM unnest($1::text[], $2::text[], $3::smallint[], $4::bigint[], $5::bigint[]) AS r (key, owner, lane, inc, epoch)),
 lk AS MATERIALIZED (
   SELECT l.lane FROM journal_lane l WHERE l.lane IN (SELECT req.lane FROM req) ORDER BY l.lane FOR UPDATE),
 ln AS MATERIALIZED (
@@ -67,28 +67,32 @@ ln AS MATERIALIZED (
     FROM (SELECT req.lane, count(*) AS n FROM req GROUP BY req.lane) c
    WHERE l.lane = c.lane AND (SELECT count(*) FROM lk) > 0
   RETURNING l.lane, l.pos - c.n AS base)
-INSERT INTO journal_stream AS s (stream_key, lane, owner, incarnation, claim_pos)
-SELECT r.key, r.lane, r.owner, r.inc, b.base + row_number() OVER (PARTITION BY r.lane ORDER BY r.key)
+INSERT INTO journal_stream AS s (stream_key, lane, owner, epoch, incarnation, claim_pos)
+SELECT r.key, r.lane, r.owner, r.epoch + 1, r.inc, b.base + row_number() OVER (PARTITION BY r.lane ORDER BY r.key)
   FROM req r JOIN ln b ON b.lane = r.lane
- WHERE r.guard IS NULL OR r.guard = 0 OR EXISTS (SELECT 1 FROM journal_stream s WHERE s.stream_key = r.key)
+ WHERE r.epoch = 0 OR EXISTS (SELECT 1 FROM journal_stream s WHERE s.stream_key = r.key)
  ORDER BY r.key
 ON CONFLICT (stream_key) DO UPDATE
-   SET epoch = s.epoch + 1, prev_owner = s.owner, owner = excluded.owner, claim_pos = excluded.claim_pos, claimed_at = clock_timestamp()
- WHERE NOT EXISTS (SELECT 1 FROM req WHERE req.guard IS NOT NULL)
-    OR coalesce((SELECT r.guard FROM req r WHERE r.key = excluded.stream_key), s.epoch) = s.epoch
+   SET epoch = excluded.epoch, prev_owner = s.owner, owner = excluded.owner, claim_pos = excluded.claim_pos, claimed_at = clock_timestamp()
+ WHERE excluded.epoch = s.epoch + 1
 RETURNING s.stream_key, s.stream_id, s.lane, s.epoch, s.incarnation, s.last_seq, s.snap_seq, s.trim_seq, s.snap_part, s.prev_owner`
 
-// claim makes claims and answers them.
-func (w *writer) claim(requests []*request) {
-	requests = slices.DeleteFunc(slices.Clone(requests), (*request).gone)
+// claim makes claims and answers them. doubt: an attempt before this one got no answer.
+func (w *writer) claim(requests []*request, doubt bool) {
+	requests = slices.Clone(requests)
 	r := w.b.newRetry(requests)
+	r.doubt = doubt
 	for len(requests) > 0 && r.next() {
+		// A claim that nobody waits for would only fence whoever has the stream by now.
+		if requests = slices.DeleteFunc(requests, (*request).gone); len(requests) == 0 {
+			return
+		}
+		r.requests = requests
 		claimed, refused, err := w.attemptClaims(requests, r.timeout())
 		if err == nil {
-			r.succeeded()
 			requests = answerClaims(requests, claimed, refused)
 			r.requests = requests
-			continue // what is left was created meanwhile by somebody else
+			continue // what is left was claimed meanwhile by somebody else
 		}
 		if r.failed(err) {
 			w.disconnect()
@@ -101,10 +105,10 @@ func (w *writer) claim(requests []*request) {
 	if len(requests) == 0 {
 		return
 	}
-	if judge(r.err) == poison && len(requests) > 1 && !r.doubt {
+	if judge(r.err) == poison && len(requests) > 1 {
 		half := len(requests) / 2
-		w.claim(requests[:half])
-		w.claim(requests[half:])
+		w.claim(requests[:half], r.doubt)
+		w.claim(requests[half:], r.doubt)
 		return
 	}
 	err := failure(r.err, r.doubt)
@@ -153,7 +157,11 @@ func (w *writer) attemptClaims(requests []*request, timeout time.Duration) (clai
 	doubtful := w.conn.doubtful.Load()
 	defer w.conn.within(timeout)()
 	defer w.b.watchBlockers(w.conn)()
-	if claimed, err = w.queryClaims(requests); err != nil {
+	heads, err := queryHeads(context.Background(), w.conn, claimKeys(requests))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errNotSent, err)
+	}
+	if claimed, err = w.queryClaims(requests, heads); err != nil {
 		if pgconn.SafeToRetry(err) {
 			err = fmt.Errorf("%w: %w", errNotSent, err)
 		}
@@ -179,20 +187,30 @@ func (w *writer) attemptClaims(requests []*request, timeout time.Duration) (clai
 	return claimed, refused, nil
 }
 
-func (w *writer) queryClaims(requests []*request) (map[persistence.StreamKey]persistence.Claim, error) {
+func claimKeys(requests []*request) []string {
+	keys := make([]string, len(requests))
+	for i, q := range requests {
+		keys[i] = string(q.claim.key)
+	}
+	return keys
+}
+
+// queryClaims claims each stream at the epoch that it was seen at, or its guard's. So a statement that comes late, after
+// another attempt was answered, claims nothing; one that somebody else was faster than is made again.
+func (w *writer) queryClaims(requests []*request, heads map[persistence.StreamKey]persistence.Head) (map[persistence.StreamKey]persistence.Claim, error) {
 	n := len(requests)
 	keys, owners, lanes := make([]string, n), make([]string, n), make([]int16, n)
-	incarnations, guards := make([]int64, n), make([]*int64, n)
+	incarnations, epochs := make([]int64, n), make([]int64, n)
 	for i, q := range requests {
 		keys[i], owners[i] = string(q.claim.key), q.claim.owner
 		lanes[i] = w.b.lanes.all[q.lane].id
 		incarnations[i] = newIncarnation()
+		epochs[i] = int64(heads[q.claim.key].Epoch)
 		if q.claim.guard != nil {
-			epoch := int64(q.claim.guard.Epoch)
-			guards[i] = &epoch
+			epochs[i] = int64(q.claim.guard.Epoch)
 		}
 	}
-	rows, err := w.conn.Query(context.Background(), claimSQL, keys, owners, lanes, incarnations, guards)
+	rows, err := w.conn.Query(context.Background(), claimSQL, keys, owners, lanes, incarnations, epochs)
 	if err != nil {
 		return nil, err
 	}

@@ -39,6 +39,9 @@ func parseURL(url string) (config, error) {
 		// pgx redacts the password in its text.
 		return config{}, fmt.Errorf("journal URL: %w: %w", persistence.ErrInvalid, err)
 	}
+	if base.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
+		return config{}, fmt.Errorf("journal URL: default_query_exec_mode must be cache_statement, the default: %w", persistence.ErrInvalid)
+	}
 	if base.ValidateConnect == nil {
 		base.ValidateConnect = requireReadWrite
 	}

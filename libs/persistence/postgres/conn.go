@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -101,8 +102,18 @@ func (c *conn) within(d time.Duration) (stop func() bool) {
 	return c.deadline.Stop
 }
 
-// cut closes the socket; whatever waits for an answer fails.
-func (c *conn) cut() { _ = c.PgConn().Conn().Close() }
+// cut closes the socket; whatever waits for an answer fails. What the kernel has not sent yet is dropped, so that a batch
+// does not arrive after others have been answered.
+func (c *conn) cut() {
+	socket := c.PgConn().Conn()
+	if encrypted, ok := socket.(*tls.Conn); ok {
+		socket = encrypted.NetConn()
+	}
+	if tcp, ok := socket.(interface{ SetLinger(sec int) error }); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = socket.Close()
+}
 
 // abort gives the connection up without a word to the server.
 func (c *conn) abort() {

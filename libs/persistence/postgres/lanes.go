@@ -15,8 +15,8 @@ const (
 	maxBatchEvents = 1000
 	maxBatchBytes  = 4 << 20
 	maxBatchClaims = 256
-	// stallAfter is how old the oldest request of a lane may be before new ones are refused: whoever waited behind it
-	// would not be answered in time.
+	// stallAfter is how long a lane's batch may take before new requests are refused: whoever waited behind it would not
+	// be answered in time.
 	stallAfter = 2 * time.Second
 )
 
@@ -38,6 +38,8 @@ type lane struct {
 	// busy: a writer has a batch of this lane. Nothing else of it is taken meanwhile, so that two appends of one stream
 	// cannot overtake each other.
 	busy bool
+	// since is when that batch was taken.
+	since time.Time
 }
 
 // lanes hands requests to the writers. Lane l belongs to writer l mod spread: at low load one writer commits what all
@@ -102,7 +104,7 @@ func (l *lanes) put(r *request) error {
 	}
 	q := l.all[r.lane]
 	if len(q.items) > 0 {
-		if waited := r.since.Sub(q.items[0].since); waited > stallAfter {
+		if waited := r.since.Sub(q.since); q.busy && waited > stallAfter {
 			return fmt.Errorf("lane %d has not been committed for %v: %w", q.id, waited.Round(time.Millisecond), persistence.ErrUnavailable)
 		}
 		// A request larger than the bound could never be queued; it may be the only one.
@@ -194,7 +196,7 @@ func (l *lanes) takeLane(q *lane, b *batch) {
 	clear(q.items[len(kept):])
 	q.items = kept
 	if took {
-		q.busy = true
+		q.busy, q.since = true, time.Now()
 		b.lanes = append(b.lanes, q)
 	}
 }

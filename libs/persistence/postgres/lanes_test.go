@@ -103,10 +103,12 @@ func TestQueueBounds(t *testing.T) {
 	require.ErrorIs(t, l.put(appendIn(3, 2, 1, 1, 1)), persistence.ErrOverloaded, "by bytes; the large one was let in alone")
 
 	stalled := fourLanes()
-	old := appendIn(0, 1, 1, 1, 10)
-	old.since = time.Now().Add(-2 * stallAfter)
-	put(t, stalled, old)
-	require.ErrorIs(t, stalled.put(appendIn(0, 2, 1, 1, 10)), persistence.ErrUnavailable)
+	put(t, stalled, appendIn(0, 1, 1, 1, 10))
+	take(t, stalled, 0)
+	put(t, stalled, appendIn(0, 1, 1, 1, 10))
+	late := appendIn(0, 2, 1, 1, 10)
+	late.since = time.Now().Add(2 * stallAfter)
+	require.ErrorIs(t, stalled.put(late), persistence.ErrUnavailable)
 	put(t, stalled, appendIn(1, 2, 1, 1, 10))
 }
 

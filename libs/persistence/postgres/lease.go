@@ -13,14 +13,16 @@ import (
 
 const (
 	leaseColumns = `name, owner, epoch, expires_at`
-	// acquireSQL returns nothing when somebody else holds the lease. Its time counts from when the row could be had:
-	// excluded.expires_at is computed before the wait for it, which lasts as long as another's commit is not replicated.
+	// acquireSQL takes the lease if it is at the epoch $4 that was read (0: there was none), so a statement that comes late,
+	// after others were answered, changes nothing. Its time counts from when the row could be had: excluded.expires_at is
+	// computed before the wait for it, which lasts as long as another's commit is not replicated.
 	acquireSQL = `
 INSERT INTO lease AS l (name, owner, epoch, expires_at) VALUES ($1, $2, 1, clock_timestamp() + $3::interval)
 ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, epoch = l.epoch + 1, expires_at = clock_timestamp() + $3::interval
- WHERE l.owner = '' OR l.owner = excluded.owner OR l.expires_at <= clock_timestamp()
+ WHERE l.epoch = $4 AND (l.owner = '' OR l.owner = excluded.owner OR l.expires_at <= clock_timestamp())
 RETURNING ` + leaseColumns
 	readLeaseSQL    = `SELECT ` + leaseColumns + ` FROM lease WHERE name = $1`
+	leaseFreeSQL    = `SELECT owner = '' OR expires_at <= clock_timestamp() FROM lease WHERE name = $1 AND epoch = $2`
 	renewSQL        = `UPDATE lease SET expires_at = clock_timestamp() + $4::interval WHERE name = $1 AND owner = $2 AND epoch = $3 RETURNING ` + leaseColumns
 	releaseLeaseSQL = `UPDATE lease SET owner = '', expires_at = 'epoch' WHERE name = $1 AND owner = $2 AND epoch = $3`
 )
@@ -30,19 +32,24 @@ func (b *Backend) AcquireLease(ctx context.Context, name, owner string, ttl time
 	var lease persistence.Lease
 	err := persistence.ValidateLease(name, owner, ttl)
 	if err == nil {
-		err = b.single(ctx, func(ctx context.Context, c *conn) (err error) {
+		err = b.urgent(ctx, func(ctx context.Context, c *conn) error {
 			for {
-				lease, err = scanLease(c.QueryRow(ctx, acquireSQL, name, owner, ttl))
+				held, err := scanLease(c.QueryRow(ctx, readLeaseSQL, name))
+				if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+					return err
+				}
+				lease, err = scanLease(c.QueryRow(ctx, acquireSQL, name, owner, ttl, int64(held.Epoch)))
 				if !errors.Is(err, pgx.ErrNoRows) {
 					return err
 				}
-				held, err := scanLease(c.QueryRow(ctx, readLeaseSQL, name))
-				if err != nil {
-					return err
-				}
-				if held.Owner != "" { // else it was released in between
+				var free bool
+				err = c.QueryRow(ctx, leaseFreeSQL, name, int64(held.Epoch)).Scan(&free)
+				if err == nil && !free {
 					return &persistence.LeaseHeldError{Held: held}
 				}
+				if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+					return err
+				} // else it changed hands in between
 			}
 		})
 	}
@@ -56,7 +63,7 @@ func (b *Backend) AcquireLease(ctx context.Context, name, owner string, ttl time
 func (b *Backend) RenewLease(ctx context.Context, l persistence.Lease, ttl time.Duration) (persistence.Lease, error) {
 	err := persistence.ValidateLease(l.Name, l.Owner, ttl)
 	if err == nil {
-		err = b.single(ctx, func(ctx context.Context, c *conn) error {
+		err = b.urgent(ctx, func(ctx context.Context, c *conn) error {
 			renewed, err := scanLease(c.QueryRow(ctx, renewSQL, l.Name, l.Owner, int64(l.Epoch), ttl))
 			if errors.Is(err, pgx.ErrNoRows) {
 				return persistence.ErrLeaseLost
@@ -77,7 +84,7 @@ func (b *Backend) RenewLease(ctx context.Context, l persistence.Lease, ttl time.
 func (b *Backend) ReleaseLease(ctx context.Context, l persistence.Lease) error {
 	err := persistence.ValidateLease(l.Name, l.Owner, time.Second)
 	if err == nil {
-		err = b.single(ctx, func(ctx context.Context, c *conn) error {
+		err = b.urgent(ctx, func(ctx context.Context, c *conn) error {
 			_, err := c.Exec(ctx, releaseLeaseSQL, l.Name, l.Owner, int64(l.Epoch))
 			return err
 		})

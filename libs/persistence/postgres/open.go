@@ -24,16 +24,19 @@ type Backend struct {
 	opts Options
 	log  *slog.Logger
 
-	pool       *pgxpool.Pool // reads
-	lanes      *lanes
-	writers    []*writer
-	sessions   *sessionWriter
-	slots      chan *slot // writes outside the lanes
-	recoveries *recoveries
-	breaker    *breaker
-	probing    chan struct{} // wakes the prober
-	metrics    *metrics
-	tracer     trace.Tracer
+	pool     *pgxpool.Pool // reads
+	lanes    *lanes
+	writers  []*writer
+	sessions *sessionWriter
+	slots    chan *slot // writes outside the lanes
+	// urgentSlots are those of leases, checkpoints and Ping; waiting counts who waits for or has a slot.
+	urgentSlots chan *slot
+	waiting     atomic.Int64
+	recoveries  *recoveries
+	breaker     *breaker
+	probing     chan struct{} // wakes the prober
+	metrics     *metrics
+	tracer      trace.Tracer
 	// wideUntil is when pages need not be cut by the server any more, in Unix nanoseconds.
 	wideUntil atomic.Int64
 	// written is when something was last stored, in Unix nanoseconds.
@@ -80,7 +83,7 @@ func open(ctx context.Context, cfg config, opts Options, steps []migrations.Step
 		cfg: cfg, opts: opts, log: opts.Logger,
 		breaker: &breaker{},
 		probing: make(chan struct{}, 1),
-		slots:   make(chan *slot, singles),
+		slots:   make(chan *slot, singles), urgentSlots: make(chan *slot, urgents),
 		tracer:  opts.TracerProvider.Tracer(meterName),
 		closing: make(chan struct{}), dropping: make(chan struct{}), closed: make(chan struct{}),
 	}
@@ -99,6 +102,9 @@ func open(ctx context.Context, cfg config, opts Options, steps []migrations.Step
 	}
 	for range singles {
 		b.slots <- &slot{}
+	}
+	for range urgents {
+		b.urgentSlots <- &slot{}
 	}
 	for i := range b.lanes.all {
 		w := &writer{b: b, number: i, enc: newAppendEncoder(len(ids)), done: make(chan struct{})}
@@ -218,14 +224,21 @@ func (b *Backend) shutdown() {
 	}
 	<-b.sessions.done
 	for range singles {
-		if s := <-b.slots; s.conn != nil {
-			b.farewell(s.conn)
-		}
+		b.release(<-b.slots)
+	}
+	for range urgents {
+		b.release(<-b.urgentSlots)
 	}
 	b.end()
 	b.background.Wait()
 	b.closeErr = b.metrics.close()
 	b.pool.Close()
+}
+
+func (b *Backend) release(s *slot) {
+	if s.conn != nil {
+		b.farewell(s.conn)
+	}
 }
 
 // farewell closes a connection that is not needed any more.

@@ -30,9 +30,10 @@ func (b *Backend) Ping(ctx context.Context) error {
 	if time.Since(time.Unix(0, b.written.Load())) < fresh && !b.breaker.open() {
 		return nil
 	}
-	if err := b.single(ctx, b.storeProbe); err != nil {
+	if err := b.urgent(ctx, b.storeProbe); err != nil {
 		return fmt.Errorf("ping: %w", err)
 	}
+	b.recovered()
 	return nil
 }
 
@@ -82,7 +83,7 @@ func (b *Backend) tripped(err error) bool {
 	return b.breaker.open()
 }
 
-// recovered notes that something was stored.
+// recovered notes that an event was stored; nothing less closes the breaker.
 func (b *Backend) recovered() {
 	b.written.Store(time.Now().UnixNano())
 	if b.breaker.succeeded() {

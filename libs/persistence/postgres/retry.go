@@ -93,8 +93,9 @@ func (r *retry) failed(err error) (disconnect bool) {
 		case again:
 			count = false
 		case poison:
-			count = false
-			r.giveUp = !r.doubt
+			// It held the lanes when it failed, so an attempt before it, had it been committed, would have made it lose
+			// instead; its requests are looked at one by one.
+			count, r.giveUp = false, true
 		case refused:
 			r.giveUp = !r.doubt
 		}
@@ -116,6 +117,3 @@ func (r *retry) failed(err error) (disconnect bool) {
 	}
 	return disconnect
 }
-
-// succeeded is called for an attempt that was answered.
-func (r *retry) succeeded() { r.b.recovered() }

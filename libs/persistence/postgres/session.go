@@ -95,7 +95,7 @@ func (b *Backend) DeleteExpiredSessions(ctx context.Context, limit int) ([]persi
 	}
 	var sessions []persistence.Session
 	// Not repeated: another run would not return what the first one deleted.
-	err := b.once(ctx, false, func(ctx context.Context, c *conn) error {
+	err := b.once(ctx, b.slots, false, func(ctx context.Context, c *conn) error {
 		sessions = nil
 		rows, err := c.Query(ctx, deleteExpiredSQL, limit)
 		if err != nil {

@@ -11,6 +11,9 @@ import (
 	"github.com/parley-rt/parley/libs/persistence"
 )
 
+// A statement whose answer was lost is sent again, and the first one may even come after the second. A resume recognises by
+// the new token that it was made; a save is numbered by its process, and an older one changes nothing.
+//
 // The statements return the sessions whose change was made. $5 of the first: the batch was sent before, so a session with
 // this token is the one that it created.
 const (
@@ -22,14 +25,17 @@ ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
  WHERE $5 AND s.token_hash = excluded.token_hash AND s.member = excluded.member AND s.generation = 1
 RETURNING s.id, s.member, s.rooms, s.generation, s.expires_at`
 	resumeSQL = `
-UPDATE session s SET token_hash = r.next, prev_hash = r.presented, generation = s.generation + 1, expires_at = statement_timestamp() + r.ttl
+UPDATE session s SET token_hash = r.next, expires_at = statement_timestamp() + r.ttl,
+       prev_hash = CASE WHEN s.token_hash = r.next THEN s.prev_hash ELSE r.presented END,
+       generation = CASE WHEN s.token_hash = r.next THEN s.generation ELSE s.generation + 1 END
   FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::interval[]) AS r (id, presented, next, ttl)
- WHERE s.id = r.id AND (s.token_hash = r.presented OR s.prev_hash = r.presented) AND s.expires_at > statement_timestamp()
+ WHERE s.id = r.id AND (r.presented IN (s.token_hash, s.prev_hash)) AND s.expires_at > statement_timestamp()
 RETURNING s.id, s.member, s.rooms, s.generation, s.expires_at`
 	saveSQL = `
-UPDATE session s SET rooms = r.rooms::text[], expires_at = statement_timestamp() + r.ttl
-  FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::interval[]) AS r (id, generation, rooms, ttl)
+UPDATE session s SET rooms = r.rooms::text[], saver = $5, save_no = r.save_no, expires_at = statement_timestamp() + r.ttl
+  FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::interval[], $6::bigint[]) AS r (id, generation, rooms, ttl, save_no)
  WHERE s.id = r.id AND s.generation = r.generation AND s.expires_at > statement_timestamp()
+   AND (s.saver <> $5 OR s.save_no <= r.save_no)
 RETURNING s.id, s.member, s.rooms, s.generation, s.expires_at`
 	aliveSQL = `
 SELECT id, member, rooms, generation, expires_at FROM session WHERE id = ANY ($1) AND expires_at > statement_timestamp()`
@@ -43,11 +49,12 @@ type sessionSet struct {
 	next        [][]byte
 	texts       []string // member, or rooms as an array literal
 	generations []int64
+	saves       []int64
 	ttls        []time.Duration
 }
 
 // changeSessions makes the changes in one round trip and one transaction. results gets what each is answered.
-func changeSessions(ctx context.Context, c *conn, batch []*sessionChange, results []error, repeated bool) error {
+func changeSessions(ctx context.Context, c *conn, batch []*sessionChange, results []error, saver int64, repeated bool) error {
 	var sets [3]sessionSet
 	for i, change := range batch {
 		if err := sets[change.kind].add(i, change); err != nil {
@@ -63,7 +70,7 @@ func changeSessions(ctx context.Context, c *conn, batch []*sessionChange, result
 	}
 	saves := &sets[saveSessions]
 	if len(saves.ids) > 0 {
-		all.Queue(saveSQL, saves.ids, saves.generations, saves.texts, saves.ttls)
+		all.Queue(saveSQL, saves.ids, saves.generations, saves.texts, saves.ttls, saver, saves.saves)
 		all.Queue(aliveSQL, saves.ids) // sees what was there before the batch and what the batch made
 	}
 	r := c.SendBatch(ctx, &all)
@@ -106,6 +113,7 @@ func (s *sessionSet) add(i int, c *sessionChange) error {
 	s.tokens = append(s.tokens, c.token[:])
 	s.next = append(s.next, c.next[:])
 	s.generations = append(s.generations, int64(c.generation))
+	s.saves = append(s.saves, c.save)
 	s.ttls = append(s.ttls, c.ttl)
 	text := c.member
 	if c.kind == saveSessions {

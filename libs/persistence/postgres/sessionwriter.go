@@ -22,6 +22,7 @@ const (
 // Bounds of the queue of sessions, and of one transaction.
 const (
 	maxSessionQueue = 8192
+	maxSessionBytes = 32 << 20
 	maxSessionBatch = 500
 )
 
@@ -33,6 +34,7 @@ type sessionChange struct {
 	member      string
 	generation  uint64
 	rooms       []string
+	save        int64 // numbers the saves of this process
 	ttl         time.Duration
 
 	session persistence.Session // the result
@@ -58,13 +60,16 @@ type sessionWriter struct {
 	mu     sync.Mutex
 	filled sync.Cond
 	queue  []*sessionChange
+	bytes  int
 	closed bool
-	slot   slot
-	done   chan struct{}
+	// saver is this process among all that save sessions; saves counts what it was asked to save.
+	saver, saves int64
+	slot         slot
+	done         chan struct{}
 }
 
 func newSessionWriter(b *Backend) *sessionWriter {
-	w := &sessionWriter{b: b, done: make(chan struct{})}
+	w := &sessionWriter{b: b, saver: newIncarnation(), done: make(chan struct{})}
 	w.filled.L = &w.mu
 	return w
 }
@@ -80,9 +85,14 @@ func (w *sessionWriter) do(ctx context.Context, c *sessionChange) error {
 	case w.closed:
 		w.mu.Unlock()
 		return persistence.ErrClosed
-	case len(w.queue) >= maxSessionQueue:
+	case len(w.queue) >= maxSessionQueue || len(w.queue) > 0 && w.bytes+c.bytes() > maxSessionBytes:
 		w.mu.Unlock()
-		return fmt.Errorf("%d changes of sessions are queued: %w", maxSessionQueue, persistence.ErrOverloaded)
+		return fmt.Errorf("%d changes of sessions are queued: %w", len(w.queue), persistence.ErrOverloaded)
+	}
+	w.bytes += c.bytes()
+	if c.kind == saveSessions {
+		w.saves++
+		c.save = w.saves
 	}
 	w.queue = append(w.queue, c)
 	w.filled.Signal()
@@ -113,6 +123,15 @@ func (w *sessionWriter) close() {
 	defer w.mu.Unlock()
 	w.closed = true
 	w.filled.Signal()
+}
+
+// bytes is about what the change weighs.
+func (c *sessionChange) bytes() int {
+	n := 256 + len(c.member)
+	for _, room := range c.rooms {
+		n += 16 + len(room)
+	}
+	return n
 }
 
 // left tells whether nobody waits for the change any more.
@@ -161,6 +180,7 @@ func (w *sessionWriter) take() (batch []*sessionChange, ok bool) {
 			kept = append(kept, c)
 			continue
 		}
+		w.bytes -= c.bytes()
 		c.mu.Lock()
 		if c.state == sessionQueued {
 			c.state = sessionTaken
@@ -175,8 +195,8 @@ func (w *sessionWriter) take() (batch []*sessionChange, ok bool) {
 	return batch, true
 }
 
-// store commits the batch and answers it. A batch whose answer was lost is sent again: each statement recognises what it
-// has done, by the token that only its caller knows, and writes it again, so that the answer waits for its commit.
+// store commits the batch and answers it. A batch whose answer was lost is sent again; its statements (sessionsql.go) write
+// again what they have written, so that the answer waits for a commit.
 func (w *sessionWriter) store(batch []*sessionChange) {
 	// In one order everywhere, so that batches of two nodes do not deadlock.
 	slices.SortFunc(batch, func(a, b *sessionChange) int { return slices.Compare(a.id[:], b.id[:]) })
@@ -188,10 +208,9 @@ func (w *sessionWriter) store(batch []*sessionChange) {
 		}
 		results := make([]error, len(batch))
 		err := w.b.trySingle(w.b.lifetime, &w.slot, r.timeout(), func(ctx context.Context, c *conn) error {
-			return changeSessions(ctx, c, batch, results, r.doubt)
+			return changeSessions(ctx, c, batch, results, w.saver, r.doubt)
 		})
 		if err == nil {
-			r.succeeded()
 			for i, c := range batch {
 				c.answer(results[i])
 			}

@@ -11,9 +11,16 @@ import (
 	"github.com/parley-rt/parley/libs/persistence"
 )
 
-// singles are the connections for writes outside the lanes, each of which is a transaction of its own: snapshots, trims,
-// leases, checkpoints, maintenance. They lock one row at a time, so they cannot deadlock with a batch.
-const singles = 2
+// Writes outside the lanes are transactions of their own: snapshots, trims, leases, checkpoints. They lock one row at a
+// time, so they cannot deadlock with a batch.
+const (
+	// singles is how many connections they have; what holds a lease or a checkpoint, and Ping, has one of its own, so that
+	// thousands of rooms that save their snapshots do not cost a lease.
+	singles = 4
+	urgents = 1
+	// maxWaiting bounds who waits for one, each with a snapshot of up to 1 MiB; more are refused with ErrOverloaded.
+	maxWaiting = 1024
+)
 
 // slot is a place for one such connection; conn is nil until it is needed and after it broke.
 type slot struct{ conn *conn }
@@ -22,29 +29,38 @@ type slot struct{ conn *conn }
 // whose answer was lost, or tell that it ran before. The end of ctx while it waits for a connection gives ErrUnavailable,
 // later ErrUnknown.
 func (b *Backend) single(ctx context.Context, fn func(context.Context, *conn) error) error {
-	return b.once(ctx, true, fn)
+	return b.once(ctx, b.slots, true, fn)
+}
+
+// urgent is single for what others wait for.
+func (b *Backend) urgent(ctx context.Context, fn func(context.Context, *conn) error) error {
+	return b.once(ctx, b.urgentSlots, true, fn)
 }
 
 // once is single with a say in whether fn is run again when it is not known what became of it.
-func (b *Backend) once(ctx context.Context, repeat bool, fn func(context.Context, *conn) error) error {
+func (b *Backend) once(ctx context.Context, slots chan *slot, repeat bool, fn func(context.Context, *conn) error) error {
 	if err := b.refuses(ctx); err != nil {
 		return err
 	}
+	if b.waiting.Add(1) > maxWaiting {
+		b.waiting.Add(-1)
+		return fmt.Errorf("%d writes wait for a connection: %w", maxWaiting, persistence.ErrOverloaded)
+	}
+	defer b.waiting.Add(-1)
 	var s *slot
 	select {
 	case <-b.closing:
 		return persistence.ErrClosed
 	case <-ctx.Done():
 		return fmt.Errorf("wait for a connection: %w", ended(ctx))
-	case s = <-b.slots:
+	case s = <-slots:
 	}
-	defer func() { b.slots <- s }()
+	defer func() { slots <- s }()
 	r := b.newRetry(nil)
 	r.ctx = ctx
 	for r.next() {
 		err := b.trySingle(ctx, s, r.timeout(), fn)
 		if err == nil || isAnswer(err) {
-			r.succeeded()
 			return err
 		}
 		if r.failed(err) {

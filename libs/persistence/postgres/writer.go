@@ -63,10 +63,10 @@ func (w *writer) run() {
 		}
 		w.b.metrics.Taken(w.batch.events, w.batch.oldest)
 		if len(w.batch.appends) > 0 {
-			w.store(w.batch.appends)
+			w.store(w.batch.appends, false)
 		}
 		if len(w.batch.claims) > 0 {
-			w.claim(w.batch.claims)
+			w.claim(w.batch.claims, false)
 		}
 		w.b.lanes.release(&w.batch)
 	}
@@ -81,23 +81,23 @@ var errNotSent = errors.New("not sent")
 // errDoubtful: somebody canceled the commit's wait for synchronous replication.
 var errDoubtful = errors.New("wait for synchronous replication was canceled")
 
-// store commits appends and answers them.
-func (w *writer) store(requests []*request) {
+// store commits appends and answers them. doubt: an attempt before this one got no answer.
+func (w *writer) store(requests []*request, doubt bool) {
 	requests = w.enc.encode(requests, w.b.lanes.all)
 	if len(requests) == 0 {
 		return
 	}
 	end := w.b.traceCommit(requests)
-	lost, doubt, err := w.execute(requests)
+	lost, doubt, err := w.execute(requests, doubt)
 	end(len(lost), err)
 	switch {
 	case err == nil:
 		w.settle(requests, lost, doubt)
-	case judge(err) == poison && len(requests) > 1 && !doubt:
+	case judge(err) == poison && len(requests) > 1:
 		w.b.log.Warn("a request breaks its transaction, looking for it", "requests", len(requests), "err", err)
 		half := len(requests) / 2
-		w.store(requests[:half])
-		w.store(requests[half:])
+		w.store(requests[:half], doubt)
+		w.store(requests[half:], doubt)
 	default:
 		err = failure(err, doubt)
 		for _, r := range requests {
@@ -126,12 +126,15 @@ func failure(err error, doubt bool) error {
 
 // execute sends what is encoded until the server has answered it. doubt: an attempt without an answer came before. An
 // error means that the batch is given up.
-func (w *writer) execute(requests []*request) (lost []int, doubt bool, err error) {
+func (w *writer) execute(requests []*request, before bool) (lost []int, doubt bool, err error) {
 	r := w.b.newRetry(requests)
+	r.doubt = before
 	for r.next() {
 		lost, err = w.attempt(r.timeout())
 		if err == nil {
-			r.succeeded()
+			if len(lost) < len(requests) { // else no event was stored
+				w.b.recovered()
+			}
 			return lost, r.doubt, nil
 		}
 		if r.failed(err) {

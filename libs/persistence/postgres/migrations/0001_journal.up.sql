@@ -79,6 +79,8 @@ CREATE TABLE session (
   member     text COLLATE "C" NOT NULL,
   rooms      text[] COLLATE "C" NOT NULL,                -- sorted
   generation bigint NOT NULL,
+  saver      bigint NOT NULL DEFAULT 0,                  -- the process that saved the rooms last …
+  save_no    bigint NOT NULL DEFAULT 0,                  -- … and which of its saves that was: an older one may come late
   expires_at timestamptz NOT NULL
 ) WITH (fillfactor = 70);
 CREATE INDEX session_expiry ON session (expires_at);
