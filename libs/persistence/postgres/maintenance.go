@@ -213,9 +213,6 @@ func (b *Backend) DropPartitions(ctx context.Context, upTo int32) (dropped []int
 func dropPartition(ctx context.Context, c *conn, t table) error {
 	name := partitionName(t.Part)
 	if t.attached && !t.detaching {
-		if err := checkBlockers(ctx, c, t.Part); err != nil {
-			return err
-		}
 		if err := trimPartition(ctx, c, t.Part); err != nil {
 			return err
 		}
@@ -244,16 +241,17 @@ WITH b AS MATERIALIZED (
 SELECT (SELECT count(*) FROM b), coalesce((SELECT array_agg(k.stream_key) FROM (SELECT stream_key FROM b ORDER BY 1 LIMIT $2) k), '{}')`
 	blockedCheckpointsSQL = `
 SELECT coalesce(array_agg(DISTINCT c.name ORDER BY c.name), '{}') FROM journal_checkpoint c
-  JOIN (SELECT lane, max(pos) AS last FROM journal_event WHERE part = $1 GROUP BY 1) x USING (lane)
+  JOIN unnest($1::smallint[], $2::bigint[]) AS x (lane, last) USING (lane)
  WHERE NOT c.deleted AND c.pos < x.last`
 )
 
-func checkBlockers(ctx context.Context, q querier, part int32) error {
+// checkBlockers returns a *BlockedError that tells of everybody who needs the partition, whose last positions are ends.
+func checkBlockers(ctx context.Context, q querier, part int32, ends laneEnds) error {
 	blocked := &persistence.BlockedError{Part: part}
 	if err := q.QueryRow(ctx, blockedStreamsSQL, part, blockedNames).Scan(&blocked.Streams, &blocked.Keys); err != nil {
 		return err
 	}
-	if err := q.QueryRow(ctx, blockedCheckpointsSQL, part).Scan(&blocked.Checkpoints); err != nil {
+	if err := q.QueryRow(ctx, blockedCheckpointsSQL, ends.lanes, ends.last).Scan(&blocked.Checkpoints); err != nil {
 		return err
 	}
 	if blocked.Streams > 0 || len(blocked.Checkpoints) > 0 {
@@ -262,13 +260,27 @@ func checkBlockers(ctx context.Context, q querier, part int32) error {
 	return nil
 }
 
+// laneEnds are the last positions that a partition's events were given, of the lanes it has events of. They are final: it is
+// not the current one.
+type laneEnds struct {
+	lanes []int16
+	last  []int64
+}
+
+func queryEnds(ctx context.Context, q querier, part int32) (ends laneEnds, err error) {
+	err = q.QueryRow(ctx, `
+		SELECT coalesce(array_agg(x.lane), '{}'), coalesce(array_agg(x.last), '{}')
+		  FROM (SELECT lane, max(pos) AS last FROM journal_event WHERE part = $1 GROUP BY 1) x`, part).Scan(&ends.lanes, &ends.last)
+	return ends, err
+}
+
 // trimChunk is how many streams are trimmed by one statement, which holds their lane.
 const trimChunk = 500
 
 const (
-	trimLaneSQL = `
-UPDATE journal_lane l SET trim_pos = greatest(l.trim_pos, x.last)
-  FROM (SELECT lane, max(pos) AS last FROM journal_event WHERE part = $1 GROUP BY 1) x WHERE x.lane = l.lane AND l.lane = $2`
+	lockLanesSQL = `SELECT lane FROM journal_lane ORDER BY lane FOR UPDATE`
+	trimLanesSQL = `
+UPDATE journal_lane l SET trim_pos = greatest(l.trim_pos, x.last) FROM unnest($1::smallint[], $2::bigint[]) AS x (lane, last) WHERE x.lane = l.lane`
 	partStreamsSQL = `
 SELECT stream_id, max(seq) FROM journal_event WHERE part = $1 AND stream_id > $2 GROUP BY 1 ORDER BY 1 LIMIT $3`
 	trimStreamsSQL = `
@@ -278,16 +290,18 @@ UPDATE journal_stream h SET trim_seq = greatest(h.trim_seq, x.last) FROM unnest(
  WHERE h.stream_id = x.stream_id AND (SELECT count(*) FROM lk) > 0`
 )
 
-// trimPartition declares the partition's events gone, before they are. It locks lanes before heads, as appends do.
+// trimPartition declares the partition's events gone, before they are, unless somebody needs them. It locks lanes before
+// heads, as appends do.
 func trimPartition(ctx context.Context, c *conn, part int32) error {
-	heads, err := queryLanes(ctx, c)
+	ends, err := queryEnds(ctx, c, part)
 	if err != nil {
 		return err
 	}
-	for _, h := range heads {
-		if _, err := c.Exec(ctx, trimLaneSQL, part, h.Lane); err != nil {
-			return err
-		}
+	if err := checkBlockers(ctx, c, part, ends); err != nil {
+		return err
+	}
+	if err := trimLanes(ctx, c, part, ends); err != nil {
+		return err
 	}
 	for after := int64(0); ; {
 		ids, seqs, err := partStreams(ctx, c, part, after)
@@ -299,6 +313,26 @@ func trimPartition(ctx context.Context, c *conn, part int32) error {
 		}
 		after = ids[len(ids)-1]
 	}
+}
+
+// trimLanes raises the lanes' TrimPos. Checkpoints come and go, unlike streams that need the partition, so they are looked at
+// again under the lanes' locks: who claims one takes its lane's, and is seen here or begins at the new TrimPos. Each statement
+// has to see what was committed before it had the locks, whatever the server's default level is.
+func trimLanes(ctx context.Context, c *conn, part int32, ends laneEnds) error {
+	return pgx.BeginTxFunc(ctx, c, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockLanesSQL); err != nil {
+			return err
+		}
+		blocked := &persistence.BlockedError{Part: part}
+		if err := tx.QueryRow(ctx, blockedCheckpointsSQL, ends.lanes, ends.last).Scan(&blocked.Checkpoints); err != nil {
+			return err
+		}
+		if len(blocked.Checkpoints) > 0 {
+			return blocked
+		}
+		_, err := tx.Exec(ctx, trimLanesSQL, ends.lanes, ends.last)
+		return err
+	})
 }
 
 func partStreams(ctx context.Context, q querier, part int32, after int64) (ids, seqs []int64, err error) {
