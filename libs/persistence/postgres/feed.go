@@ -159,8 +159,12 @@ RETURNING ` + checkpointColumns
 	saveCheckpointSQL = `
 UPDATE journal_checkpoint SET pos = $4 WHERE name = $1 AND lane = $2 AND epoch = $3 AND NOT deleted AND pos <= $4
    AND $4 <= (SELECT l.pos FROM journal_lane l WHERE l.lane = $2)`
-	deleteCheckpointSQL = `UPDATE journal_checkpoint SET deleted = true, epoch = epoch + 1, owner = '' WHERE name = $1 AND NOT deleted`
-	readCheckpointSQL   = `SELECT ` + checkpointColumns + ` FROM journal_checkpoint WHERE name = $1 AND lane = $2 AND NOT deleted`
+	// deleteCheckpointSQL deletes what was read, at those epochs: a statement that comes late does not delete what has been
+	// claimed since.
+	deleteCheckpointSQL = `
+UPDATE journal_checkpoint c SET deleted = true, epoch = c.epoch + 1, owner = '' FROM unnest($2::smallint[], $3::bigint[]) AS r (lane, epoch)
+ WHERE c.name = $1 AND c.lane = r.lane AND c.epoch = r.epoch AND NOT c.deleted`
+	readCheckpointSQL = `SELECT ` + checkpointColumns + ` FROM journal_checkpoint WHERE name = $1 AND lane = $2 AND NOT deleted`
 )
 
 func scanCheckpoint(row pgx.Row) (c persistence.Checkpoint, err error) {
@@ -173,7 +177,7 @@ func (b *Backend) ClaimCheckpoint(ctx context.Context, name string, lane int16, 
 	if err := persistence.ValidateCheckpoint(name, owner); err != nil {
 		return cp, fmt.Errorf("claim checkpoint: %w", err)
 	}
-	err = b.single(ctx, func(ctx context.Context, c *conn) (err error) {
+	err = b.urgent(ctx, func(ctx context.Context, c *conn) (err error) {
 		cp, err = scanCheckpoint(c.QueryRow(ctx, claimCheckpointSQL, name, lane, owner))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("no lane %d: %w", lane, persistence.ErrInvalid)
@@ -191,7 +195,7 @@ func (b *Backend) SaveCheckpoint(ctx context.Context, cp persistence.Checkpoint,
 	if err := persistence.ValidateCheckpoint(cp.Name, cp.Owner); err != nil {
 		return fmt.Errorf("save checkpoint: %w", err)
 	}
-	err := b.single(ctx, func(ctx context.Context, c *conn) error {
+	err := b.urgent(ctx, func(ctx context.Context, c *conn) error {
 		tag, err := c.Exec(ctx, saveCheckpointSQL, cp.Name, cp.Lane, int64(cp.Epoch), int64(pos))
 		if err != nil || tag.RowsAffected() > 0 {
 			return err
@@ -218,14 +222,35 @@ func (b *Backend) DeleteCheckpoint(ctx context.Context, name string) error {
 	if err := persistence.ValidateCheckpointName(name); err != nil {
 		return fmt.Errorf("delete checkpoint: %w", err)
 	}
-	err := b.single(ctx, func(ctx context.Context, c *conn) error {
-		_, err := c.Exec(ctx, deleteCheckpointSQL, name)
+	err := b.urgent(ctx, func(ctx context.Context, c *conn) error {
+		lanes, epochs, err := checkpointEpochs(ctx, c, name)
+		if err != nil {
+			return err
+		}
+		_, err = c.Exec(ctx, deleteCheckpointSQL, name, lanes, epochs)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("delete checkpoint %s: %w", name, err)
 	}
 	return nil
+}
+
+func checkpointEpochs(ctx context.Context, q querier, name string) (lanes []int16, epochs []int64, err error) {
+	rows, err := q.Query(ctx, `SELECT lane, epoch FROM journal_checkpoint WHERE name = $1 AND NOT deleted`, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var lane int16
+		var epoch int64
+		if err := rows.Scan(&lane, &epoch); err != nil {
+			return nil, nil, err
+		}
+		lanes, epochs = append(lanes, lane), append(epochs, epoch)
+	}
+	return lanes, epochs, rows.Err()
 }
 
 // Checkpoints implements persistence.Feed.
