@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -21,12 +22,14 @@ const (
 	recoveriesPerTrip = 64
 	// recoverEvents bounds the first page of a tail, beside MaxReadBytes.
 	recoverEvents = 1000
-	// tripBytes bounds what a trip keeps; streams that had no room go in another one.
+	// tripBytes bounds the tails of a trip, in equal shares, and its snapshots. The server cuts: what has no room is not sent.
 	tripBytes = 16 << 20
+	// waitingRecoveries bounds the queue.
+	waitingRecoveries = 16 << 10
 )
 
 // recoveries gathers recoveries that come at the same time into trips of up to 64 streams: three statements in one round
-// trip. The queue is bounded by the callers, who each wait for their own.
+// trip. Callers that leave also leave the queue; who finds it full is refused with ErrOverloaded.
 type recoveries struct {
 	b *Backend
 
@@ -41,16 +44,22 @@ type recoveryRequest struct {
 	rec   persistence.Recovery
 	err   error
 	done  chan struct{}
-	// alone: it was too large for a trip with others; again: it goes in another one.
-	alone, again bool
+	// most is how many streams its trip may have: fewer after one that timed out, 1 when it had no room among others.
+	most int
+	// again: it goes in another trip.
+	again bool
 }
 
 func (r *recoveries) get(ctx context.Context, c persistence.Claim) (persistence.Recovery, error) {
 	if err := r.b.open(ctx); err != nil {
 		return persistence.Recovery{}, err
 	}
-	q := &recoveryRequest{ctx: ctx, claim: c, done: make(chan struct{})}
+	q := &recoveryRequest{ctx: ctx, claim: c, done: make(chan struct{}), most: recoveriesPerTrip}
 	r.mu.Lock()
+	if n := len(r.waiting); n >= waitingRecoveries {
+		r.mu.Unlock()
+		return persistence.Recovery{}, fmt.Errorf("%d recoveries are waiting: %w", n, persistence.ErrOverloaded)
+	}
 	r.waiting = append(r.waiting, q)
 	if r.trips < recoveryTrips {
 		r.trips++
@@ -61,6 +70,11 @@ func (r *recoveries) get(ctx context.Context, c persistence.Claim) (persistence.
 	case <-q.done:
 		return q.rec, q.err
 	case <-ctx.Done():
+		r.mu.Lock()
+		if i := slices.Index(r.waiting, q); i >= 0 {
+			r.waiting = slices.Delete(r.waiting, i, i+1)
+		}
+		r.mu.Unlock()
 		return persistence.Recovery{}, ended(ctx)
 	}
 }
@@ -72,12 +86,13 @@ func (r *recoveries) travel() {
 		if len(trip) == 0 {
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.b.lifetime, recoveryTimeout)
-		err := connectionError(r.b.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return r.b.recoverTrip(ctx, c, trip) }))
-		cancel()
+		slow, err := r.run(trip)
 		var again []*recoveryRequest
 		for _, q := range trip {
 			switch {
+			case slow && len(trip) > 1:
+				q.most = (len(trip) + 1) / 2
+				again = append(again, q)
 			case err == nil && q.again:
 				again = append(again, q)
 			default:
@@ -88,9 +103,29 @@ func (r *recoveries) travel() {
 			}
 		}
 		r.mu.Lock()
-		r.waiting = append(again, r.waiting...)
+		if slow { // those that wait come first: what is slow must not keep them
+			r.waiting = append(r.waiting, again...)
+		} else {
+			r.waiting = append(again, r.waiting...)
+		}
+		if len(again) > 1 && r.trips < recoveryTrips {
+			r.trips++
+			r.b.background.Go(r.travel)
+		}
 		r.mu.Unlock()
 	}
+}
+
+// run makes a trip. slow: it ran out of time on its way, so fewer streams may arrive.
+func (r *recoveries) run(trip []*recoveryRequest) (slow bool, err error) {
+	ctx, cancel := context.WithTimeout(r.b.lifetime, recoveryTimeout)
+	defer cancel()
+	err = connectionError(r.b.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		err := r.b.recoverTrip(ctx, c, trip)
+		slow = err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded)
+		return err
+	}))
+	return slow, err
 }
 
 // recoveryTimeout bounds a trip, so that callers who have left do not keep it going.
@@ -100,20 +135,20 @@ const recoveryTimeout = 10 * time.Second
 func (r *recoveries) take() (trip []*recoveryRequest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.waiting) > 0 && len(trip) < recoveriesPerTrip {
+	most := recoveriesPerTrip
+	for len(r.waiting) > 0 {
 		q := r.waiting[0]
-		if q.alone && len(trip) > 0 {
-			break
+		if q.ctx.Err() == nil {
+			if len(trip) >= min(most, q.most) {
+				break
+			}
+			most = min(most, q.most)
+			trip = append(trip, q)
+		} else {
+			q.err = ended(q.ctx)
+			close(q.done)
 		}
 		r.waiting = r.waiting[1:]
-		if q.ctx.Err() != nil {
-			close(q.done) // its caller has left
-			continue
-		}
-		trip = append(trip, q)
-		if q.alone {
-			break
-		}
 	}
 	if len(trip) == 0 {
 		r.trips--
@@ -123,21 +158,33 @@ func (r *recoveries) take() (trip []*recoveryRequest) {
 }
 
 const (
-	recoverHeadsSQL = `SELECT r.ri, s.last_seq, s.trim_seq
+	recoverHeadsSQL = `SELECT r.ri, s.last_seq, s.trim_seq, s.epoch
 		FROM unnest($1::bigint[]) WITH ORDINALITY AS r (sid, ri) JOIN journal_stream s ON s.stream_id = r.sid`
-	recoverSnapshotsSQL = `SELECT r.ri, n.seq, n.epoch, n.at, n.codec, n.manifest, n.meta, n.payload
-		FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS r (sid, head, ri)
-		JOIN journal_snapshot n ON n.stream_id = r.sid AND n.seq <= r.head
-		ORDER BY r.ri, n.seq DESC`
+	// $3 is what the snapshots of the trip may weigh. Those without room come without payload.
+	recoverSnapshotsSQL = `SELECT ri, seq, epoch, at, codec, manifest,
+			CASE WHEN weight <= $3 THEN meta END, CASE WHEN weight <= $3 THEN payload END
+		FROM (
+			SELECT r.ri, n.*, sum(octet_length(n.payload) + coalesce(octet_length(n.meta), 0)) OVER (ORDER BY r.ri, n.seq DESC) AS weight
+			  FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS r (sid, head, ri)
+			 CROSS JOIN LATERAL (
+				SELECT * FROM journal_snapshot n WHERE n.stream_id = r.sid AND n.seq <= r.head ORDER BY n.seq DESC LIMIT 2) n) n
+		ORDER BY ri, seq DESC`
 	// The tails begin after the newest snapshot at the claim; one that was saved since is found by the query above and
 	// makes the beginning of the tail superfluous. $3 is the partition of that snapshot: older ones are not looked at. $6 is
-	// the oldest of those: what is before it is not even opened.
+	// the oldest of those: what is before it is not even opened. $7 is what a tail may weigh. The first event beyond that comes
+	// without payload, which tells a tail that was cut from one that has lost its end; with $8 the first one of all comes
+	// whole whatever it weighs.
 	recoverTailsSQL = `SELECT r.ri, e.*
 		FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[]) WITH ORDINALITY AS r (sid, seq, part, head, ri)
 		CROSS JOIN LATERAL (
-			SELECT ` + eventColumns + ` FROM journal_event x
-			 WHERE x.stream_id = r.sid AND x.seq > r.seq AND x.seq <= r.seq + $5 AND x.seq <= r.head AND x.part >= r.part AND x.part >= $6
-			 ORDER BY x.seq) e`
+			SELECT seq, epoch, at, codec, message_id, manifest,
+				CASE WHEN weight <= $7 OR $8 AND weight = own THEN meta END, CASE WHEN weight <= $7 OR $8 AND weight = own THEN payload END
+			  FROM (
+				SELECT x.*, sum(own) OVER (ORDER BY seq) AS weight FROM (
+					SELECT ` + eventColumns + `, octet_length(payload) + coalesce(octet_length(meta), 0) AS own FROM journal_event x
+					 WHERE x.stream_id = r.sid AND x.seq > r.seq AND x.seq <= r.seq + $5 AND x.seq <= r.head AND x.part >= r.part AND x.part >= $6) x) x
+			 WHERE weight - own <= $7
+			 ORDER BY seq) e`
 )
 
 // recoverTrip reads all of them in one round trip and fills their results. Each gets its own error.
@@ -150,8 +197,13 @@ func (b *Backend) recoverTrip(ctx context.Context, c *pgxpool.Conn, trip []*reco
 		tails[i].events = make([]persistence.Event, 0, min(q.claim.LastSeq-min(q.claim.SnapSeq, q.claim.LastSeq), recoverEvents))
 	}
 	var batch pgx.Batch
-	batch.Queue(recoverTailsSQL, ids, seqs, parts, heads, int64(recoverEvents), slices.Min(parts))
-	batch.Queue(recoverSnapshotsSQL, ids, heads)
+	single := len(trip) == 1
+	share, snapshots := min(persistence.MaxReadBytes, tripBytes/len(trip)), int64(tripBytes)
+	if single {
+		snapshots = math.MaxInt64
+	}
+	batch.Queue(recoverTailsSQL, ids, seqs, parts, heads, int64(recoverEvents), slices.Min(parts), int64(share), single)
+	batch.Queue(recoverSnapshotsSQL, ids, heads, snapshots)
 	// The heads are read last: a trim that took events from under the tail is seen here.
 	batch.Queue(recoverHeadsSQL, ids)
 	results := c.SendBatch(ctx, &batch)
@@ -171,7 +223,6 @@ type tripReader struct {
 	tails []page
 	found []bool
 	trims []uint64
-	bytes int
 }
 
 func (t *tripReader) readTails(results pgx.BatchResults) error {
@@ -186,20 +237,20 @@ func (t *tripReader) readTails(results pgx.BatchResults) error {
 		if t.tails[i].full {
 			continue
 		}
-		weight := len(row[7]) + len(row[8])
-		if t.bytes+weight > tripBytes && len(t.trip) > 1 {
-			t.tails[i].full = true
-			t.trip[i].alone = t.trip[i].alone || len(t.tails[i].events) == 0
+		if row[8] != nil && t.tails[i].add(row[1:]) {
+			t.tails[i].full = t.tails[i].size > persistence.MaxReadBytes // a single event: the server sends nothing after it
 			continue
 		}
-		if !t.tails[i].add(row[1:]) {
-			t.tails[i].full = true
-			continue
+		t.tails[i].full = true
+		if len(t.tails[i].events) == 0 {
+			noRoom(t.trip[i])
 		}
-		t.bytes += weight
 	}
 	return rows.Err()
 }
+
+// noRoom sends a stream on a trip of its own.
+func noRoom(q *recoveryRequest) { q.most, q.again = 1, true }
 
 func (t *tripReader) readSnapshots(results pgx.BatchResults) error {
 	rows, err := results.Query()
@@ -210,15 +261,12 @@ func (t *tripReader) readSnapshots(results pgx.BatchResults) error {
 	for rows.Next() {
 		row := rows.RawValues()
 		q := t.trip[ordinal(row[0])]
-		if q.alone && len(t.trip) > 1 {
+		if row[7] == nil {
+			noRoom(q)
+		}
+		if q.again {
 			continue
 		}
-		weight := len(row[6]) + len(row[7])
-		if t.bytes+weight > 4*tripBytes && len(t.trip) > 1 {
-			q.alone = true
-			continue
-		}
-		t.bytes += weight
 		e := (&page{}).decode(append(row[1:5:5], make([]byte, 16), row[5], row[6], row[7]))
 		snap := persistence.Snapshot{
 			Seq: e.Seq, Epoch: e.Epoch, At: e.At, Codec: e.Codec, Manifest: e.Manifest, Meta: e.Meta, Payload: e.Payload,
@@ -244,9 +292,14 @@ func (t *tripReader) readHeads(results pgx.BatchResults) error {
 		row := rows.RawValues()
 		i := ordinal(row[0])
 		t.found[i] = true
-		if last := uint64(ordinal(row[1]) + 1); last < t.trip[i].claim.LastSeq {
-			t.trip[i].err = fmt.Errorf("stream %d ends at %d, claimed was up to %d: %w",
-				t.trip[i].claim.StreamID, last, t.trip[i].claim.LastSeq, persistence.ErrCorrupt)
+		q, last, epoch := t.trip[i], uint64(ordinal(row[1])+1), uint64(ordinal(row[3])+1)
+		switch {
+		case epoch < q.claim.Epoch: // a server that was passed over by a failover
+			q.err = fmt.Errorf("answered by a server that lacks the claim: stream %d has epoch %d, claimed was %d: %w",
+				q.claim.StreamID, epoch, q.claim.Epoch, persistence.ErrUnavailable)
+		case last < q.claim.LastSeq:
+			q.err = fmt.Errorf("stream %d ends at %d, claimed was up to %d: %w",
+				q.claim.StreamID, last, q.claim.LastSeq, persistence.ErrCorrupt)
 		}
 		t.trims[i] = uint64(ordinal(row[2]) + 1)
 	}
@@ -256,15 +309,16 @@ func (t *tripReader) readHeads(results pgx.BatchResults) error {
 // finish proves that what was read leads to the head of the claim.
 func (t *tripReader) finish(i int) {
 	q := t.trip[i]
-	if q.alone && len(t.trip) > 1 {
-		q.rec, q.again = persistence.Recovery{}, true
-		return
-	}
 	switch {
 	case q.err != nil:
+		q.rec, q.again = persistence.Recovery{}, false
 		return
 	case !t.found[i]:
 		q.err = fmt.Errorf("no stream %d, claimed was up to %d: %w", q.claim.StreamID, q.claim.LastSeq, persistence.ErrCorrupt)
+		q.again = false
+		return
+	case q.again:
+		q.rec = persistence.Recovery{}
 		return
 	}
 	tail := t.tails[i].events
@@ -272,7 +326,7 @@ func (t *tripReader) finish(i int) {
 	if n := len(tail); t.tails[i].full && n > 0 {
 		last = tail[n-1].Seq
 	}
-	q.rec.More = last < q.claim.LastSeq
+	q.rec.More = max(last, q.rec.Snapshot.Seq) < q.claim.LastSeq
 	first := q.rec.Snapshot.Seq + 1
 	for len(tail) > 0 && tail[0].Seq < first { // the snapshot is newer than the claim
 		tail = tail[1:]
