@@ -17,7 +17,7 @@ import (
 var migrationFiles embed.FS
 
 // Migrator changes the schema. It is guarded: of all that migrate or maintain one schema at the same time, in whatever
-// process, one does it and the others wait.
+// process, one does it and the others wait. Who finds nothing to do does not wait.
 type Migrator struct {
 	conn   *pgx.Conn
 	schema string
@@ -130,8 +130,22 @@ func (m *Migrator) applied(ctx context.Context) (map[int]migrations.Applied, err
 	return applied, rows.Err()
 }
 
-// MigrateUp implements persistence.Migrator.
+// MigrateUp implements persistence.Migrator. It takes the guard when a step is missing: a service starts with the schema as it
+// is while a drop of partitions has the guard, which may take as long as the longest read.
 func (m *Migrator) MigrateUp(ctx context.Context) error {
+	exists, err := m.noted(ctx)
+	if err != nil {
+		return err
+	}
+	if exists {
+		applied, err := m.applied(ctx)
+		if err != nil {
+			return fmt.Errorf("%w: %w", persistence.ErrUnavailable, err)
+		}
+		if err := migrations.Check(m.steps, applied); err != nil || len(migrations.Missing(m.steps, applied)) == 0 {
+			return err
+		}
+	}
 	return m.guarded(ctx, func(applied map[int]migrations.Applied) error {
 		for _, s := range migrations.Missing(m.steps, applied) {
 			if err := m.step(ctx, s.Up, `INSERT INTO journal_migration (version, name, checksum, compatible) VALUES ($1, $2, $3, $4)`,
@@ -178,11 +192,19 @@ func (m *Migrator) step(ctx context.Context, sql, note string, args ...any) erro
 	})
 }
 
+// noted says whether there is a table of migrations.
+func (m *Migrator) noted(ctx context.Context) (exists bool, err error) {
+	if err := m.conn.QueryRow(ctx, `SELECT to_regclass('journal_migration') IS NOT NULL`).Scan(&exists); err != nil {
+		return false, fmt.Errorf("look for the table of migrations: %w: %w", persistence.ErrUnavailable, err)
+	}
+	return exists, nil
+}
+
 // MigrationStatus implements persistence.Migrator.
 func (m *Migrator) MigrationStatus(ctx context.Context) (list []persistence.MigrationStatus, err error) {
-	var exists bool
-	if err := m.conn.QueryRow(ctx, `SELECT to_regclass('journal_migration') IS NOT NULL`).Scan(&exists); err != nil {
-		return nil, fmt.Errorf("look for the table of migrations: %w: %w", persistence.ErrUnavailable, err)
+	exists, err := m.noted(ctx)
+	if err != nil {
+		return nil, err
 	}
 	times := map[int]time.Time{}
 	names := map[int]string{}

@@ -260,14 +260,16 @@ func TestMigrationIsGuarded(t *testing.T) {
 	t.Parallel()
 	address := shared.SchemaURL(t)
 	schema := schemaOf(t, address)
-	closeBackend(t, open(t, address, postgres.Options{}))
+	empty := openedMigrator(t, address, postgres.Options{})
+	require.NoError(t, empty.MigrateUp(t.Context()))
+	require.NoError(t, empty.MigrateDown(t.Context(), 0))
 	// The first one stops in the middle, with the guard.
 	blocker, err := pgx.Connect(t.Context(), address)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, blocker.Close(context.Background())) }()
 	tx, err := blocker.Begin(t.Context())
 	require.NoError(t, err)
-	_, err = tx.Exec(t.Context(), `LOCK TABLE journal_migration IN ACCESS EXCLUSIVE MODE`)
+	_, err = tx.Exec(t.Context(), `LOCK TABLE journal_migration IN SHARE MODE`) // it can be read
 	require.NoError(t, err)
 
 	var socket net.Conn
@@ -293,4 +295,18 @@ func TestMigrationIsGuarded(t *testing.T) {
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.NoError(t, <-secondEnded)
 	awaitGuards(t, schema, true, 0)
+}
+
+// A drop of partitions has the guard, and services start meanwhile.
+func TestStartDuringMaintenance(t *testing.T) {
+	t.Parallel()
+	address := shared.SchemaURL(t)
+	closeBackend(t, open(t, address, postgres.Options{}))
+	holder := connect(t, address)
+	_, err := holder.Exec(t.Context(), `SELECT pg_advisory_lock(hashtextextended('parley journal ' || current_schema(), 0))`)
+	require.NoError(t, err)
+	awaitGuards(t, schemaOf(t, address), true, 1)
+	opened(t, address, postgres.Options{})
+	require.NoError(t, openedMigrator(t, address, postgres.Options{}).MigrateUp(t.Context()))
+	awaitGuards(t, schemaOf(t, address), true, 1)
 }
