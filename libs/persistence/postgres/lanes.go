@@ -94,13 +94,13 @@ func (l *lanes) index(id int16) (int, bool) {
 
 // put queues the request, or says why not: ErrOverloaded, ErrUnavailable, ErrClosed.
 func (l *lanes) put(r *request) error {
-	if err := l.breaker.refuses(); err != nil {
-		return err
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed { // first: nothing closes the breaker any more, and who is told to try again would do so for ever
 		return persistence.ErrClosed
+	}
+	if err := l.breaker.refuses(); err != nil {
+		return err
 	}
 	q := l.all[r.lane]
 	if len(q.items) > 0 {

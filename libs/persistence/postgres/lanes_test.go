@@ -264,3 +264,15 @@ func TestBreakerCountsInARow(t *testing.T) {
 	require.True(t, b.succeeded())
 	require.NoError(t, b.refuses())
 }
+
+func TestClosedComesBeforeUnavailable(t *testing.T) {
+	t.Parallel()
+	l := fourLanes()
+	for range tripAfter {
+		l.breaker.failed(errNotSent)
+	}
+	r := &request{done: make(chan struct{})}
+	require.ErrorIs(t, l.put(r), persistence.ErrUnavailable)
+	l.close()
+	require.ErrorIs(t, l.put(r), persistence.ErrClosed)
+}
