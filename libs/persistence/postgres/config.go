@@ -14,9 +14,11 @@ import (
 // Timeouts of connections.
 const (
 	connectTimeout = 2 * time.Second
-	keepIdle       = 5 * time.Second
-	keepInterval   = 2 * time.Second
-	keepCount      = 3
+	// maxConnectDoublings bounds how patient it gets: 8 s a host.
+	maxConnectDoublings = 2
+	keepIdle            = 5 * time.Second
+	keepInterval        = 2 * time.Second
+	keepCount           = 3
 )
 
 // DefaultSchema holds the tables unless the URL names another by search_path.

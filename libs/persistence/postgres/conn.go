@@ -59,12 +59,14 @@ func (d *onceDialer) seal() {
 	d.sealed = true
 }
 
-// connectWriter opens a connection that writes, within a few seconds.
+// connectWriter opens a connection that writes. Each host gets a few seconds, and twice as many after each time that none
+// was in time: a server that all its clients come back to at once is slow, and giving up early only costs it more.
 func (b *Backend) connectWriter(ctx context.Context) (*conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(1+len(b.cfg.base.Fallbacks))*b.cfg.base.ConnectTimeout)
-	defer cancel()
 	c := &conn{dialer: &onceDialer{open: b.opts.Dial}}
 	cfg := b.cfg.forWriting(c.dialer)
+	cfg.ConnectTimeout <<= min(b.unconnected.Load(), maxConnectDoublings)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(1+len(cfg.Fallbacks))*cfg.ConnectTimeout)
+	defer cancel()
 	cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if isCanceledWait(n) {
 			c.doubtful.Add(1)
@@ -73,8 +75,12 @@ func (b *Backend) connectWriter(ctx context.Context) (*conn, error) {
 	pg, err := pgx.ConnectConfig(ctx, cfg)
 	c.dialer.seal()
 	if err != nil {
+		if pgconn.Timeout(err) {
+			b.unconnected.Add(1)
+		}
 		return nil, err
 	}
+	b.unconnected.Store(0)
 	c.Conn = pg
 	if _, err := pg.PgConn().Exec(ctx, writerSettings).ReadAll(); err != nil {
 		c.abort()

@@ -39,6 +39,8 @@ type Backend struct {
 	tracer      trace.Tracer
 	// wideUntil is when pages need not be cut by the server any more, in Unix nanoseconds.
 	wideUntil atomic.Int64
+	// unconnected counts the times in a row that no host let a writer connect in time.
+	unconnected atomic.Int64
 	// written is when something was last stored, in Unix nanoseconds.
 	written atomic.Int64
 

@@ -52,8 +52,10 @@ func (b *Backend) probe() {
 		case <-b.lifetime.Done():
 			return
 		}
+		patience := firstAttempt
 		for pause := firstPause; b.breaker.open(); pause = min(2*pause, lastPause) {
-			err := b.trySingle(b.lifetime, &s, firstAttempt, b.storeProbe)
+			err := b.trySingle(b.lifetime, &s, patience, b.storeProbe)
+			patience = min(2*patience, lastAttempt)
 			if err == nil {
 				b.recovered()
 				break

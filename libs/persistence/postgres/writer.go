@@ -191,7 +191,7 @@ func (w *writer) connect() error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(w.b.lifetime, connectTimeout)
+	ctx, cancel := context.WithTimeout(w.b.lifetime, lastAttempt)
 	defer cancel()
 	if w.prepared, err = c.PgConn().Prepare(ctx, appendName, appendSQL, nil); err != nil {
 		c.abort()
