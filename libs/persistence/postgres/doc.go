@@ -43,8 +43,8 @@
 // the lanes are spread over more of them.
 //
 // Each lane's queue holds 8,192 requests and 32 MiB, the queue of sessions 8,192 changes; beyond that requests are refused
-// at once with ErrOverloaded. Snapshots, trims, leases and checkpoints are transactions of their own on two connections;
-// their callers wait for one. Recoveries that come together are read 64 at a time, by at most two trips at once.
+// at once with ErrOverloaded. Snapshots and trims are transactions of their own on four connections, leases and checkpoints on
+// one; at most 1,024 callers wait for these. Recoveries that come together are read 64 at a time, by at most two trips at once.
 //
 // # Failure
 //
@@ -65,7 +65,7 @@
 // (migrations/), each in its own transaction, by one of all that try. Events are partitioned by number: Rotate makes a
 // partition, DropPartitions deletes whole ones. Trimmed events are invisible at once; their rows go with their partition.
 //
-// The statements of streams, sessions, leases and feeds use CTEs, unnest, ON CONFLICT and row locks only, and none changes a
+// The statements of streams, sessions, leases and feeds use CTEs, arrays, ON CONFLICT and row locks, and none changes a
 // table twice, so that they can move to CockroachDB or YugabyteDB; they have been run on Postgres only. Partitions, the guard by
 // an advisory lock, the settings of connections and the search for stalled sessions are Postgres's own.
 package postgres
