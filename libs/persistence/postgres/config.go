@@ -102,6 +102,7 @@ const writerSettings = `
 	SET jit = off;
 	SET lock_timeout = '2s';
 	SET statement_timeout = 0;
+	SELECT set_config('transaction_timeout', '0', false) FROM pg_settings WHERE name = 'transaction_timeout';
 	SET idle_in_transaction_session_timeout = '5s';
 	SET tcp_keepalives_idle = 5;
 	SET tcp_keepalives_interval = 2;
