@@ -1,7 +1,9 @@
 package open_test
 
 import (
+	"context"
 	"net"
+	"os"
 	"strings"
 	"testing"
 
@@ -9,6 +11,7 @@ import (
 
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/open"
+	"github.com/parley-rt/parley/libs/persistence/persistencetest/pgtest"
 )
 
 func TestNoPasswordInErrors(t *testing.T) {
@@ -52,16 +55,26 @@ func TestNoPasswordInErrors(t *testing.T) {
 	}
 }
 
-// A server that knows the user and not the password says so without it.
+// A server that asks for the password and gets a wrong one says so without it.
 func TestWrongPassword(t *testing.T) {
 	t.Parallel()
-	require.NoError(t, cluster.Exec(t.Context(), `CREATE ROLE shy LOGIN PASSWORD 'other' CONNECTION LIMIT 0`))
-	url := strings.Replace(cluster.URL(), "parley@", "shy:secret@", 1)
+	asking := pgtest.Start(t, pgtest.Options{})
+	require.NoError(t, asking.Exec(t.Context(), `CREATE ROLE shy LOGIN PASSWORD 'other'; GRANT CREATE ON DATABASE parley TO shy`))
+	var rules string
+	require.NoError(t, asking.QueryRow(t.Context(), `SHOW hba_file`).Scan(&rules))
+	require.NoError(t, os.WriteFile(rules, []byte("host all shy all scram-sha-256\nhost all all all trust\n"), 0o600))
+	require.NoError(t, asking.Stop(t.Context(), "fast"))
+	require.NoError(t, asking.StartAgain(t.Context()))
+
+	url := strings.Replace(asking.URL(), "parley@", "shy:secret@", 1)
 	for _, err := range refusals(t, url) {
 		require.ErrorIs(t, err, persistence.ErrUnavailable)
-		require.ErrorContains(t, err, `too many connections for role "shy"`)
+		require.ErrorContains(t, err, `password authentication failed for user "shy"`)
 		require.NotContains(t, err.Error(), "secret")
 	}
+	b, err := open.Open(t.Context(), strings.Replace(url, "secret", "other", 1), open.Options{})
+	require.NoError(t, err, "it was the password")
+	require.NoError(t, b.Close(context.Background()))
 }
 
 func TestRedact(t *testing.T) {
