@@ -63,7 +63,7 @@ const (
 
 // fate judges the error of a write.
 func (a *activation) fate(ctx context.Context, what string, err error) fate {
-	a.l.witness.told(a.name(), what, a.key, err)
+	a.l.witness.told(a, what, err)
 	switch {
 	case err == nil:
 		return done
@@ -179,7 +179,7 @@ func (a *activation) rebuild(ctx context.Context) fate {
 		s, err := a.recover(ctx)
 		switch {
 		case err == nil:
-			a.l.witness.told(a.name(), "recovery", a.key, nil)
+			a.l.witness.told(a, "recovery", nil)
 			a.l.counts.recovered.Add(1)
 			a.state, a.saved = s, a.claim.SnapSeq
 			return done

@@ -30,12 +30,23 @@ var restarted = fault{
 		patience := time.Duration(random.IntN(2)*random.IntN(3000)) * time.Millisecond
 		drain, stop := context.WithTimeout(ctx, patience)
 		defer stop()
-		if err := old.Close(drain); err == nil || !errors.Is(err, context.DeadlineExceeded) {
-			return err
+		err = old.Close(drain)
+		if errors.Is(err, context.DeadlineExceeded) {
+			// What it had under way is given up; this waits for its connections.
+			end, stop := context.WithTimeout(ctx, aliveWithin)
+			defer stop()
+			err = old.Close(end)
 		}
-		// What it had under way is given up; this waits for its connections.
-		end, stop := context.WithTimeout(ctx, aliveWithin)
-		defer stop()
-		return old.Close(end)
+		if err == nil {
+			w.load.mustBeClosed(ctx, old)
+		}
+		return err
 	},
+}
+
+// mustBeClosed checks that a node that has ended says so: whoever is told to try again would do that for ever.
+func (l *load) mustBeClosed(ctx context.Context, n *node) {
+	if _, err := n.Claim(ctx, l.room(0), n.name, persistence.ClaimOptions{}); !errors.Is(err, persistence.ErrClosed) {
+		l.witness.fail(contract, l.room(0), "claim on %s, which was closed: %v", n.name, err)
+	}
 }

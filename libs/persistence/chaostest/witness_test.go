@@ -2,7 +2,6 @@ package chaostest
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -63,7 +62,7 @@ type testimony struct {
 	acks              int
 	incarnation       uint64
 	// latest are the last things that writers were told, for whoever wonders why it is not written to.
-	latest []string
+	latest []answer
 }
 
 type sighting struct {
@@ -192,21 +191,6 @@ func (w *witness) acks(key persistence.StreamKey) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.acks
-}
-
-// told notes what a writer was told.
-func (w *witness) told(who, what string, key persistence.StreamKey, err error) {
-	t := w.stream(key)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.latest = append(t.latest[max(0, len(t.latest)-20):], fmt.Sprintf("%s %s, %s: %v", time.Now().Format("05.000"), who, what, err))
-}
-
-func (w *witness) latest(key persistence.StreamKey) string {
-	t := w.stream(key)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.Join(t.latest, "; ")
 }
 
 // saw notes events that somebody was shown.
