@@ -41,7 +41,9 @@
 // recover (its newest snapshot is beyond it) and no checkpoint is behind it:
 //
 //	err = maintenance.Rotate(ctx, today)
-//	dropped, err := maintenance.DropPartitions(ctx, today-30) // *BlockedError names who still needs one
+//	dropped, err := maintenance.DropPartitions(ctx, old) // *BlockedError names who still needs one
+//
+// A partition holds what was written until the next one began, however late that was: it is old when the one after it is.
 //
 // # Lost tails
 //
