@@ -44,7 +44,7 @@
 //
 // Each lane's queue holds 8,192 requests and 32 MiB, the queue of sessions 8,192 changes; beyond that requests are refused
 // at once with ErrOverloaded. Snapshots and trims are transactions of their own on four connections, leases and checkpoints on
-// one; at most 1,024 callers wait for these. Recoveries that come together are read 64 at a time, by at most two trips at once.
+// one; at most 16,384 callers wait for these. Recoveries that come together are read 64 at a time, by at most two trips at once.
 //
 // # Failure
 //

@@ -18,8 +18,8 @@ const (
 	// thousands of rooms that save their snapshots do not cost a lease.
 	singles = 4
 	urgents = 1
-	// maxWaiting bounds who waits for one, each with a snapshot of up to 1 MiB; more are refused with ErrOverloaded.
-	maxWaiting = 1024
+	// maxWaiting bounds who waits for one: the rooms of a node that drains, at once. More are refused with ErrOverloaded.
+	maxWaiting = 16_384
 )
 
 // slot is a place for one such connection; conn is nil until it is needed and after it broke.
