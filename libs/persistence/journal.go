@@ -141,7 +141,7 @@ type Journal interface {
 
 	// Recover reads what rebuilds the state at c.LastSeq. It fails with ErrCorrupt unless the events after the snapshot
 	// are contiguous and end there. Call it before the claim's first append: later snapshots may have pushed out those
-	// at or below c.LastSeq.
+	// at or below c.LastSeq. ErrUnavailable and ErrOverloaded may be tried again.
 	Recover(ctx context.Context, c Claim) (Recovery, error)
 
 	// Append stores all events or none, as seqs expected+1 and on, and returns the last. It returns only when they are
