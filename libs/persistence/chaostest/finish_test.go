@@ -17,6 +17,7 @@ const aliveWithin = 30 * time.Second
 // finish lets the load come to rest and checks everything. The faults must be over. It returns how long it took until
 // every node and every room wrote again, and the violations.
 func (l *load) finish(ctx context.Context, store persistence.Backend) (time.Duration, []persistencetest.Violation, error) {
+	close(l.stopIntruding)
 	back := l.awaitWriters(ctx)
 	l.stopWriting()
 	l.writing.Wait()

@@ -47,6 +47,7 @@ type load struct {
 	writing, reading sync.WaitGroup
 	stopWriting      context.CancelFunc
 	stopReading      context.CancelFunc
+	stopIntruding    chan struct{}
 	lanes            []*laneDuel
 }
 
@@ -122,6 +123,7 @@ func (l *load) start(ctx context.Context) error {
 		a := l.activation(l.room(i), l.at(i), l.random(uint64(1_000_000+i)))
 		l.writing.Go(func() { a.live(writing) })
 	}
+	l.stopIntruding = make(chan struct{})
 	l.writing.Go(func() { l.intrudeRooms(writing, l.random(3000)) })
 	for i := range l.sessions {
 		l.writing.Go(func() { newMember(l, i).live(writing) })
@@ -138,11 +140,14 @@ func (l *load) start(ctx context.Context) error {
 // intruding bounds the activations nobody asked for that have not got their claim yet.
 const intruding = 64
 
-// intrudeRooms claims streams that others are writing to, as nodes do that believe each other dead.
+// intrudeRooms claims streams that others are writing to, as nodes do that believe each other dead. They stop to believe
+// that when the faults are over.
 func (l *load) intrudeRooms(ctx context.Context, random *rand.Rand) {
 	waiting := make(chan struct{}, intruding)
 	for pause(ctx, between(random, l.intrude)) {
 		select {
+		case <-l.stopIntruding:
+			return
 		case waiting <- struct{}{}:
 		default:
 			continue
