@@ -23,6 +23,7 @@ const (
 	// recoverEvents bounds the first page of a tail, beside MaxReadBytes.
 	recoverEvents = 1000
 	// tripBytes bounds the tails of a trip, in equal shares, and its snapshots. The server cuts: what has no room is not sent.
+	// It does so for tails only after one trip was too heavy, since that costs every tail half as much again.
 	tripBytes = 16 << 20
 	// waitingRecoveries bounds the queue.
 	waitingRecoveries = 16 << 10
@@ -120,13 +121,18 @@ func (r *recoveries) travel() {
 func (r *recoveries) run(trip []*recoveryRequest) (slow bool, err error) {
 	ctx, cancel := context.WithTimeout(r.b.lifetime, recoveryTimeout)
 	defer cancel()
-	err = connectionError(r.b.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
-		err := r.b.recoverTrip(ctx, c, trip)
-		slow = err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded)
-		return err
-	}))
-	return slow, err
+	attempt := func(c *pgxpool.Conn) error { return r.b.recoverTrip(ctx, c, trip) }
+	err = r.b.pool.AcquireFunc(ctx, attempt)
+	if errors.Is(err, errTooHeavy) {
+		r.b.wideUntil.Store(time.Now().Add(wideFor).UnixNano())
+		err = r.b.pool.AcquireFunc(ctx, attempt)
+	}
+	slow = err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded)
+	return slow, connectionError(err)
 }
+
+// errTooHeavy: the tails of a trip that the server did not cut weigh more than tripBytes.
+var errTooHeavy = errors.New("tails are too heavy")
 
 // recoveryTimeout bounds a trip, so that callers who have left do not keep it going.
 const recoveryTimeout = 10 * time.Second
@@ -171,10 +177,16 @@ const (
 		ORDER BY ri, seq DESC`
 	// The tails begin after the newest snapshot at the claim; one that was saved since is found by the query above and
 	// makes the beginning of the tail superfluous. $3 is the partition of that snapshot: older ones are not looked at. $6 is
-	// the oldest of those: what is before it is not even opened. $7 is what a tail may weigh. The first event beyond that comes
-	// without payload, which tells a tail that was cut from one that has lost its end; with $8 the first one of all comes
-	// whole whatever it weighs.
+	// the oldest of those: what is before it is not even opened.
 	recoverTailsSQL = `SELECT r.ri, e.*
+		FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[]) WITH ORDINALITY AS r (sid, seq, part, head, ri)
+		CROSS JOIN LATERAL (
+			SELECT ` + eventColumns + ` FROM journal_event x
+			 WHERE x.stream_id = r.sid AND x.seq > r.seq AND x.seq <= r.seq + $5 AND x.seq <= r.head AND x.part >= r.part AND x.part >= $6
+			 ORDER BY x.seq) e`
+	// The same, cut by the server. $7 is what a tail may weigh. The first event beyond that comes without payload, which tells
+	// a tail that was cut from one that has lost its end; with $8 the first one of all comes whole whatever it weighs.
+	recoverWideTailsSQL = `SELECT r.ri, e.*
 		FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[]) WITH ORDINALITY AS r (sid, seq, part, head, ri)
 		CROSS JOIN LATERAL (
 			SELECT seq, epoch, at, codec, message_id, manifest,
@@ -202,12 +214,23 @@ func (b *Backend) recoverTrip(ctx context.Context, c *pgxpool.Conn, trip []*reco
 	if single {
 		snapshots = math.MaxInt64
 	}
-	batch.Queue(recoverTailsSQL, ids, seqs, parts, heads, int64(recoverEvents), slices.Min(parts), int64(share), single)
+	tail := []any{ids, seqs, parts, heads, int64(recoverEvents), slices.Min(parts)}
+	wide := time.Now().UnixNano() < b.wideUntil.Load()
+	if wide {
+		batch.Queue(recoverWideTailsSQL, append(tail, int64(share), single)...)
+	} else {
+		batch.Queue(recoverTailsSQL, tail...)
+	}
 	batch.Queue(recoverSnapshotsSQL, ids, heads, snapshots)
 	// The heads are read last: a trim that took events from under the tail is seen here.
 	batch.Queue(recoverHeadsSQL, ids)
+	ctx, cut := context.WithCancel(ctx)
+	defer cut()
 	results := c.SendBatch(ctx, &batch)
 	t := &tripReader{trip: trip, tails: tails, found: make([]bool, len(trip))}
+	if !wide {
+		t.tooHeavy = cut // the rest is not worth reading
+	}
 	err := errors.Join(t.readTails(results), t.readSnapshots(results), t.readHeads(results), results.Close())
 	if err != nil {
 		return err
@@ -223,6 +246,9 @@ type tripReader struct {
 	tails []page
 	found []bool
 	trims []uint64
+	bytes int
+	// tooHeavy ends the trip when its tails weigh more than tripBytes. Nil: the server sees to it.
+	tooHeavy func()
 }
 
 func (t *tripReader) readTails(results pgx.BatchResults) error {
@@ -234,6 +260,10 @@ func (t *tripReader) readTails(results pgx.BatchResults) error {
 	for rows.Next() {
 		row := rows.RawValues()
 		i := ordinal(row[0])
+		if t.bytes += len(row[7]) + len(row[8]); t.bytes > tripBytes && t.tooHeavy != nil {
+			t.tooHeavy()
+			return errTooHeavy
+		}
 		if t.tails[i].full {
 			continue
 		}
