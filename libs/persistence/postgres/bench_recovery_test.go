@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -88,25 +87,16 @@ func (j *journalBench) recoverMany(b *testing.B) {
 	url := j.cluster.SchemaURL(b)
 	journal := opened(b, url, postgres.Options{})
 	streams := claimStreams(b, journal, "room", manyStreams, manyTail)
-	var group sync.WaitGroup
-	for _, s := range streams {
-		group.Go(func() {
-			snap := persistence.Snapshot{Seq: manyTail, Manifest: benchManifest, Payload: make([]byte, 2048)}
-			for i := range 2 {
-				if err := s.appendTo(journal); err != nil {
-					b.Errorf("append: %v", err)
-				}
-				if i > 0 {
-					continue
-				}
-				if err := journal.SaveSnapshot(b.Context(), s.claim, snap); err != nil {
-					b.Errorf("save snapshot: %v", err)
-				}
-			}
-		})
-	}
-	group.Wait()
-	require.False(b, b.Failed())
+	snap := persistence.Snapshot{Seq: manyTail, Manifest: benchManifest, Payload: make([]byte, 2048)}
+	inParallel(b, manyStreams, func(i int) error {
+		if err := streams[i].appendTo(journal); err != nil {
+			return err
+		}
+		if err := journal.SaveSnapshot(b.Context(), streams[i].claim, snap); err != nil {
+			return err
+		}
+		return streams[i].appendTo(journal)
+	})
 
 	pool, err := pgxpool.New(b.Context(), url+"&pool_max_conns=16")
 	require.NoError(b, err)
