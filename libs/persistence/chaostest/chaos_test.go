@@ -78,7 +78,6 @@ func (s scenario) run(t *testing.T, seed uint64, d time.Duration) result {
 	faultErr := n.run(t.Context(), d)
 	lasted := time.Since(began)
 	require.NoError(t, w.heal(t.Context()))
-	require.NoError(t, w.settleDrops(t.Context()))
 	store, err := w.store(t.Context())
 	require.NoError(t, err)
 	back, violations, err := l.finish(t.Context(), store)

@@ -136,29 +136,6 @@ var retired = fault{
 	},
 }
 
-// settleDrops drops partitions until the answer is definite. One that was interrupted may have declared events gone from the
-// feed, and not yet from their streams.
-func (w *world) settleDrops(ctx context.Context) error {
-	n := w.load.at(0)
-	return await(ctx, func() (bool, error) {
-		parts, err := n.Partitions(ctx)
-		if err != nil || len(parts) == 0 || w.part == 0 {
-			return err == nil, err
-		}
-		current := int32(0)
-		for _, p := range parts {
-			if p.Current {
-				current = p.Part
-			}
-		}
-		_, err = n.DropPartitions(ctx, current-1)
-		if errors.Is(err, persistence.ErrBlocked) {
-			return true, nil
-		}
-		return err == nil, err
-	})
-}
-
 // filled: the disk has no room for data.
 var filled = fault{
 	name:  "disk full",
