@@ -196,6 +196,62 @@ func (CloseCode) EnumDescriptor() ([]byte, []int) {
 	return file_client_v1_client_proto_rawDescGZIP(), []int{1}
 }
 
+// EvictionReason names every value of RoomLeft.reason: there it is written in lower case without the EVICTION_REASON_ prefix.
+type EvictionReason int32
+
+const (
+	EvictionReason_EVICTION_REASON_UNSPECIFIED EvictionReason = 0
+	// The member may join again.
+	EvictionReason_EVICTION_REASON_KICKED EvictionReason = 1
+	// The member may join again after retry_after_ms, if at all.
+	EvictionReason_EVICTION_REASON_BANNED EvictionReason = 2
+	// The room's settings do not let the member in any more.
+	EvictionReason_EVICTION_REASON_FORBIDDEN EvictionReason = 3
+)
+
+// Enum value maps for EvictionReason.
+var (
+	EvictionReason_name = map[int32]string{
+		0: "EVICTION_REASON_UNSPECIFIED",
+		1: "EVICTION_REASON_KICKED",
+		2: "EVICTION_REASON_BANNED",
+		3: "EVICTION_REASON_FORBIDDEN",
+	}
+	EvictionReason_value = map[string]int32{
+		"EVICTION_REASON_UNSPECIFIED": 0,
+		"EVICTION_REASON_KICKED":      1,
+		"EVICTION_REASON_BANNED":      2,
+		"EVICTION_REASON_FORBIDDEN":   3,
+	}
+)
+
+func (x EvictionReason) Enum() *EvictionReason {
+	p := new(EvictionReason)
+	*p = x
+	return p
+}
+
+func (x EvictionReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EvictionReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_client_v1_client_proto_enumTypes[2].Descriptor()
+}
+
+func (EvictionReason) Type() protoreflect.EnumType {
+	return &file_client_v1_client_proto_enumTypes[2]
+}
+
+func (x EvictionReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EvictionReason.Descriptor instead.
+func (EvictionReason) EnumDescriptor() ([]byte, []int) {
+	return file_client_v1_client_proto_rawDescGZIP(), []int{2}
+}
+
 // ResetReason names every value of Reset.reason: there it is written in lower case without the RESET_REASON_ prefix.
 type ResetReason int32
 
@@ -236,11 +292,11 @@ func (x ResetReason) String() string {
 }
 
 func (ResetReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_client_v1_client_proto_enumTypes[2].Descriptor()
+	return file_client_v1_client_proto_enumTypes[3].Descriptor()
 }
 
 func (ResetReason) Type() protoreflect.EnumType {
-	return &file_client_v1_client_proto_enumTypes[2]
+	return &file_client_v1_client_proto_enumTypes[3]
 }
 
 func (x ResetReason) Number() protoreflect.EnumNumber {
@@ -249,7 +305,7 @@ func (x ResetReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ResetReason.Descriptor instead.
 func (ResetReason) EnumDescriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{2}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{3}
 }
 
 // Envelope is one frame. The oneof field's name is the frame's kind.
@@ -1042,9 +1098,17 @@ func (x *LeaveRoom) GetRoomId() string {
 	return ""
 }
 
+// RoomLeft answers leave_room. Without being asked for, and without an id, it says that the member was taken out of the room:
+// nothing more comes from it.
 type RoomLeft struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// Why the member was taken out: an EvictionReason's bare name in lower case. Empty when it left.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// With banned: in how long the ban expires, as far as the field reaches (49 days); 0: it does not.
+	RetryAfterMs uint32 `protobuf:"varint,3,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	// What the moderator wrote.
+	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1082,6 +1146,27 @@ func (*RoomLeft) Descriptor() ([]byte, []int) {
 func (x *RoomLeft) GetRoomId() string {
 	if x != nil {
 		return x.RoomId
+	}
+	return ""
+}
+
+func (x *RoomLeft) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RoomLeft) GetRetryAfterMs() uint32 {
+	if x != nil {
+		return x.RetryAfterMs
+	}
+	return 0
+}
+
+func (x *RoomLeft) GetMessage() string {
+	if x != nil {
+		return x.Message
 	}
 	return ""
 }
@@ -2078,9 +2163,12 @@ const file_client_v1_client_proto_rawDesc = "" +
 	"\trecovered\x18\x03 \x01(\bR\trecovered\x12 \n" +
 	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\"$\n" +
 	"\tLeaveRoom\x12\x17\n" +
-	"\aroom_id\x18\x01 \x01(\tR\x06roomId\"#\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\"{\n" +
 	"\bRoomLeft\x12\x17\n" +
-	"\aroom_id\x18\x01 \x01(\tR\x06roomId\"\x96\x02\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12$\n" +
+	"\x0eretry_after_ms\x18\x03 \x01(\rR\fretryAfterMs\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\"\x96\x02\n" +
 	"\aMessage\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\tR\acontent\x12\x1d\n" +
@@ -2183,7 +2271,12 @@ const file_client_v1_client_proto_rawDesc = "" +
 	"\x17CLOSE_CODE_AUTH_TIMEOUT\x10\x95#\x12\x16\n" +
 	"\x11CLOSE_CODE_BANNED\x10\x97#\x12 \n" +
 	"\x1bCLOSE_CODE_SESSION_REPLACED\x10\x98#\x12\x15\n" +
-	"\x10CLOSE_CODE_ABUSE\x10\x99#*~\n" +
+	"\x10CLOSE_CODE_ABUSE\x10\x99#*\x88\x01\n" +
+	"\x0eEvictionReason\x12\x1f\n" +
+	"\x1bEVICTION_REASON_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16EVICTION_REASON_KICKED\x10\x01\x12\x1a\n" +
+	"\x16EVICTION_REASON_BANNED\x10\x02\x12\x1d\n" +
+	"\x19EVICTION_REASON_FORBIDDEN\x10\x03*~\n" +
 	"\vResetReason\x12\x1c\n" +
 	"\x18RESET_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14RESET_REASON_REWOUND\x10\x01\x12\x18\n" +
@@ -2202,63 +2295,64 @@ func file_client_v1_client_proto_rawDescGZIP() []byte {
 	return file_client_v1_client_proto_rawDescData
 }
 
-var file_client_v1_client_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_client_v1_client_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_client_v1_client_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_client_v1_client_proto_goTypes = []any{
 	(ErrorCode)(0),                // 0: parley.client.v1.ErrorCode
 	(CloseCode)(0),                // 1: parley.client.v1.CloseCode
-	(ResetReason)(0),              // 2: parley.client.v1.ResetReason
-	(*Envelope)(nil),              // 3: parley.client.v1.Envelope
-	(*Hello)(nil),                 // 4: parley.client.v1.Hello
-	(*RoomCursor)(nil),            // 5: parley.client.v1.RoomCursor
-	(*Session)(nil),               // 6: parley.client.v1.Session
-	(*JoinRoom)(nil),              // 7: parley.client.v1.JoinRoom
-	(*RoomJoined)(nil),            // 8: parley.client.v1.RoomJoined
-	(*LeaveRoom)(nil),             // 9: parley.client.v1.LeaveRoom
-	(*RoomLeft)(nil),              // 10: parley.client.v1.RoomLeft
-	(*Message)(nil),               // 11: parley.client.v1.Message
-	(*Ack)(nil),                   // 12: parley.client.v1.Ack
-	(*Signal)(nil),                // 13: parley.client.v1.Signal
-	(*History)(nil),               // 14: parley.client.v1.History
-	(*HistoryPage)(nil),           // 15: parley.client.v1.HistoryPage
-	(*Presence)(nil),              // 16: parley.client.v1.Presence
-	(*PresenceState)(nil),         // 17: parley.client.v1.PresenceState
-	(*PresentMember)(nil),         // 18: parley.client.v1.PresentMember
-	(*MemberJoined)(nil),          // 19: parley.client.v1.MemberJoined
-	(*MemberLeft)(nil),            // 20: parley.client.v1.MemberLeft
-	(*Reset)(nil),                 // 21: parley.client.v1.Reset
-	(*Reconnect)(nil),             // 22: parley.client.v1.Reconnect
-	(*Error)(nil),                 // 23: parley.client.v1.Error
-	(*Ping)(nil),                  // 24: parley.client.v1.Ping
-	(*Pong)(nil),                  // 25: parley.client.v1.Pong
-	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(EvictionReason)(0),           // 2: parley.client.v1.EvictionReason
+	(ResetReason)(0),              // 3: parley.client.v1.ResetReason
+	(*Envelope)(nil),              // 4: parley.client.v1.Envelope
+	(*Hello)(nil),                 // 5: parley.client.v1.Hello
+	(*RoomCursor)(nil),            // 6: parley.client.v1.RoomCursor
+	(*Session)(nil),               // 7: parley.client.v1.Session
+	(*JoinRoom)(nil),              // 8: parley.client.v1.JoinRoom
+	(*RoomJoined)(nil),            // 9: parley.client.v1.RoomJoined
+	(*LeaveRoom)(nil),             // 10: parley.client.v1.LeaveRoom
+	(*RoomLeft)(nil),              // 11: parley.client.v1.RoomLeft
+	(*Message)(nil),               // 12: parley.client.v1.Message
+	(*Ack)(nil),                   // 13: parley.client.v1.Ack
+	(*Signal)(nil),                // 14: parley.client.v1.Signal
+	(*History)(nil),               // 15: parley.client.v1.History
+	(*HistoryPage)(nil),           // 16: parley.client.v1.HistoryPage
+	(*Presence)(nil),              // 17: parley.client.v1.Presence
+	(*PresenceState)(nil),         // 18: parley.client.v1.PresenceState
+	(*PresentMember)(nil),         // 19: parley.client.v1.PresentMember
+	(*MemberJoined)(nil),          // 20: parley.client.v1.MemberJoined
+	(*MemberLeft)(nil),            // 21: parley.client.v1.MemberLeft
+	(*Reset)(nil),                 // 22: parley.client.v1.Reset
+	(*Reconnect)(nil),             // 23: parley.client.v1.Reconnect
+	(*Error)(nil),                 // 24: parley.client.v1.Error
+	(*Ping)(nil),                  // 25: parley.client.v1.Ping
+	(*Pong)(nil),                  // 26: parley.client.v1.Pong
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
 }
 var file_client_v1_client_proto_depIdxs = []int32{
-	4,  // 0: parley.client.v1.Envelope.hello:type_name -> parley.client.v1.Hello
-	6,  // 1: parley.client.v1.Envelope.session:type_name -> parley.client.v1.Session
-	7,  // 2: parley.client.v1.Envelope.join_room:type_name -> parley.client.v1.JoinRoom
-	8,  // 3: parley.client.v1.Envelope.room_joined:type_name -> parley.client.v1.RoomJoined
-	9,  // 4: parley.client.v1.Envelope.leave_room:type_name -> parley.client.v1.LeaveRoom
-	10, // 5: parley.client.v1.Envelope.room_left:type_name -> parley.client.v1.RoomLeft
-	11, // 6: parley.client.v1.Envelope.message:type_name -> parley.client.v1.Message
-	12, // 7: parley.client.v1.Envelope.ack:type_name -> parley.client.v1.Ack
-	13, // 8: parley.client.v1.Envelope.signal:type_name -> parley.client.v1.Signal
-	14, // 9: parley.client.v1.Envelope.history:type_name -> parley.client.v1.History
-	15, // 10: parley.client.v1.Envelope.history_page:type_name -> parley.client.v1.HistoryPage
-	16, // 11: parley.client.v1.Envelope.presence:type_name -> parley.client.v1.Presence
-	17, // 12: parley.client.v1.Envelope.presence_state:type_name -> parley.client.v1.PresenceState
-	19, // 13: parley.client.v1.Envelope.member_joined:type_name -> parley.client.v1.MemberJoined
-	20, // 14: parley.client.v1.Envelope.member_left:type_name -> parley.client.v1.MemberLeft
-	21, // 15: parley.client.v1.Envelope.reset:type_name -> parley.client.v1.Reset
-	22, // 16: parley.client.v1.Envelope.reconnect:type_name -> parley.client.v1.Reconnect
-	23, // 17: parley.client.v1.Envelope.error:type_name -> parley.client.v1.Error
-	24, // 18: parley.client.v1.Envelope.ping:type_name -> parley.client.v1.Ping
-	25, // 19: parley.client.v1.Envelope.pong:type_name -> parley.client.v1.Pong
-	5,  // 20: parley.client.v1.Hello.rooms:type_name -> parley.client.v1.RoomCursor
-	26, // 21: parley.client.v1.Session.expires_at:type_name -> google.protobuf.Timestamp
-	26, // 22: parley.client.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
-	11, // 23: parley.client.v1.HistoryPage.messages:type_name -> parley.client.v1.Message
-	18, // 24: parley.client.v1.PresenceState.members:type_name -> parley.client.v1.PresentMember
+	5,  // 0: parley.client.v1.Envelope.hello:type_name -> parley.client.v1.Hello
+	7,  // 1: parley.client.v1.Envelope.session:type_name -> parley.client.v1.Session
+	8,  // 2: parley.client.v1.Envelope.join_room:type_name -> parley.client.v1.JoinRoom
+	9,  // 3: parley.client.v1.Envelope.room_joined:type_name -> parley.client.v1.RoomJoined
+	10, // 4: parley.client.v1.Envelope.leave_room:type_name -> parley.client.v1.LeaveRoom
+	11, // 5: parley.client.v1.Envelope.room_left:type_name -> parley.client.v1.RoomLeft
+	12, // 6: parley.client.v1.Envelope.message:type_name -> parley.client.v1.Message
+	13, // 7: parley.client.v1.Envelope.ack:type_name -> parley.client.v1.Ack
+	14, // 8: parley.client.v1.Envelope.signal:type_name -> parley.client.v1.Signal
+	15, // 9: parley.client.v1.Envelope.history:type_name -> parley.client.v1.History
+	16, // 10: parley.client.v1.Envelope.history_page:type_name -> parley.client.v1.HistoryPage
+	17, // 11: parley.client.v1.Envelope.presence:type_name -> parley.client.v1.Presence
+	18, // 12: parley.client.v1.Envelope.presence_state:type_name -> parley.client.v1.PresenceState
+	20, // 13: parley.client.v1.Envelope.member_joined:type_name -> parley.client.v1.MemberJoined
+	21, // 14: parley.client.v1.Envelope.member_left:type_name -> parley.client.v1.MemberLeft
+	22, // 15: parley.client.v1.Envelope.reset:type_name -> parley.client.v1.Reset
+	23, // 16: parley.client.v1.Envelope.reconnect:type_name -> parley.client.v1.Reconnect
+	24, // 17: parley.client.v1.Envelope.error:type_name -> parley.client.v1.Error
+	25, // 18: parley.client.v1.Envelope.ping:type_name -> parley.client.v1.Ping
+	26, // 19: parley.client.v1.Envelope.pong:type_name -> parley.client.v1.Pong
+	6,  // 20: parley.client.v1.Hello.rooms:type_name -> parley.client.v1.RoomCursor
+	27, // 21: parley.client.v1.Session.expires_at:type_name -> google.protobuf.Timestamp
+	27, // 22: parley.client.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
+	12, // 23: parley.client.v1.HistoryPage.messages:type_name -> parley.client.v1.Message
+	19, // 24: parley.client.v1.PresenceState.members:type_name -> parley.client.v1.PresentMember
 	25, // [25:25] is the sub-list for method output_type
 	25, // [25:25] is the sub-list for method input_type
 	25, // [25:25] is the sub-list for extension type_name
@@ -2301,7 +2395,7 @@ func file_client_v1_client_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_client_v1_client_proto_rawDesc), len(file_client_v1_client_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,

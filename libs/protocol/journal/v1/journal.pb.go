@@ -11,6 +11,7 @@ package journalv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -23,6 +24,65 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// Level is a set of members, each within the one before. A ban goes before all of them.
+type Level int32
+
+const (
+	// As LEVEL_ANYONE.
+	Level_LEVEL_UNSPECIFIED Level = 0
+	Level_LEVEL_ANYONE      Level = 1
+	// Members named by MemberInvited.
+	Level_LEVEL_INVITED Level = 2
+	// Those of them that were named as moderators.
+	Level_LEVEL_MODERATORS Level = 3
+	Level_LEVEL_NOBODY     Level = 4
+)
+
+// Enum value maps for Level.
+var (
+	Level_name = map[int32]string{
+		0: "LEVEL_UNSPECIFIED",
+		1: "LEVEL_ANYONE",
+		2: "LEVEL_INVITED",
+		3: "LEVEL_MODERATORS",
+		4: "LEVEL_NOBODY",
+	}
+	Level_value = map[string]int32{
+		"LEVEL_UNSPECIFIED": 0,
+		"LEVEL_ANYONE":      1,
+		"LEVEL_INVITED":     2,
+		"LEVEL_MODERATORS":  3,
+		"LEVEL_NOBODY":      4,
+	}
+)
+
+func (x Level) Enum() *Level {
+	p := new(Level)
+	*p = x
+	return p
+}
+
+func (x Level) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Level) Descriptor() protoreflect.EnumDescriptor {
+	return file_journal_v1_journal_proto_enumTypes[0].Descriptor()
+}
+
+func (Level) Type() protoreflect.EnumType {
+	return &file_journal_v1_journal_proto_enumTypes[0]
+}
+
+func (x Level) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Level.Descriptor instead.
+func (Level) EnumDescriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{0}
+}
 
 // MessagePosted is an event of stream room/<id>; its seq is the event's.
 type MessagePosted struct {
@@ -118,17 +178,675 @@ func (x *MessagePosted) GetTracestate() string {
 	return ""
 }
 
+// Settings of a room. A room that never got any is public: everybody may join, publish and read history, all of it is kept
+// as long as the service keeps it, and a message may be as large as the service allows.
+type Settings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who may be in the room. LEVEL_INVITED makes it private.
+	Join Level `protobuf:"varint,1,opt,name=join,proto3,enum=parley.journal.v1.Level" json:"join,omitempty"`
+	// Who, of those in the room, may publish and signal.
+	Publish Level `protobuf:"varint,2,opt,name=publish,proto3,enum=parley.journal.v1.Level" json:"publish,omitempty"`
+	// Who, of those in the room, may read what was posted before they joined. The others see what came since.
+	History Level `protobuf:"varint,3,opt,name=history,proto3,enum=parley.journal.v1.Level" json:"history,omitempty"`
+	// Whether those in the room are told who joins and leaves.
+	PresenceEvents bool `protobuf:"varint,4,opt,name=presence_events,json=presenceEvents,proto3" json:"presence_events,omitempty"`
+	// Messages older than this are gone; absent: no such limit.
+	RetentionAge *durationpb.Duration `protobuf:"bytes,5,opt,name=retention_age,json=retentionAge,proto3" json:"retention_age,omitempty"`
+	// Only the newest so many seqs are kept, which are at most as many messages; 0: no such limit.
+	RetentionCount uint64 `protobuf:"varint,6,opt,name=retention_count,json=retentionCount,proto3" json:"retention_count,omitempty"`
+	// Bytes of a message's content; 0: as many as the service allows.
+	MaxContentBytes uint32 `protobuf:"varint,7,opt,name=max_content_bytes,json=maxContentBytes,proto3" json:"max_content_bytes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Settings) Reset() {
+	*x = Settings{}
+	mi := &file_journal_v1_journal_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Settings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Settings) ProtoMessage() {}
+
+func (x *Settings) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Settings.ProtoReflect.Descriptor instead.
+func (*Settings) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Settings) GetJoin() Level {
+	if x != nil {
+		return x.Join
+	}
+	return Level_LEVEL_UNSPECIFIED
+}
+
+func (x *Settings) GetPublish() Level {
+	if x != nil {
+		return x.Publish
+	}
+	return Level_LEVEL_UNSPECIFIED
+}
+
+func (x *Settings) GetHistory() Level {
+	if x != nil {
+		return x.History
+	}
+	return Level_LEVEL_UNSPECIFIED
+}
+
+func (x *Settings) GetPresenceEvents() bool {
+	if x != nil {
+		return x.PresenceEvents
+	}
+	return false
+}
+
+func (x *Settings) GetRetentionAge() *durationpb.Duration {
+	if x != nil {
+		return x.RetentionAge
+	}
+	return nil
+}
+
+func (x *Settings) GetRetentionCount() uint64 {
+	if x != nil {
+		return x.RetentionCount
+	}
+	return 0
+}
+
+func (x *Settings) GetMaxContentBytes() uint32 {
+	if x != nil {
+		return x.MaxContentBytes
+	}
+	return 0
+}
+
+// SettingsChanged holds all settings as they are now.
+type SettingsChanged struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Settings *Settings              `protobuf:"bytes,1,opt,name=settings,proto3" json:"settings,omitempty"`
+	Actor    string                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	At       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	// Messages up to here were gone by the settings of before, and stay so.
+	Trimmed       uint64 `protobuf:"varint,4,opt,name=trimmed,proto3" json:"trimmed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettingsChanged) Reset() {
+	*x = SettingsChanged{}
+	mi := &file_journal_v1_journal_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettingsChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettingsChanged) ProtoMessage() {}
+
+func (x *SettingsChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettingsChanged.ProtoReflect.Descriptor instead.
+func (*SettingsChanged) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SettingsChanged) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *SettingsChanged) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *SettingsChanged) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *SettingsChanged) GetTrimmed() uint64 {
+	if x != nil {
+		return x.Trimmed
+	}
+	return 0
+}
+
+// MemberKicked ends all memberships of before it; the member may join again.
+type MemberKicked struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Actor         string                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberKicked) Reset() {
+	*x = MemberKicked{}
+	mi := &file_journal_v1_journal_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberKicked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberKicked) ProtoMessage() {}
+
+func (x *MemberKicked) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberKicked.ProtoReflect.Descriptor instead.
+func (*MemberKicked) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MemberKicked) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *MemberKicked) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *MemberKicked) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *MemberKicked) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// MemberBanned ends all memberships of before it and lets the member in no more until it expires. Another one replaces it.
+type MemberBanned struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	MemberId string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Actor    string                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	Reason   string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	At       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	// Absent: it does not expire.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberBanned) Reset() {
+	*x = MemberBanned{}
+	mi := &file_journal_v1_journal_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberBanned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberBanned) ProtoMessage() {}
+
+func (x *MemberBanned) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberBanned.ProtoReflect.Descriptor instead.
+func (*MemberBanned) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MemberBanned) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *MemberBanned) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *MemberBanned) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *MemberBanned) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *MemberBanned) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+type MemberUnbanned struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Actor         string                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberUnbanned) Reset() {
+	*x = MemberUnbanned{}
+	mi := &file_journal_v1_journal_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberUnbanned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberUnbanned) ProtoMessage() {}
+
+func (x *MemberUnbanned) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberUnbanned.ProtoReflect.Descriptor instead.
+func (*MemberUnbanned) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *MemberUnbanned) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *MemberUnbanned) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *MemberUnbanned) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// MemberMuted lets the member neither publish nor signal until it expires. Another one replaces it.
+type MemberMuted struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	MemberId string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Actor    string                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	Reason   string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	At       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	// Absent: it does not expire.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberMuted) Reset() {
+	*x = MemberMuted{}
+	mi := &file_journal_v1_journal_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberMuted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberMuted) ProtoMessage() {}
+
+func (x *MemberMuted) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberMuted.ProtoReflect.Descriptor instead.
+func (*MemberMuted) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *MemberMuted) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *MemberMuted) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *MemberMuted) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *MemberMuted) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *MemberMuted) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+type MemberUnmuted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Actor         string                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberUnmuted) Reset() {
+	*x = MemberUnmuted{}
+	mi := &file_journal_v1_journal_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberUnmuted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberUnmuted) ProtoMessage() {}
+
+func (x *MemberUnmuted) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberUnmuted.ProtoReflect.Descriptor instead.
+func (*MemberUnmuted) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *MemberUnmuted) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *MemberUnmuted) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *MemberUnmuted) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// MemberInvited names a member for the levels of the settings. Another one replaces it.
+type MemberInvited struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Moderator     bool                   `protobuf:"varint,2,opt,name=moderator,proto3" json:"moderator,omitempty"`
+	Actor         string                 `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberInvited) Reset() {
+	*x = MemberInvited{}
+	mi := &file_journal_v1_journal_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberInvited) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberInvited) ProtoMessage() {}
+
+func (x *MemberInvited) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberInvited.ProtoReflect.Descriptor instead.
+func (*MemberInvited) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *MemberInvited) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *MemberInvited) GetModerator() bool {
+	if x != nil {
+		return x.Moderator
+	}
+	return false
+}
+
+func (x *MemberInvited) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *MemberInvited) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+type MemberUninvited struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Actor         string                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberUninvited) Reset() {
+	*x = MemberUninvited{}
+	mi := &file_journal_v1_journal_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberUninvited) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberUninvited) ProtoMessage() {}
+
+func (x *MemberUninvited) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberUninvited.ProtoReflect.Descriptor instead.
+func (*MemberUninvited) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *MemberUninvited) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *MemberUninvited) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *MemberUninvited) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 // RoomSnapshot is the state of stream room/<id>. The dedupe window is not in it: recovery reads it back from the events.
 type RoomSnapshot struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	LastMessageSeq uint64                 `protobuf:"varint,1,opt,name=last_message_seq,json=lastMessageSeq,proto3" json:"last_message_seq,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	Settings       *Settings              `protobuf:"bytes,2,opt,name=settings,proto3" json:"settings,omitempty"`
+	// Seq of the SettingsChanged that they are of; 0: none.
+	SettingsSeq uint64 `protobuf:"varint,3,opt,name=settings_seq,json=settingsSeq,proto3" json:"settings_seq,omitempty"`
+	// Messages up to here are gone for readers; the stream itself may reach further back.
+	Trimmed uint64 `protobuf:"varint,4,opt,name=trimmed,proto3" json:"trimmed,omitempty"`
+	// Seq of the newest event that may have taken members out of the room.
+	RemovalSeq uint64 `protobuf:"varint,5,opt,name=removal_seq,json=removalSeq,proto3" json:"removal_seq,omitempty"`
+	// Each ascending by member.
+	Bans        []*Restriction `protobuf:"bytes,6,rep,name=bans,proto3" json:"bans,omitempty"`
+	Mutes       []*Restriction `protobuf:"bytes,7,rep,name=mutes,proto3" json:"mutes,omitempty"`
+	Invitations []*Invitation  `protobuf:"bytes,8,rep,name=invitations,proto3" json:"invitations,omitempty"`
+	// The latest kicks, in the order of their seqs: memberships of before them count for nothing, should they not be ended yet.
+	Kicks         []*Kick `protobuf:"bytes,9,rep,name=kicks,proto3" json:"kicks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RoomSnapshot) Reset() {
 	*x = RoomSnapshot{}
-	mi := &file_journal_v1_journal_proto_msgTypes[1]
+	mi := &file_journal_v1_journal_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -140,7 +858,7 @@ func (x *RoomSnapshot) String() string {
 func (*RoomSnapshot) ProtoMessage() {}
 
 func (x *RoomSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[1]
+	mi := &file_journal_v1_journal_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -153,7 +871,7 @@ func (x *RoomSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomSnapshot.ProtoReflect.Descriptor instead.
 func (*RoomSnapshot) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{1}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RoomSnapshot) GetLastMessageSeq() uint64 {
@@ -163,20 +881,299 @@ func (x *RoomSnapshot) GetLastMessageSeq() uint64 {
 	return 0
 }
 
-// SessionJoined and SessionLeft are events of the streams members/<room>/<shard>.
-type SessionJoined struct {
+func (x *RoomSnapshot) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *RoomSnapshot) GetSettingsSeq() uint64 {
+	if x != nil {
+		return x.SettingsSeq
+	}
+	return 0
+}
+
+func (x *RoomSnapshot) GetTrimmed() uint64 {
+	if x != nil {
+		return x.Trimmed
+	}
+	return 0
+}
+
+func (x *RoomSnapshot) GetRemovalSeq() uint64 {
+	if x != nil {
+		return x.RemovalSeq
+	}
+	return 0
+}
+
+func (x *RoomSnapshot) GetBans() []*Restriction {
+	if x != nil {
+		return x.Bans
+	}
+	return nil
+}
+
+func (x *RoomSnapshot) GetMutes() []*Restriction {
+	if x != nil {
+		return x.Mutes
+	}
+	return nil
+}
+
+func (x *RoomSnapshot) GetInvitations() []*Invitation {
+	if x != nil {
+		return x.Invitations
+	}
+	return nil
+}
+
+func (x *RoomSnapshot) GetKicks() []*Kick {
+	if x != nil {
+		return x.Kicks
+	}
+	return nil
+}
+
+// Restriction is a ban or a mute in force.
+type Restriction struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	SessionId     string                 `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	Operation     uint64                 `protobuf:"varint,3,opt,name=operation,proto3" json:"operation,omitempty"`
-	At            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	Actor         string                 `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Restriction) Reset() {
+	*x = Restriction{}
+	mi := &file_journal_v1_journal_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Restriction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Restriction) ProtoMessage() {}
+
+func (x *Restriction) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Restriction.ProtoReflect.Descriptor instead.
+func (*Restriction) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Restriction) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *Restriction) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Restriction) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Restriction) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Restriction) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Restriction) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+type Invitation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	Moderator     bool                   `protobuf:"varint,3,opt,name=moderator,proto3" json:"moderator,omitempty"`
+	Actor         string                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Invitation) Reset() {
+	*x = Invitation{}
+	mi := &file_journal_v1_journal_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Invitation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Invitation) ProtoMessage() {}
+
+func (x *Invitation) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
+func (*Invitation) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Invitation) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *Invitation) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Invitation) GetModerator() bool {
+	if x != nil {
+		return x.Moderator
+	}
+	return false
+}
+
+func (x *Invitation) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Invitation) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+type Kick struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Kick) Reset() {
+	*x = Kick{}
+	mi := &file_journal_v1_journal_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Kick) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Kick) ProtoMessage() {}
+
+func (x *Kick) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Kick.ProtoReflect.Descriptor instead.
+func (*Kick) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Kick) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *Kick) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Kick) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// SessionJoined and SessionLeft are events of the streams members/<room>/<shard>.
+type SessionJoined struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	MemberId  string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	SessionId string                 `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	Operation uint64                 `protobuf:"varint,3,opt,name=operation,proto3" json:"operation,omitempty"`
+	At        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	// Head of stream room/<id> when the session joined: a kick with a seq above it ends this membership.
+	RoomSeq       uint64 `protobuf:"varint,5,opt,name=room_seq,json=roomSeq,proto3" json:"room_seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SessionJoined) Reset() {
 	*x = SessionJoined{}
-	mi := &file_journal_v1_journal_proto_msgTypes[2]
+	mi := &file_journal_v1_journal_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -188,7 +1185,7 @@ func (x *SessionJoined) String() string {
 func (*SessionJoined) ProtoMessage() {}
 
 func (x *SessionJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[2]
+	mi := &file_journal_v1_journal_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -201,7 +1198,7 @@ func (x *SessionJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionJoined.ProtoReflect.Descriptor instead.
 func (*SessionJoined) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{2}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SessionJoined) GetMemberId() string {
@@ -232,6 +1229,13 @@ func (x *SessionJoined) GetAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *SessionJoined) GetRoomSeq() uint64 {
+	if x != nil {
+		return x.RoomSeq
+	}
+	return 0
+}
+
 type SessionLeft struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
@@ -244,7 +1248,7 @@ type SessionLeft struct {
 
 func (x *SessionLeft) Reset() {
 	*x = SessionLeft{}
-	mi := &file_journal_v1_journal_proto_msgTypes[3]
+	mi := &file_journal_v1_journal_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -256,7 +1260,7 @@ func (x *SessionLeft) String() string {
 func (*SessionLeft) ProtoMessage() {}
 
 func (x *SessionLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[3]
+	mi := &file_journal_v1_journal_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -269,7 +1273,7 @@ func (x *SessionLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionLeft.ProtoReflect.Descriptor instead.
 func (*SessionLeft) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{3}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SessionLeft) GetMemberId() string {
@@ -310,7 +1314,7 @@ type MembersSnapshot struct {
 
 func (x *MembersSnapshot) Reset() {
 	*x = MembersSnapshot{}
-	mi := &file_journal_v1_journal_proto_msgTypes[4]
+	mi := &file_journal_v1_journal_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -322,7 +1326,7 @@ func (x *MembersSnapshot) String() string {
 func (*MembersSnapshot) ProtoMessage() {}
 
 func (x *MembersSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[4]
+	mi := &file_journal_v1_journal_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -335,7 +1339,7 @@ func (x *MembersSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersSnapshot.ProtoReflect.Descriptor instead.
 func (*MembersSnapshot) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{4}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MembersSnapshot) GetMemberships() []*Membership {
@@ -352,14 +1356,15 @@ type Membership struct {
 	Operation uint64                 `protobuf:"varint,3,opt,name=operation,proto3" json:"operation,omitempty"`
 	At        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
 	// False for a session that left: kept a while so that its late operations stay ignored.
-	Joined        bool `protobuf:"varint,5,opt,name=joined,proto3" json:"joined,omitempty"`
+	Joined        bool   `protobuf:"varint,5,opt,name=joined,proto3" json:"joined,omitempty"`
+	RoomSeq       uint64 `protobuf:"varint,6,opt,name=room_seq,json=roomSeq,proto3" json:"room_seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_journal_v1_journal_proto_msgTypes[5]
+	mi := &file_journal_v1_journal_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -371,7 +1376,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[5]
+	mi := &file_journal_v1_journal_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -384,7 +1389,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{5}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Membership) GetMemberId() string {
@@ -422,11 +1427,18 @@ func (x *Membership) GetJoined() bool {
 	return false
 }
 
+func (x *Membership) GetRoomSeq() uint64 {
+	if x != nil {
+		return x.RoomSeq
+	}
+	return 0
+}
+
 var File_journal_v1_journal_proto protoreflect.FileDescriptor
 
 const file_journal_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x18journal/v1/journal.proto\x12\x11parley.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x01\n" +
+	"\x18journal/v1/journal.proto\x12\x11parley.journal.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x01\n" +
 	"\rMessagePosted\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x1d\n" +
 	"\n" +
@@ -437,15 +1449,93 @@ const file_journal_v1_journal_proto_rawDesc = "" +
 	"\vtraceparent\x18\x06 \x01(\tR\vtraceparent\x12\x1e\n" +
 	"\n" +
 	"tracestate\x18\a \x01(\tR\n" +
-	"tracestate\"8\n" +
+	"tracestate\"\xde\x02\n" +
+	"\bSettings\x12,\n" +
+	"\x04join\x18\x01 \x01(\x0e2\x18.parley.journal.v1.LevelR\x04join\x122\n" +
+	"\apublish\x18\x02 \x01(\x0e2\x18.parley.journal.v1.LevelR\apublish\x122\n" +
+	"\ahistory\x18\x03 \x01(\x0e2\x18.parley.journal.v1.LevelR\ahistory\x12'\n" +
+	"\x0fpresence_events\x18\x04 \x01(\bR\x0epresenceEvents\x12>\n" +
+	"\rretention_age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\fretentionAge\x12'\n" +
+	"\x0fretention_count\x18\x06 \x01(\x04R\x0eretentionCount\x12*\n" +
+	"\x11max_content_bytes\x18\a \x01(\rR\x0fmaxContentBytes\"\xa6\x01\n" +
+	"\x0fSettingsChanged\x127\n" +
+	"\bsettings\x18\x01 \x01(\v2\x1b.parley.journal.v1.SettingsR\bsettings\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x18\n" +
+	"\atrimmed\x18\x04 \x01(\x04R\atrimmed\"\x85\x01\n" +
+	"\fMemberKicked\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xc0\x01\n" +
+	"\fMemberBanned\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x129\n" +
+	"\n" +
+	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"o\n" +
+	"\x0eMemberUnbanned\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xbf\x01\n" +
+	"\vMemberMuted\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x129\n" +
+	"\n" +
+	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"n\n" +
+	"\rMemberUnmuted\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x8c\x01\n" +
+	"\rMemberInvited\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x1c\n" +
+	"\tmoderator\x18\x02 \x01(\bR\tmoderator\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12*\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"p\n" +
+	"\x0fMemberUninvited\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xa9\x03\n" +
 	"\fRoomSnapshot\x12(\n" +
-	"\x10last_message_seq\x18\x01 \x01(\x04R\x0elastMessageSeq\"\x95\x01\n" +
+	"\x10last_message_seq\x18\x01 \x01(\x04R\x0elastMessageSeq\x127\n" +
+	"\bsettings\x18\x02 \x01(\v2\x1b.parley.journal.v1.SettingsR\bsettings\x12!\n" +
+	"\fsettings_seq\x18\x03 \x01(\x04R\vsettingsSeq\x12\x18\n" +
+	"\atrimmed\x18\x04 \x01(\x04R\atrimmed\x12\x1f\n" +
+	"\vremoval_seq\x18\x05 \x01(\x04R\n" +
+	"removalSeq\x122\n" +
+	"\x04bans\x18\x06 \x03(\v2\x1e.parley.journal.v1.RestrictionR\x04bans\x124\n" +
+	"\x05mutes\x18\a \x03(\v2\x1e.parley.journal.v1.RestrictionR\x05mutes\x12?\n" +
+	"\vinvitations\x18\b \x03(\v2\x1d.parley.journal.v1.InvitationR\vinvitations\x12-\n" +
+	"\x05kicks\x18\t \x03(\v2\x17.parley.journal.v1.KickR\x05kicks\"\xd1\x01\n" +
+	"\vRestriction\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x129\n" +
+	"\n" +
+	"expires_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x9b\x01\n" +
+	"\n" +
+	"Invitation\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1c\n" +
+	"\tmoderator\x18\x03 \x01(\bR\tmoderator\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"a\n" +
+	"\x04Kick\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xb0\x01\n" +
 	"\rSessionJoined\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x1c\n" +
 	"\toperation\x18\x03 \x01(\x04R\toperation\x12*\n" +
-	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x93\x01\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x19\n" +
+	"\broom_seq\x18\x05 \x01(\x04R\aroomSeq\"\x93\x01\n" +
 	"\vSessionLeft\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x1d\n" +
 	"\n" +
@@ -453,7 +1543,7 @@ const file_journal_v1_journal_proto_rawDesc = "" +
 	"\toperation\x18\x03 \x01(\x04R\toperation\x12*\n" +
 	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"R\n" +
 	"\x0fMembersSnapshot\x12?\n" +
-	"\vmemberships\x18\x01 \x03(\v2\x1d.parley.journal.v1.MembershipR\vmemberships\"\xaa\x01\n" +
+	"\vmemberships\x18\x01 \x03(\v2\x1d.parley.journal.v1.MembershipR\vmemberships\"\xc5\x01\n" +
 	"\n" +
 	"Membership\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x1d\n" +
@@ -461,7 +1551,14 @@ const file_journal_v1_journal_proto_rawDesc = "" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x1c\n" +
 	"\toperation\x18\x03 \x01(\x04R\toperation\x12*\n" +
 	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
-	"\x06joined\x18\x05 \x01(\bR\x06joinedB@Z>github.com/parley-rt/parley/libs/protocol/journal/v1;journalv1b\x06proto3"
+	"\x06joined\x18\x05 \x01(\bR\x06joined\x12\x19\n" +
+	"\broom_seq\x18\x06 \x01(\x04R\aroomSeq*k\n" +
+	"\x05Level\x12\x15\n" +
+	"\x11LEVEL_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fLEVEL_ANYONE\x10\x01\x12\x11\n" +
+	"\rLEVEL_INVITED\x10\x02\x12\x14\n" +
+	"\x10LEVEL_MODERATORS\x10\x03\x12\x10\n" +
+	"\fLEVEL_NOBODY\x10\x04B@Z>github.com/parley-rt/parley/libs/protocol/journal/v1;journalv1b\x06proto3"
 
 var (
 	file_journal_v1_journal_proto_rawDescOnce sync.Once
@@ -475,27 +1572,66 @@ func file_journal_v1_journal_proto_rawDescGZIP() []byte {
 	return file_journal_v1_journal_proto_rawDescData
 }
 
-var file_journal_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_journal_v1_journal_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_journal_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_journal_v1_journal_proto_goTypes = []any{
-	(*MessagePosted)(nil),         // 0: parley.journal.v1.MessagePosted
-	(*RoomSnapshot)(nil),          // 1: parley.journal.v1.RoomSnapshot
-	(*SessionJoined)(nil),         // 2: parley.journal.v1.SessionJoined
-	(*SessionLeft)(nil),           // 3: parley.journal.v1.SessionLeft
-	(*MembersSnapshot)(nil),       // 4: parley.journal.v1.MembersSnapshot
-	(*Membership)(nil),            // 5: parley.journal.v1.Membership
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(Level)(0),                    // 0: parley.journal.v1.Level
+	(*MessagePosted)(nil),         // 1: parley.journal.v1.MessagePosted
+	(*Settings)(nil),              // 2: parley.journal.v1.Settings
+	(*SettingsChanged)(nil),       // 3: parley.journal.v1.SettingsChanged
+	(*MemberKicked)(nil),          // 4: parley.journal.v1.MemberKicked
+	(*MemberBanned)(nil),          // 5: parley.journal.v1.MemberBanned
+	(*MemberUnbanned)(nil),        // 6: parley.journal.v1.MemberUnbanned
+	(*MemberMuted)(nil),           // 7: parley.journal.v1.MemberMuted
+	(*MemberUnmuted)(nil),         // 8: parley.journal.v1.MemberUnmuted
+	(*MemberInvited)(nil),         // 9: parley.journal.v1.MemberInvited
+	(*MemberUninvited)(nil),       // 10: parley.journal.v1.MemberUninvited
+	(*RoomSnapshot)(nil),          // 11: parley.journal.v1.RoomSnapshot
+	(*Restriction)(nil),           // 12: parley.journal.v1.Restriction
+	(*Invitation)(nil),            // 13: parley.journal.v1.Invitation
+	(*Kick)(nil),                  // 14: parley.journal.v1.Kick
+	(*SessionJoined)(nil),         // 15: parley.journal.v1.SessionJoined
+	(*SessionLeft)(nil),           // 16: parley.journal.v1.SessionLeft
+	(*MembersSnapshot)(nil),       // 17: parley.journal.v1.MembersSnapshot
+	(*Membership)(nil),            // 18: parley.journal.v1.Membership
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
 }
 var file_journal_v1_journal_proto_depIdxs = []int32{
-	6, // 0: parley.journal.v1.MessagePosted.sent_at:type_name -> google.protobuf.Timestamp
-	6, // 1: parley.journal.v1.SessionJoined.at:type_name -> google.protobuf.Timestamp
-	6, // 2: parley.journal.v1.SessionLeft.at:type_name -> google.protobuf.Timestamp
-	5, // 3: parley.journal.v1.MembersSnapshot.memberships:type_name -> parley.journal.v1.Membership
-	6, // 4: parley.journal.v1.Membership.at:type_name -> google.protobuf.Timestamp
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	19, // 0: parley.journal.v1.MessagePosted.sent_at:type_name -> google.protobuf.Timestamp
+	0,  // 1: parley.journal.v1.Settings.join:type_name -> parley.journal.v1.Level
+	0,  // 2: parley.journal.v1.Settings.publish:type_name -> parley.journal.v1.Level
+	0,  // 3: parley.journal.v1.Settings.history:type_name -> parley.journal.v1.Level
+	20, // 4: parley.journal.v1.Settings.retention_age:type_name -> google.protobuf.Duration
+	2,  // 5: parley.journal.v1.SettingsChanged.settings:type_name -> parley.journal.v1.Settings
+	19, // 6: parley.journal.v1.SettingsChanged.at:type_name -> google.protobuf.Timestamp
+	19, // 7: parley.journal.v1.MemberKicked.at:type_name -> google.protobuf.Timestamp
+	19, // 8: parley.journal.v1.MemberBanned.at:type_name -> google.protobuf.Timestamp
+	19, // 9: parley.journal.v1.MemberBanned.expires_at:type_name -> google.protobuf.Timestamp
+	19, // 10: parley.journal.v1.MemberUnbanned.at:type_name -> google.protobuf.Timestamp
+	19, // 11: parley.journal.v1.MemberMuted.at:type_name -> google.protobuf.Timestamp
+	19, // 12: parley.journal.v1.MemberMuted.expires_at:type_name -> google.protobuf.Timestamp
+	19, // 13: parley.journal.v1.MemberUnmuted.at:type_name -> google.protobuf.Timestamp
+	19, // 14: parley.journal.v1.MemberInvited.at:type_name -> google.protobuf.Timestamp
+	19, // 15: parley.journal.v1.MemberUninvited.at:type_name -> google.protobuf.Timestamp
+	2,  // 16: parley.journal.v1.RoomSnapshot.settings:type_name -> parley.journal.v1.Settings
+	12, // 17: parley.journal.v1.RoomSnapshot.bans:type_name -> parley.journal.v1.Restriction
+	12, // 18: parley.journal.v1.RoomSnapshot.mutes:type_name -> parley.journal.v1.Restriction
+	13, // 19: parley.journal.v1.RoomSnapshot.invitations:type_name -> parley.journal.v1.Invitation
+	14, // 20: parley.journal.v1.RoomSnapshot.kicks:type_name -> parley.journal.v1.Kick
+	19, // 21: parley.journal.v1.Restriction.at:type_name -> google.protobuf.Timestamp
+	19, // 22: parley.journal.v1.Restriction.expires_at:type_name -> google.protobuf.Timestamp
+	19, // 23: parley.journal.v1.Invitation.at:type_name -> google.protobuf.Timestamp
+	19, // 24: parley.journal.v1.Kick.at:type_name -> google.protobuf.Timestamp
+	19, // 25: parley.journal.v1.SessionJoined.at:type_name -> google.protobuf.Timestamp
+	19, // 26: parley.journal.v1.SessionLeft.at:type_name -> google.protobuf.Timestamp
+	18, // 27: parley.journal.v1.MembersSnapshot.memberships:type_name -> parley.journal.v1.Membership
+	19, // 28: parley.journal.v1.Membership.at:type_name -> google.protobuf.Timestamp
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_journal_v1_journal_proto_init() }
@@ -508,13 +1644,14 @@ func file_journal_v1_journal_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_journal_v1_journal_proto_rawDesc), len(file_journal_v1_journal_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   6,
+			NumEnums:      1,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_journal_v1_journal_proto_goTypes,
 		DependencyIndexes: file_journal_v1_journal_proto_depIdxs,
+		EnumInfos:         file_journal_v1_journal_proto_enumTypes,
 		MessageInfos:      file_journal_v1_journal_proto_msgTypes,
 	}.Build()
 	File_journal_v1_journal_proto = out.File
