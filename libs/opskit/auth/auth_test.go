@@ -1,0 +1,288 @@
+package auth
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/parley-rt/parley/libs/opskit"
+)
+
+// canary is in every secret and token of these tests, and must never be in what is shown.
+const canary = "canary-canary-canary-canary-canary"
+
+var (
+	now    = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	secret = opskit.NewSecret(canary)
+)
+
+func clock() time.Time { return now }
+
+func config() Config {
+	return Config{Mode: ModeJWT, HMACSecret: secret, Issuer: "https://issuer.example", Audience: "parley"}
+}
+
+func verifier(t testing.TB, cfg Config) *Verifier {
+	t.Helper()
+	v, err := NewVerifier(cfg, clock)
+	require.NoError(t, err)
+	return v
+}
+
+func segment(v any) string {
+	text, isText := v.(string)
+	if !isText {
+		encoded, err := json.Marshal(v)
+		if err != nil {
+			panic(err)
+		}
+		text = string(encoded)
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(text))
+}
+
+// forge signs whatever it is given, as an attacker who has the key could and a library would not. Header and claims are
+// encoded as JSON unless they are strings.
+func forge(key string, header, claims any) string {
+	signed := segment(header) + "." + segment(claims)
+	mac := hmac.New(sha256.New, []byte(key))
+	mac.Write([]byte(signed))
+	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+type object = map[string]any
+
+func header(edit ...func(object)) object {
+	h := object{"alg": "HS256", "typ": "JWT"}
+	for _, e := range edit {
+		e(h)
+	}
+	return h
+}
+
+func claims(edit ...func(object)) object {
+	c := object{
+		"sub": "ops-" + canary, "iss": "https://issuer.example", "aud": "parley", "scope": "read parley:admin",
+		"exp": now.Add(time.Hour).Unix(), "iat": now.Unix(),
+	}
+	for _, e := range edit {
+		e(c)
+	}
+	return c
+}
+
+func set(name string, value any) func(object) { return func(o object) { o[name] = value } }
+func without(name string) func(object)        { return func(o object) { delete(o, name) } }
+
+func TestVerifyAcceptsAndTellsWho(t *testing.T) {
+	t.Parallel()
+	for name, token := range map[string]string{
+		"forged by hand":          forge(canary, header(), claims()),
+		"several audiences":       forge(canary, header(), claims(set("aud", []string{"other", "parley"}))),
+		"expired within the skew": forge(canary, header(), claims(set("exp", now.Add(-29*time.Second).Unix()))),
+		"begins within the skew":  forge(canary, header(), claims(set("nbf", now.Add(29*time.Second).Unix()))),
+		"fractions of a second":   forge(canary, header(), claims(set("exp", float64(now.Unix())+0.5))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, err := verifier(t, config()).Verify(token)
+			require.NoError(t, err)
+			require.Equal(t, "ops-"+canary, p.Subject)
+			require.True(t, p.Has(ScopeAdmin))
+			require.False(t, p.Has("admin"))
+		})
+	}
+}
+
+func TestSignedTokensVerify(t *testing.T) {
+	t.Parallel()
+	token, err := Sign(secret, Claims{
+		Subject: "ada", Issuer: "https://issuer.example", Audience: "parley", Scopes: []string{"a", ScopeAdmin},
+		IssuedAt: now, ExpiresAt: now.Add(90 * time.Minute),
+	})
+	require.NoError(t, err)
+	p, err := verifier(t, config()).Verify(token)
+	require.NoError(t, err)
+	require.Equal(t, "ada", p.Subject)
+	require.Equal(t, []string{"a", ScopeAdmin}, p.Scopes)
+	require.True(t, p.ExpiresAt.Equal(now.Add(90*time.Minute)))
+
+	bare, err := Sign(secret, Claims{Subject: "ada", IssuedAt: now, ExpiresAt: now.Add(time.Second)})
+	require.NoError(t, err)
+	p, err = verifier(t, Config{Mode: ModeJWT, HMACSecret: secret}).Verify(bare)
+	require.NoError(t, err)
+	require.Empty(t, p.Scopes)
+
+	_, err = Sign(opskit.NewSecret("short"), Claims{Subject: "ada", IssuedAt: now, ExpiresAt: now.Add(time.Second)})
+	require.ErrorIs(t, err, ErrSecret)
+	_, err = Sign(secret, Claims{IssuedAt: now, ExpiresAt: now.Add(time.Second)})
+	require.Error(t, err)
+	_, err = Sign(secret, Claims{Subject: "ada", IssuedAt: now, ExpiresAt: now})
+	require.Error(t, err)
+}
+
+// The corpus of tokens that must not pass. Each is right but for what its name says.
+func TestVerifyRefuses(t *testing.T) {
+	t.Parallel()
+	good := forge(canary, header(), claims())
+	parts := strings.Split(good, ".")
+	none := segment(header(set("alg", "none"))) + "." + segment(claims()) + "."
+	tampered := segment(claims(set("sub", "root")))
+	other := map[bool]string{true: "B", false: "A"}[parts[2][0] == 'A'] + parts[2][1:]
+	for _, c := range []struct {
+		name   string
+		token  string
+		reason Reason
+	}{
+		{"nothing", "", ReasonMissing},
+		{"no token at all", "hello", ReasonMalformed},
+		{"two parts", parts[0] + "." + parts[1], ReasonMalformed},
+		{"four parts", good + ".x", ReasonMalformed},
+		{"padding", good + "=", ReasonMalformed},
+		{"not base64", parts[0] + "." + parts[1] + ".***", ReasonMalformed},
+		{"header is not JSON", forge(canary, "{", claims()), ReasonMalformed},
+		{"claims are not JSON", forge(canary, header(), "{"), ReasonMalformed},
+		{"claims are null", forge(canary, header(), "null"), ReasonClaims},
+		{"too long", forge(canary, header(), claims(set("x", strings.Repeat("x", MaxTokenBytes)))), ReasonMalformed},
+		{"alg none", none, ReasonAlgorithm},
+		{"alg none with a signature", forge(canary, header(set("alg", "none")), claims()), ReasonAlgorithm},
+		{"alg None", forge(canary, header(set("alg", "None")), claims()), ReasonAlgorithm},
+		{"alg HS384", forge(canary, header(set("alg", "HS384")), claims()), ReasonAlgorithm},
+		{"alg HS512", forge(canary, header(set("alg", "HS512")), claims()), ReasonAlgorithm},
+		{"alg RS256: the secret as a public key", forge(canary, header(set("alg", "RS256")), claims()), ReasonAlgorithm},
+		{"alg in small letters", forge(canary, header(set("alg", "hs256")), claims()), ReasonAlgorithm},
+		{"alg is a number", forge(canary, header(set("alg", 256)), claims()), ReasonAlgorithm},
+		{"no alg", forge(canary, header(without("alg")), claims()), ReasonAlgorithm},
+		{"critical header", forge(canary, header(set("crit", []string{"b64"})), claims()), ReasonMalformed},
+		{"another key", forge(strings.ToUpper(canary), header(), claims()), ReasonSignature},
+		{"empty key", forge("", header(), claims()), ReasonSignature},
+		{"a key of its own in the header", forge("attacker", header(set("jwk", object{"kty": "oct", "k": "YXR0YWNrZXI"})), claims()), ReasonSignature},
+		{"claims changed", parts[0] + "." + tampered + "." + parts[2], ReasonSignature},
+		{"signature changed", parts[0] + "." + parts[1] + "." + other, ReasonSignature},
+		{"no signature", parts[0] + "." + parts[1] + ".", ReasonSignature},
+		{"expired", forge(canary, header(), claims(set("exp", now.Add(-30*time.Second).Unix()))), ReasonExpired},
+		{"no exp", forge(canary, header(), claims(without("exp"))), ReasonClaims},
+		{"exp is text", forge(canary, header(), claims(set("exp", "never"))), ReasonClaims},
+		{"exp is null", forge(canary, header(), claims(set("exp", nil))), ReasonClaims},
+		{"not yet valid", forge(canary, header(), claims(set("nbf", now.Add(31*time.Second).Unix()))), ReasonNotYetValid},
+		{"nbf is text", forge(canary, header(), claims(set("nbf", "tomorrow"))), ReasonClaims},
+		{"another issuer", forge(canary, header(), claims(set("iss", "https://issuer.example.evil"))), ReasonIssuer},
+		{"no issuer", forge(canary, header(), claims(without("iss"))), ReasonClaims},
+		{"another audience", forge(canary, header(), claims(set("aud", []string{"a", "b"}))), ReasonAudience},
+		{"no audience", forge(canary, header(), claims(without("aud"))), ReasonClaims},
+		{"aud is a number", forge(canary, header(), claims(set("aud", 1))), ReasonClaims},
+		{"sub is a number", forge(canary, header(), claims(set("sub", 1))), ReasonClaims},
+		{"scope is a list", forge(canary, header(), claims(set("scope", []string{ScopeAdmin}))), ReasonClaims},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p, err := verifier(t, config()).Verify(c.token)
+			var refused *RefusedError
+			require.ErrorAs(t, err, &refused)
+			require.Equal(t, c.reason, refused.Reason)
+			require.Zero(t, p)
+			for _, verb := range []string{"%v", "%+v", "%#v"} {
+				require.NotContains(t, fmt.Sprintf(verb, err), canary)
+			}
+		})
+	}
+}
+
+func TestScopesAreWholeWords(t *testing.T) {
+	t.Parallel()
+	for scope, admin := range map[string]bool{
+		"parley:admin":         true,
+		"a\tparley:admin\nb":   true,
+		"":                     false,
+		"parley:administrator": false,
+		"xparley:admin":        false,
+		"parley:admin,b":       false,
+		"PARLEY:ADMIN":         false,
+	} {
+		p, err := verifier(t, config()).Verify(forge(canary, header(), claims(set("scope", scope))))
+		require.NoError(t, err)
+		require.Equal(t, admin, p.Has(ScopeAdmin), "%q", scope)
+	}
+}
+
+func TestBearer(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]string{
+		"Bearer abc":     "abc",
+		"bearer abc":     "abc",
+		"BEARER  abc ":   "abc",
+		"Bearer":         "",
+		"Bearer ":        "",
+		"":               "",
+		"Basic abc":      "",
+		"Bearerabc":      "",
+		"abc":            "",
+		" Bearer abc":    "",
+		"Bearer\tabc":    "",
+		"Bearer abc def": "abc def", // not a token: Verify says so
+	} {
+		token, ok := Bearer(header)
+		require.Equal(t, want != "", ok, "%q", header)
+		if ok {
+			require.Equal(t, want, token, "%q", header)
+		}
+	}
+}
+
+func TestConfigTellsEveryProblem(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		cfg  Config
+		want []string
+	}{
+		{"jwt", config(), nil},
+		{"none", Config{Mode: ModeNone}, nil},
+		{"nothing", Config{}, []string{"auth mode is not set"}},
+		{"unknown", Config{Mode: "basic"}, []string{`auth mode "basic" is not known`}},
+		{"no secret", Config{Mode: ModeJWT}, []string{"auth hmac secret is not set"}},
+		{"short secret", Config{Mode: ModeJWT, HMACSecret: opskit.NewSecret(canary[:31])}, []string{"has 31 bytes, it needs at least 32"}},
+		{"secret without use", Config{Mode: ModeNone, HMACSecret: secret}, []string{"leave those out"}},
+		{"keys", Config{JWKSURL: "https://x"}, []string{"does not fetch keys", "auth mode is not set"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			err := c.cfg.Check()
+			if c.want == nil {
+				require.NoError(t, err)
+				return
+			}
+			for _, want := range c.want {
+				require.ErrorContains(t, err, want)
+			}
+			require.NotContains(t, err.Error(), canary[:8])
+			_, err = NewVerifier(c.cfg, clock)
+			require.Error(t, err)
+		})
+	}
+	_, err := NewVerifier(Config{Mode: ModeNone}, clock)
+	require.Error(t, err)
+}
+
+// Whatever the bytes, a token that was not signed with the secret is refused, and nothing panics.
+func FuzzVerify(f *testing.F) {
+	f.Add(forge(canary, header(), claims()))
+	f.Add(forge("x", header(set("alg", "none")), claims()))
+	f.Add("a.b.c")
+	v, err := NewVerifier(Config{Mode: ModeJWT, HMACSecret: opskit.NewSecret("nobody knows this secret of the fuzz test")}, clock)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		_, err := v.Verify(token)
+		var refused *RefusedError
+		require.ErrorAs(t, err, &refused)
+	})
+}
