@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/parley-rt/parley/e2e/harness"
+	"github.com/parley-rt/parley/e2e/history"
 )
 
 // S1 to S5 and L1 to L3 for one process, on each journal: it is killed with SIGKILL in the middle of traffic and started again
@@ -62,7 +63,8 @@ func onEachJournal(t *testing.T, test func(t *testing.T, server *harness.Server)
 // load is the traffic of a test: in every room publishers with a window of 16, and readers.
 type load struct {
 	url       string
-	histories []*history
+	clock     func() time.Duration
+	histories []*history.Recorder
 	readers   []*reader
 	// sessions are those of the publishers and of the first readers.
 	sessions []*session
@@ -77,17 +79,19 @@ type load struct {
 func startLoad(t *testing.T, url string, rooms, perRoom int) *load {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{url: url, quit: make(chan struct{}), stop: cancel}
+	clock := history.Since(time.Now())
+	l := &load{url: url, clock: clock, quit: make(chan struct{}), stop: cancel}
 	t.Cleanup(func() {
 		cancel()
 		l.publish.Wait()
 		l.read.Wait()
 	})
 	for i := range rooms {
-		h := newHistory(fmt.Sprintf("crash-%d", i))
+		h := history.NewRecorder(fmt.Sprintf("crash-%d", i), clock)
 		l.histories = append(l.histories, h)
 		for j := range perRoom {
 			p := &publisher{session: session{url: url, h: h}, name: fmt.Sprintf("publisher-%d", j), window: 16, quit: l.quit}
+			p.record = h.Producer(p.name, false)
 			l.sessions = append(l.sessions, &p.session)
 			l.publish.Go(func() {
 				if err := p.run(ctx); err != nil {
@@ -97,8 +101,8 @@ func startLoad(t *testing.T, url string, rooms, perRoom int) *load {
 				}
 			})
 		}
-		for range 2 {
-			r := newReader(url, h)
+		for j := range 2 {
+			r := newReader(fmt.Sprintf("reader-%d", j), url, h)
 			l.readers, l.sessions = append(l.readers, r), append(l.sessions, &r.session)
 			l.read.Go(func() { r.run(ctx) })
 		}
@@ -109,7 +113,7 @@ func startLoad(t *testing.T, url string, rooms, perRoom int) *load {
 func (l *load) acknowledged() int {
 	total := 0
 	for _, h := range l.histories {
-		total += h.acknowledged()
+		total += h.Acks()
 	}
 	return total
 }
@@ -142,20 +146,20 @@ func (l *load) finish(t *testing.T) {
 	for _, h := range l.histories {
 		content := l.readBack(t.Context(), t, h)
 		total += len(content)
-		head := content[len(content)-1].seq
+		head := content[len(content)-1].Seq
 		for _, r := range l.readers {
 			if r.h != h {
 				continue
 			}
 			healed, cancel := context.WithTimeout(t.Context(), answerWithin)
-			stream, err := r.await(healed, head)
+			err := r.await(healed, head)
 			cancel()
 			require.NoError(t, err, "L2")
-			require.Empty(t, missing(stream, content), "S5: a reader lacks messages of %s", h.room)
-			h.stream(stream)
 		}
-		require.Empty(t, h.check(content))
-		slowest = max(slowest, h.slowest)
+		record := h.Record()
+		record.Content = content
+		require.Empty(t, history.Check(record, history.DefaultBounds()))
+		slowest = max(slowest, slowestAnswer(record))
 	}
 	l.stop()
 	t.Logf("%d messages stored, %d acknowledged, 0 violations; the slowest answer took %v", total, l.acknowledged(),
@@ -163,24 +167,34 @@ func (l *load) finish(t *testing.T) {
 }
 
 // readBack reads a whole room page by page through a new connection.
-func (l *load) readBack(ctx context.Context, t *testing.T, h *history) []entry {
+func (l *load) readBack(ctx context.Context, t *testing.T, h *history.Recorder) []*history.Entry {
 	t.Helper()
 	who := session{url: l.url, h: h}
 	socket, err := who.open(ctx, "")
 	require.NoError(t, err)
 	defer func() { _ = socket.CloseNow() }()
-	var content []entry
-	for cursor := uint64(0); ; cursor = content[len(content)-1].seq {
-		ask := fmt.Sprintf(`{"history":{"room_id":%q,"after_seq":"%d","limit":500}}`, h.room, cursor)
+	var content []*history.Entry
+	for cursor := uint64(0); ; cursor = content[len(content)-1].Seq {
+		ask := fmt.Sprintf(`{"history":{"room_id":%q,"after_seq":"%d","limit":500}}`, h.Room(), cursor)
 		require.NoError(t, socket.Write(ctx, websocket.MessageText, []byte(ask)))
 		page := readPage(ctx, t, socket)
 		for _, m := range page.Messages {
-			content = append(content, m.entry())
+			e := m.entry()
+			content = append(content, &e)
 		}
 		if !page.More {
 			return content
 		}
 	}
+}
+
+func slowestAnswer(r *history.Record) (slowest time.Duration) {
+	for _, c := range r.Chains {
+		for _, a := range c.Attempts {
+			slowest = max(slowest, a.Answered-a.Asked)
+		}
+	}
+	return slowest
 }
 
 func readPage(ctx context.Context, t *testing.T, socket *websocket.Conn) *historyPage {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/parley-rt/parley/e2e/harness"
+	"github.com/parley-rt/parley/e2e/history"
 )
 
 // writableWithin is how soon a room takes publishes again after its journal does (L3).
@@ -123,7 +124,7 @@ func (l *load) travelers(t *testing.T) []*reader {
 	t.Helper()
 	var list []*reader
 	for _, h := range l.histories {
-		r := newReader(l.url, h)
+		r := newReader("traveler", l.url, h)
 		r.patient = true
 		list, l.readers = append(list, r), append(l.readers, r)
 		l.read.Go(func() { r.run(t.Context()) })
@@ -131,13 +132,17 @@ func (l *load) travelers(t *testing.T) []*reader {
 	return list
 }
 
-// refused is how many publishes were answered by an error at least once.
+// refused is how many attempts to publish were answered by an error.
 func (l *load) refused() int {
 	total := 0
 	for _, h := range l.histories {
-		h.mu.Lock()
-		total += len(h.refused)
-		h.mu.Unlock()
+		for _, c := range h.Record().Chains {
+			for _, a := range c.Attempts {
+				if a.Outcome == history.Refused {
+					total++
+				}
+			}
+		}
 	}
 	return total
 }
@@ -154,30 +159,30 @@ func (l *load) recovers(t *testing.T, o outage, back time.Time) {
 	t.Helper()
 	ctx, cancel := context.WithDeadline(t.Context(), back.Add(writableWithin))
 	defer cancel()
-	heads, nexts := make([]uint64, len(l.histories)), make([]<-chan acked, len(l.histories))
+	heads, nexts := make([]uint64, len(l.histories)), make([]<-chan history.Acked, len(l.histories))
 	for i, h := range l.histories {
-		heads[i], nexts[i] = h.highest(), h.next()
+		heads[i], nexts[i] = h.Highest(), h.Next()
 	}
 	l.reach(t, heads, back) // what was acknowledged before
 	var first, last time.Duration
 	for i, h := range l.histories {
 		select {
 		case a := <-nexts[i]:
-			took := a.at.Sub(back)
+			took := a.At - l.clock() + time.Since(back)
 			if i == 0 {
 				first = took
 			}
 			first, last = min(first, took), max(last, took)
-			heads[i] = a.seq
+			heads[i] = a.Seq
 		case <-ctx.Done():
-			require.FailNow(t, "no publish was acknowledged again in time (L3)", "%s after it was %s", h.room, o)
+			require.FailNow(t, "no publish was acknowledged again in time (L3)", "%s after it was %s", h.Room(), o)
 		}
 	}
 	l.reach(t, heads, back.Add(last))
 	t.Logf("%s: rooms writable %v to %v after, readers at the head %v after; %d publishes refused so far", o,
 		first.Round(time.Millisecond), last.Round(time.Millisecond), time.Since(back).Round(time.Millisecond), l.refused())
 	for _, h := range l.histories {
-		require.Empty(t, h.noted())
+		require.Empty(t, h.Noted())
 	}
 }
 
@@ -189,8 +194,7 @@ func (l *load) reach(t *testing.T, heads []uint64, since time.Time) {
 	for i, h := range l.histories {
 		for _, r := range l.readers {
 			if r.h == h {
-				_, err := r.await(ctx, heads[i])
-				require.NoError(t, err, "L2")
+				require.NoError(t, r.await(ctx, heads[i]), "L2")
 			}
 		}
 	}

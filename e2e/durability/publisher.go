@@ -3,22 +3,24 @@ package durability
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/parley-rt/parley/e2e/history"
 )
 
 // publisher keeps a window of publishes outstanding on one connection. After a reconnect it sends what is unanswered
 // again, in order, with the same ids.
 type publisher struct {
 	session
+	record  *history.Producer
 	name    string
 	window  int
-	pending []string
-	// asked is when each pending id was sent on the connection that lives now.
-	asked map[string]time.Time
-	sent  int
-	quit  chan struct{}
+	pending []int // message numbers
+	sent    int
+	quit    chan struct{}
 }
 
 // answerWithin is how soon a living server answers a publish (L1), and a second for this process to notice.
@@ -31,7 +33,10 @@ func (p *publisher) run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("publisher %s: %d unanswered: %w", p.name, len(p.pending), err)
 		}
+		p.record.Connected(p.url)
+		p.record.Sender(p.member)
 		done := p.converse(ctx, socket)
+		p.record.Disconnected()
 		_ = socket.CloseNow()
 		if done {
 			return nil
@@ -42,7 +47,6 @@ func (p *publisher) run(ctx context.Context) error {
 // converse works one connection: true once quit is closed and nothing is outstanding.
 func (p *publisher) converse(ctx context.Context, socket *websocket.Conn) bool {
 	joined := false
-	p.asked = map[string]time.Time{}
 	for {
 		if joined && !p.fill(ctx, socket) {
 			return false
@@ -57,24 +61,26 @@ func (p *publisher) converse(ctx context.Context, socket *websocket.Conn) bool {
 		switch {
 		case f.RoomJoined != nil && !joined:
 			joined = true
-			for _, id := range p.pending {
-				if !p.publish(ctx, socket, id) {
+			for _, n := range p.pending {
+				if !p.publish(ctx, socket, n) {
 					return false
 				}
 			}
 		case f.Ack != nil:
-			p.answered(f.Ack.MessageID)
-			p.h.ack(f.Ack.MessageID, f.Ack.Seq)
-			p.settle(f.Ack.MessageID)
+			n, _ := p.record.Answer(f.Ack.MessageID, history.Stored, f.Ack.Seq, "")
+			p.settle(n)
 		case f.Error != nil:
-			p.answered(f.Error.MessageID)
-			if !f.Error.Retryable {
-				p.h.note("publisher %s was refused for good: %s %s", p.name, f.Error.Code, f.Error.Message)
-				p.settle(f.Error.MessageID)
+			if f.Error.MessageID == "" {
 				continue
 			}
-			p.h.refuse(f.Error.MessageID)
-			if f.Error.MessageID != "" && !p.publish(ctx, socket, f.Error.MessageID) {
+			if !f.Error.Retryable {
+				p.h.Note("protocol", "publisher %s was refused for good: %s %s", p.name, f.Error.Code, f.Error.Message)
+				n, _ := p.record.Answer(f.Error.MessageID, history.RefusedForGood, 0, f.Error.Code)
+				p.settle(n)
+				continue
+			}
+			n, _ := p.record.Answer(f.Error.MessageID, history.Refused, 0, f.Error.Code)
+			if !p.publish(ctx, socket, n) {
 				return false
 			}
 		}
@@ -90,39 +96,23 @@ func (p *publisher) fill(ctx context.Context, socket *websocket.Conn) bool {
 		default:
 		}
 		p.sent++
-		id := fmt.Sprintf("%s %d", p.name, p.sent)
-		p.pending = append(p.pending, id)
-		if !p.publish(ctx, socket, id) {
+		p.pending = append(p.pending, p.sent)
+		if !p.publish(ctx, socket, p.sent) {
 			return false
 		}
 	}
 	return true
 }
 
-// answered checks that the server took its five seconds at most (L1).
-func (p *publisher) answered(id string) {
-	asked, ok := p.asked[id]
-	if !ok {
-		return
-	}
-	took := time.Since(asked)
-	p.h.answered(took)
-	if took > answerWithin {
-		p.h.note("L1: %s was answered after %s", id, took.Round(time.Millisecond))
-	}
-}
-
-func (p *publisher) publish(ctx context.Context, socket *websocket.Conn, id string) bool {
-	p.asked[id] = time.Now()
-	text := fmt.Sprintf(`{"message":{"target":%q,"message_id":%q,"content":"payload of %s"}}`, p.h.room, id, id)
+func (p *publisher) publish(ctx context.Context, socket *websocket.Conn, n int) bool {
+	p.record.Ask(n)
+	id, content := p.record.Message(n)
+	text := fmt.Sprintf(`{"message":{"target":%q,"message_id":%q,"content":%q}}`, p.h.Room(), id, content)
 	return socket.Write(ctx, websocket.MessageText, []byte(text)) == nil
 }
 
-func (p *publisher) settle(id string) {
-	for i, pending := range p.pending {
-		if pending == id {
-			p.pending = append(p.pending[:i], p.pending[i+1:]...)
-			return
-		}
+func (p *publisher) settle(n int) {
+	if i := slices.Index(p.pending, n); i >= 0 {
+		p.pending = slices.Delete(p.pending, i, i+1)
 	}
 }

@@ -1,3 +1,4 @@
+// Package durability kills the built binary, and its Postgres, under load and checks what its clients were promised.
 package durability
 
 import (
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/parley-rt/parley/e2e/history"
 )
 
 // frame is what these clients read of a server frame.
@@ -20,7 +23,7 @@ type frame struct {
 	} `json:"session"`
 	RoomJoined *struct {
 		Seq         uint64 `json:"seq,string"`
-		Incarnation string `json:"incarnation"`
+		Incarnation uint64 `json:"incarnation,string"`
 		Recovered   bool   `json:"recovered"`
 	} `json:"room_joined"`
 	Message     *message     `json:"message"`
@@ -30,6 +33,7 @@ type frame struct {
 		Seq       uint64 `json:"seq,string"`
 	} `json:"ack"`
 	Reset *struct {
+		Seq    uint64 `json:"seq,string"`
 		Reason string `json:"reason"`
 	} `json:"reset"`
 	Error *struct {
@@ -48,8 +52,8 @@ type message struct {
 	PrevSeq   uint64 `json:"prev_seq,string"`
 }
 
-func (m message) entry() entry {
-	return entry{seq: m.Seq, prevSeq: m.PrevSeq, id: m.MessageID, sender: m.Sender, content: m.Content}
+func (m message) entry() history.Entry {
+	return history.Entry{Seq: m.Seq, Prev: m.PrevSeq, ID: m.MessageID, Sender: m.Sender, Content: m.Content}
 }
 
 type historyPage struct {
@@ -60,7 +64,7 @@ type historyPage struct {
 // session is the part of a raw client that survives its connections.
 type session struct {
 	url, token, member string
-	h                  *history
+	h                  *history.Recorder
 	// opened counts its connections.
 	opened atomic.Int64
 }
@@ -92,7 +96,7 @@ func (s *session) tryOpen(ctx context.Context, cursor string) (*websocket.Conn, 
 		return nil, err
 	}
 	socket.SetReadLimit(4 << 20)
-	hello := fmt.Sprintf(`{"hello":{"session_token":%q,"rooms":[{"room_id":%q%s}]}}`, s.token, s.h.room, cursor)
+	hello := fmt.Sprintf(`{"hello":{"session_token":%q,"rooms":[{"room_id":%q%s}]}}`, s.token, s.h.Room(), cursor)
 	if err := socket.Write(ctx, websocket.MessageText, []byte(hello)); err != nil {
 		_ = socket.CloseNow()
 		return nil, err
@@ -100,14 +104,14 @@ func (s *session) tryOpen(ctx context.Context, cursor string) (*websocket.Conn, 
 	first, err := readFrame(ctx, socket)
 	if err == nil && first.Session == nil {
 		err = errors.New("first frame is not session")
-		s.h.note("protocol: first frame is not session")
+		s.h.Note("protocol", "the first frame is not session")
 	}
 	if err != nil {
 		_ = socket.CloseNow()
 		return nil, err
 	}
 	if s.token != "" && (!first.Session.Resumed || first.Session.MemberID != s.member) {
-		s.h.note("session of %s was not resumed: it is %s now", s.member, first.Session.MemberID)
+		s.h.Note("S3", "session of %s was not resumed: it is %s now", s.member, first.Session.MemberID)
 	}
 	s.token, s.member = first.Session.Token, first.Session.MemberID
 	s.opened.Add(1)

@@ -6,39 +6,42 @@ import (
 	"sync"
 
 	"github.com/coder/websocket"
+
+	"github.com/parley-rt/parley/e2e/history"
 )
 
 // reader follows a room over reconnects by after_seq alone. It has no rule of its own against gaps and repeats: what the
 // server sends is what it records.
 type reader struct {
 	session
+	record *history.Follower
 	// patient readers connect again after an error that may be retried; to others any error is a violation.
 	patient bool
 
-	mu     sync.Mutex
-	stream []entry
-	grown  chan struct{}
-	leave  context.CancelFunc // ends the connection that lives now
+	mu    sync.Mutex
+	leave context.CancelFunc // ends the connection that lives now
 }
 
-func newReader(url string, h *history) *reader {
-	return &reader{session: session{url: url, h: h}, grown: make(chan struct{})}
+func newReader(name, url string, h *history.Recorder) *reader {
+	return &reader{session: session{url: url, h: h}, record: h.Follower(name)}
 }
 
 // run follows until ctx ends.
 func (r *reader) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		socket, err := r.open(ctx, r.cursor())
+		after, cursor := r.cursor()
+		socket, err := r.open(ctx, cursor)
 		if err != nil {
 			return
 		}
-		r.follow(ctx, socket)
+		r.follow(ctx, socket, after)
 		_ = socket.CloseNow()
+		r.record.Away()
 	}
 }
 
 // follow takes what one connection brings, until it ends.
-func (r *reader) follow(ctx context.Context, socket *websocket.Conn) {
+func (r *reader) follow(ctx context.Context, socket *websocket.Conn, after uint64) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r.mu.Lock()
@@ -52,7 +55,7 @@ func (r *reader) follow(ctx context.Context, socket *websocket.Conn) {
 		if r.patient && f.Error != nil && f.Error.Retryable {
 			return
 		}
-		r.take(f)
+		r.take(f, after)
 	}
 }
 
@@ -65,46 +68,38 @@ func (r *reader) reconnect() {
 	}
 }
 
-func (r *reader) cursor() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.stream) == 0 {
-		return `,"after_seq":"0"`
+func (r *reader) cursor() (after uint64, text string) {
+	after, id := r.record.Cursor()
+	if id == "" {
+		return after, fmt.Sprintf(`,"after_seq":"%d"`, after)
 	}
-	last := r.stream[len(r.stream)-1]
-	return fmt.Sprintf(`,"after_seq":"%d","after_message_id":%q`, last.seq, last.id)
+	return after, fmt.Sprintf(`,"after_seq":"%d","after_message_id":%q`, after, id)
 }
 
-func (r *reader) take(f frame) {
-	if f.Reset != nil {
-		r.h.note("S5: reader of %s was reset: %s", r.h.room, f.Reset.Reason)
+func (r *reader) take(f frame, after uint64) {
+	switch {
+	case f.RoomJoined != nil:
+		r.record.Joined(&after, f.RoomJoined.Seq, f.RoomJoined.Recovered, f.RoomJoined.Incarnation)
+	case f.Reset != nil:
+		r.record.Reset(f.Reset.Seq, f.Reset.Reason)
+	case f.Error != nil:
+		r.h.Note("protocol", "reader %s got an error: %s %s", r.member, f.Error.Code, f.Error.Message)
+	case f.Message != nil:
+		r.record.Received(f.Message.entry())
 	}
-	if f.Error != nil {
-		r.h.note("reader of %s got an error: %s %s", r.h.room, f.Error.Code, f.Error.Message)
-	}
-	if f.Message == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stream = append(r.stream, f.Message.entry())
-	close(r.grown)
-	r.grown = make(chan struct{})
 }
 
-// await waits until the reader received seq and returns what it received.
-func (r *reader) await(ctx context.Context, seq uint64) ([]entry, error) {
+// await waits until the reader has received seq.
+func (r *reader) await(ctx context.Context, seq uint64) error {
 	for {
-		r.mu.Lock()
-		stream, grown := r.stream, r.grown
-		r.mu.Unlock()
-		if n := len(stream); n > 0 && stream[n-1].seq >= seq {
-			return stream, nil
+		at, grown := r.record.Grown()
+		if at >= seq {
+			return nil
 		}
 		select {
 		case <-grown:
 		case <-ctx.Done():
-			return stream, fmt.Errorf("reader of %s is at message %d of %d: %w", r.h.room, len(stream), seq, ctx.Err())
+			return fmt.Errorf("reader of %s is at %d of %d: %w", r.h.Room(), at, seq, ctx.Err())
 		}
 	}
 }
