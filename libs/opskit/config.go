@@ -121,7 +121,7 @@ func newLoader(target any, opts LoadOptions) (*loader, error) {
 
 func (l *loader) load(args []string) (*kong.Context, error) {
 	flags := allFlags(l.parser.Model.Node)
-	traced, problems := traceArgs(l.parser, args)
+	traced, good, problems := traceArgs(l.parser, args)
 	if l.asksForHelp(traced) {
 		// Whatever else is wrong with the arguments.
 		if err := traced.PrintUsage(false); err != nil {
@@ -132,7 +132,11 @@ func (l *loader) load(args []string) (*kong.Context, error) {
 	problems = append(problems, l.env.check(flags)...)
 	problems = append(problems, l.yaml.open(l.configPath(traced), flags)...)
 	if len(problems) > 0 {
-		return nil, &ConfigError{Problems: problems}
+		// What is wrong beside these, seen with their defaults in their place.
+		_, _ = l.parser.Parse(good)
+		problems = append(problems, missingFlags(traced, &l.env)...)
+		problems = append(problems, validateTargets(l.target, traced)...)
+		return nil, &ConfigError{Problems: dedupe(problems)}
 	}
 	parsed, err := l.parser.Parse(args)
 	if err == nil {

@@ -223,24 +223,25 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 		"parley.yaml:3: verbose: ",
 		"parley.yaml:4: listen: has no value",
 		"parley.yaml:6: limit_max_rooms: already set in line 5",
+		"PARLEY_DC (or --dc) is required: Datacenter.",
 	} {
 		require.Less(t, i, len(got), "missing %q in\n%v", want, err)
 		require.Contains(t, got[i], want, "in\n%v", err)
 	}
-	require.Len(t, got, 13)
-	require.True(t, strings.HasPrefix(err.Error(), "configuration has 13 problems:\n  - unknown flag --bogus"), err.Error())
+	require.Len(t, got, 14)
+	require.True(t, strings.HasPrefix(err.Error(), "configuration has 14 problems:\n  - unknown flag --bogus"), err.Error())
 }
 
 func TestMissingAndInvalidAreReportedTogether(t *testing.T) {
 	t.Parallel()
 	_, err := load(t, "", nil, "--limit-max-rooms=0", "--limit-timeout=0s")
-	require.Equal(t, []string{"--dc is required (or PARLEY_DC)", "limit-max-rooms must be at least 1", "limit-timeout must be positive"}, problems(t, err))
+	require.Equal(t, []string{"PARLEY_DC (or --dc) is required: Datacenter.", "limit-max-rooms must be at least 1", "limit-timeout must be positive"}, problems(t, err))
 
 	_, err = load(t, "", nil, "--listen=a", "--dc=a", "--limit-max-rooms=0")
 	require.Equal(t, []string{"limit-max-rooms must be at least 1", "listen and dc are the same"}, problems(t, err))
 
 	_, err = load(t, "", nil)
-	require.EqualError(t, err, "configuration: --dc is required (or PARLEY_DC)")
+	require.EqualError(t, err, "configuration: PARLEY_DC (or --dc) is required: Datacenter.")
 }
 
 func TestSecretFiles(t *testing.T) {
@@ -348,7 +349,7 @@ func TestCommands(t *testing.T) {
 	require.NoError(t, err, "the other command's required flags and rules do not count")
 
 	_, _, err = parse("chat", "room-1", "--wait-max-rooms=-1")
-	require.Equal(t, []string{"--name is required (or PARLEY_NAME)", "limit-max-rooms must be at least 1"}, problems(t, err))
+	require.Equal(t, []string{"PARLEY_NAME (or --name) is required", "limit-max-rooms must be at least 1"}, problems(t, err))
 
 	_, _, err = parse("chatt")
 	require.ErrorContains(t, err, "unexpected argument chatt")

@@ -1,6 +1,7 @@
 package opskit
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -10,22 +11,22 @@ import (
 
 // traceArgs matches args with the model and collects every argument that does
 // not fit. Kong stops at the first, so the offending argument is taken out and
-// the rest tried again.
-func traceArgs(parser *kong.Kong, args []string) (*kong.Context, []error) {
-	var problems []error
+// the rest tried again; what is left is good.
+func traceArgs(parser *kong.Kong, args []string) (ctx *kong.Context, good []string, problems []error) {
 	rest := append([]string(nil), args...)
 	for {
-		ctx, err := kong.Trace(parser, rest)
+		var err error
+		ctx, err = kong.Trace(parser, rest)
 		if err == nil {
 			err = ctx.Error
 		}
 		if err == nil {
-			return ctx, append(problems, enumProblems(ctx)...)
+			return ctx, rest, append(problems, enumProblems(ctx)...)
 		}
 		problems = append(problems, err)
 		at := len(rest) - len(ctx.Path[len(ctx.Path)-1].Remainder())
 		if at < 0 || at >= len(rest) {
-			return ctx, problems
+			return ctx, rest, problems
 		}
 		end := at + 1
 		// What follows an unknown "--name" without "=" is most likely its value.
@@ -92,14 +93,18 @@ func checkEnum(value *kong.Value, target reflect.Value) error {
 func missingFlags(ctx *kong.Context, env *envSource) []error {
 	var problems []error
 	for _, flag := range ctx.Flags() {
-		if !flag.Required || flag.Set {
+		if !flag.Required || flag.Set || env.bad[flag.Value] {
 			continue
 		}
+		name := "--" + flag.Name
 		if names := env.names[flag.Value]; len(names) > 0 {
-			problems = append(problems, fmt.Errorf("--%s is required (or %s)", flag.Name, names[0]))
-		} else {
-			problems = append(problems, fmt.Errorf("--%s is required", flag.Name))
+			name = names[0] + " (or " + name + ")"
 		}
+		text := name + " is required"
+		if flag.Tag.Help != "" { // as it was written, without the variable that --help adds
+			text += ": " + flag.Tag.Help
+		}
+		problems = append(problems, errors.New(text))
 	}
 	return problems
 }

@@ -26,10 +26,11 @@ type envSource struct {
 	vars   map[string]string
 	order  []string // names in vars, sorted
 	names  map[*kong.Value][]string
+	bad    map[*kong.Value]bool // flags whose variable cannot be used
 }
 
 func newEnvSource(opts LoadOptions) envSource {
-	s := envSource{prefix: opts.EnvPrefix + "_", known: opts.KnownEnv, vars: map[string]string{}, names: map[*kong.Value][]string{}}
+	s := envSource{prefix: opts.EnvPrefix + "_", known: opts.KnownEnv, vars: map[string]string{}, names: map[*kong.Value][]string{}, bad: map[*kong.Value]bool{}}
 	for _, pair := range opts.Environ {
 		if name, value, ok := strings.Cut(pair, "="); ok {
 			s.vars[name] = value
@@ -70,6 +71,9 @@ func (s *envSource) Validate(*kong.Application) error { return nil }
 
 // Resolve is part of kong.Resolver.
 func (s *envSource) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	if s.bad[flag.Value] {
+		return nil, nil
+	}
 	value, _, err := s.lookup(flag)
 	if err != nil || value == nil {
 		return nil, err
@@ -140,6 +144,7 @@ func (s *envSource) check(flags []*kong.Flag) []error {
 			}
 		}
 		if err := s.checkFlag(flag); err != nil {
+			s.bad[flag.Value] = true
 			problems = append(problems, err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // stopTimeout; one that overruns it is reported with ErrStopTimeout and left
 // behind. A failed Start stops the components started before it in the same way.
 //
-// Run returns nil after a regular stop, else every error joined. With a context
+// Run returns nil after a regular stop, also one that interrupted the start, else every error joined. With a context
 // of NotifyContext a second signal makes it return ErrForced at once.
 func Run(ctx context.Context, logger *slog.Logger, stopTimeout time.Duration, comps ...Component) error {
 	r := &runner{logger: logger, stopTimeout: stopTimeout, force: forced(ctx), failure: make(chan error, len(comps)), quit: make(chan struct{})}
@@ -53,13 +53,20 @@ func (r *runner) startAll(ctx context.Context, comps []Component) error {
 			return nil // asked to stop before everything had started: not a failure
 		default:
 		}
-		if err := r.start(ctx, c); err != nil {
+		err := r.start(ctx, c)
+		if errors.Is(err, errAsked) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
 	r.logger.Info("started", slog.Int("components", len(comps)))
 	return nil
 }
+
+// errAsked: the start was given up because the process was asked to stop.
+var errAsked = errors.New("asked to stop")
 
 // start gives the component a context that follows ctx only while Start runs:
 // components keep it for their goroutines, which must outlive the signal until
@@ -80,7 +87,11 @@ func (r *runner) start(ctx context.Context, c Component) error {
 	}
 	unfollow()
 	if err != nil {
+		asked := ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, ctx.Err()))
 		cancel(context.Canceled)
+		if asked {
+			return errAsked
+		}
 		return fmt.Errorf("start %s: %w", c.Name(), err)
 	}
 	r.running = append(r.running, started{comp: c, cancel: func() { cancel(context.Canceled) }})

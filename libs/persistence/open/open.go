@@ -59,6 +59,12 @@ func Open(ctx context.Context, url string, opts Options) (persistence.Backend, e
 	}
 }
 
+// Check returns the error of a URL that Open can never open, ErrInvalid, without trying to.
+func Check(url string) error {
+	_, err := parse(url)
+	return err
+}
+
 // Migrator opens what changes the schema of the store that url names; a sqlite file that is missing is created, with no schema.
 // Errors as Open's, and ErrInvalid for memory://, which has no schema.
 func Migrator(ctx context.Context, url string, opts Options) (persistence.Migrator, error) {
