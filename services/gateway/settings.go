@@ -1,0 +1,88 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/persistence/open"
+)
+
+// Settings are what an operator says about a gateway process: flags, variables PARLEY_…, keys of a file.
+type Settings struct {
+	opskit.ProcessConfig `embed:""`
+	actorkit.Settings    `embed:""`
+
+	JournalURL      opskit.Secret `name:"journal-url" required:"true" placeholder:"URL" help:"The journal, the same for all services: postgres://user:password@host/database, or sqlite://path for a single process."`
+	Migrate         string        `enum:"auto,off" default:"off" help:"Whether to bring the journal's schema up to date at the start: auto, or off to refuse one that is not."`
+	ControlPlaneURL opskit.Secret `name:"control-plane-url" required:"true" placeholder:"URL" help:"The control plane, the same for all services: nats://host:port, several separated by commas."`
+
+	Listen             string        `default:":8080" help:"Address for clients: the WebSocket and the chat page."`
+	WSPath             string        `name:"ws-path" default:"/ws" help:"Path of the WebSocket."`
+	AuthMode           string        `required:"true" enum:"jwt,none" help:"How members prove who they are: none lets everybody in as a guest, for development and trusted networks. There is no default."`
+	AllowedOrigins     []string      `help:"Origins that browsers may come from, comma-separated, * for all. Empty: only the gateway's own."`
+	MaxMessageBytes    int           `default:"65536" help:"Largest WebSocket message in bytes; a larger one closes the connection with 1009."`
+	SessionTTL         time.Duration `name:"session-ttl" default:"24h" help:"How long a session can be resumed after its connection ended."`
+	SessionReplayLimit int           `default:"10000" help:"Most messages that a resume replays per room; more gives reset."`
+}
+
+// Validate returns every problem with what to do about it.
+func (s *Settings) Validate() error {
+	var problems []error
+	if !s.JournalURL.Empty() {
+		if err := open.Check(s.JournalURL.Reveal()); err != nil {
+			problems = append(problems, fmt.Errorf("PARLEY_JOURNAL_URL: %w", err))
+		}
+	}
+	if !s.ControlPlaneURL.Empty() {
+		if err := checkControlPlane(s.ControlPlaneURL.Reveal()); err != nil {
+			problems = append(problems, fmt.Errorf("PARLEY_CONTROL_PLANE_URL: %w", err))
+		}
+	}
+	if s.AuthMode == "jwt" {
+		problems = append(problems, errors.New("PARLEY_AUTH_MODE: jwt is not supported by this build: set none, and let only those reach the port who may be guests"))
+	}
+	if s.MaxMessageBytes <= 0 {
+		problems = append(problems, fmt.Errorf("PARLEY_MAX_MESSAGE_BYTES: %d lets no message in: give at least 1", s.MaxMessageBytes))
+	}
+	if s.SessionReplayLimit <= 0 {
+		problems = append(problems, fmt.Errorf("PARLEY_SESSION_REPLAY_LIMIT: %d would reset every resume: give at least 1", s.SessionReplayLimit))
+	}
+	// Only of a configuration that has what every one must have: missing settings are reported as such.
+	if _, err := s.Host(); err == nil && s.DC != "" && s.Node != "" && s.AuthMode == AuthNone {
+		if c, err := s.config(); err != nil {
+			problems = append(problems, err)
+		} else {
+			problems = append(problems, c.withDefaults().validate())
+		}
+	}
+	problems = append(problems, opskit.CheckPorts(context.Background(), s.listens()...)...)
+	return errors.Join(problems...)
+}
+
+// listens are all addresses that the process binds.
+func (s *Settings) listens() []opskit.Port {
+	ports := []opskit.Port{{Setting: "PARLEY_LISTEN", Addr: s.Listen}, {Setting: "PARLEY_OPS_LISTEN", Addr: s.OpsListen}}
+	for _, a := range s.Addresses() {
+		ports = append(ports, opskit.Port{Setting: a.Setting, Addr: a.Addr, UDP: a.UDP})
+	}
+	return ports
+}
+
+// config is the service's part.
+func (s *Settings) config() (Config, error) {
+	node, err := s.Apply(actorkit.NodeConfig{})
+	if err != nil {
+		return Config{}, err
+	}
+	return Config{
+		DC: s.DC, Region: s.Region, Node: s.Node, DataDir: s.DataDir, Version: opskit.Version().Version,
+		Host: node.Host, RemotingPort: node.RemotingPort, DiscoveryPort: node.DiscoveryPort, PeersPort: node.PeersPort,
+		Seeds: node.Seeds, Quorum: node.Quorum,
+		Listen: s.Listen, WSPath: s.WSPath, AuthMode: s.AuthMode, AllowedOrigins: s.AllowedOrigins, MaxMessageBytes: s.MaxMessageBytes,
+		SessionTTL: s.SessionTTL, SessionReplayLimit: s.SessionReplayLimit,
+	}, nil
+}
