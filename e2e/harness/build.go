@@ -22,15 +22,23 @@ var build = sync.OnceValues(func() (string, error) {
 	if binary := os.Getenv("PARLEY_E2E_BINARY"); binary != "" {
 		return filepath.Abs(binary)
 	}
-	var flags []string
-	if os.Getenv("PARLEY_E2E_RACE") != "" {
-		flags = append(flags, "-race")
-	}
-	return goBuild("cmd/parley", flags...)
+	return goBuild("cmd/parley", raceFlags()...)
 })
+
+func raceFlags() []string {
+	if os.Getenv("PARLEY_E2E_RACE") != "" {
+		return []string{"-race"}
+	}
+	return nil
+}
 
 // goBuild builds the command in a directory of the checkout and returns the binary's path.
 func goBuild(directory string, flags ...string) (string, error) {
+	return goBuildPackage(directory, ".", filepath.Base(directory), flags...)
+}
+
+// goBuildPackage builds a command that the module in a directory of the checkout knows, its own or another's.
+func goBuildPackage(directory, pkg, name string, flags ...string) (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
@@ -39,11 +47,11 @@ func goBuild(directory string, flags ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	binary := filepath.Join(dir, filepath.Base(directory))
-	cmd := exec.Command("go", append(append([]string{"build", "-o", binary}, flags...), ".")...)
+	binary := filepath.Join(dir, name)
+	cmd := exec.Command("go", append(append([]string{"build", "-o", binary}, flags...), pkg)...)
 	cmd.Dir = filepath.Join(root, filepath.FromSlash(directory))
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build ./%s: %w\n%s", directory, err, out)
+		return "", fmt.Errorf("go build %s in ./%s: %w\n%s", pkg, directory, err, out)
 	}
 	return binary, nil
 }

@@ -23,33 +23,10 @@ type process struct {
 // start runs the command with its output appended to log, and waits until it is ready. The returned addresses are what it
 // printed.
 func start(binary string, args []string, log *os.File, timeout time.Duration) (*process, addresses, error) {
-	cmd := exec.Command(binary, args...)
-	cmd.SysProcAttr = childAttributes()
-	cmd.Stderr = log
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, addresses{}, fmt.Errorf("pipe: %w", err)
-	}
-	p := &process{done: make(chan struct{})}
-	started := make(chan error, 1)
 	ready := make(chan addresses, 1)
-	go func() {
-		// The kernel watches the thread that forked (see childAttributes): keep it until the child is gone.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(p.done)
-		if err := cmd.Start(); err != nil {
-			p.err = err
-			started <- err
-			return
-		}
-		p.pid = cmd.Process.Pid
-		started <- nil
-		follow(stdout, log, ready)
-		p.err = cmd.Wait()
-	}()
-	if err := <-started; err != nil {
-		return nil, addresses{}, fmt.Errorf("start %s: %w", binary, err)
+	p, err := launch(exec.Command(binary, args...), log, func(out io.Reader) { follow(out, log, ready) })
+	if err != nil {
+		return nil, addresses{}, err
 	}
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
@@ -62,6 +39,45 @@ func start(binary string, args []string, log *os.File, timeout time.Duration) (*
 		p.kill()
 		return nil, addresses{}, fmt.Errorf("%s %s: not ready after %s", binary, strings.Join(args, " "), timeout)
 	}
+}
+
+// launch runs the command as a process group of its own, with its errors appended to log. read gets its output and returns at
+// its end; nil appends the output to log, too.
+func launch(cmd *exec.Cmd, log *os.File, read func(io.Reader)) (*process, error) {
+	cmd.SysProcAttr = childAttributes()
+	cmd.Stderr = log
+	var stdout io.Reader
+	if read == nil {
+		cmd.Stdout = log
+	} else {
+		var err error
+		if stdout, err = cmd.StdoutPipe(); err != nil {
+			return nil, fmt.Errorf("pipe: %w", err)
+		}
+	}
+	p := &process{done: make(chan struct{})}
+	started := make(chan error, 1)
+	go func() {
+		// The kernel watches the thread that forked (see childAttributes): keep it until the child is gone.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(p.done)
+		if err := cmd.Start(); err != nil {
+			p.err = err
+			started <- err
+			return
+		}
+		p.pid = cmd.Process.Pid
+		started <- nil
+		if read != nil {
+			read(stdout)
+		}
+		p.err = cmd.Wait()
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	return p, nil
 }
 
 // follow copies the output to log and sends the addresses at the line "ready".
