@@ -189,6 +189,9 @@ func (c *Cache) Age(now time.Duration) time.Duration {
 	return now - c.contact
 }
 
+// Synced says that the cache was complete once.
+func (c *Cache) Synced() bool { return c.synced }
+
 // Ready says that the cache was synced once and is at most MaxStaleness old.
 func (c *Cache) Ready(now time.Duration) bool {
 	return c.synced && c.Age(now) <= c.cfg.MaxStaleness

@@ -2,6 +2,7 @@ package dcplane
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -44,6 +45,9 @@ type Directory interface {
 	Age() time.Duration
 	// Ready says that the cache was complete once and Age is at most MaxCacheStaleness (30 s).
 	Ready() bool
+	// Problem says why the directory is not Ready, for readiness checks and for people: since when, and what the control
+	// plane or the way to it answered. Nil when it is Ready. It wraps ErrUnavailable.
+	Problem() error
 	// LastRefresh is the wall time of the last full replace, for display.
 	LastRefresh() time.Time
 
@@ -64,4 +68,23 @@ type Registration interface {
 	// Lost delivers one *SupersededError when a process that registered later took the node's name, and is then closed.
 	// It is closed without an error by Deregister and Close. An outage of the control plane is not a loss.
 	Lost() <-chan error
+}
+
+// AwaitReady waits until d is Ready. When ctx ends first the error wraps ErrUnavailable, ctx's error and d's Problem.
+func AwaitReady(ctx context.Context, d Directory) error {
+	for {
+		changed := d.Changed()
+		if d.Problem() == nil {
+			return nil
+		}
+		select {
+		case <-changed:
+			continue
+		case <-ctx.Done():
+		}
+		if problem := d.Problem(); problem != nil {
+			return fmt.Errorf("%w: %w", problem, ctx.Err())
+		}
+		return nil
+	}
 }

@@ -14,7 +14,8 @@ type Timing struct {
 
 // Plane is one control plane under test. Its methods fail the test themselves when they cannot do their work.
 type Plane interface {
-	// Open returns a directory that is closed when the test ends, unless it was before.
+	// Open returns a directory at once, also while the control plane is stopped. It is closed when the test ends, unless it
+	// was before.
 	Open(t *testing.T, timing Timing) dcplane.Directory
 	// Stop makes the control plane unreachable for everybody.
 	Stop(t *testing.T)
@@ -31,6 +32,7 @@ func Exercise(t *testing.T, open func(t *testing.T) Plane) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, *bench){
 		"register is seen by everybody":              testRegister,
+		"processes start before the control plane":   testStartOrder,
 		"invalid nodes are refused":                  testInvalid,
 		"update is seen by everybody":                testUpdate,
 		"deregister is seen at once":                 testDeregister,

@@ -34,6 +34,33 @@ func testCrash(t *testing.T, b *bench) {
 	end()
 }
 
+func testStartOrder(t *testing.T, b *bench) {
+	b.plane.Stop(t)
+	writer, reader := b.plane.Open(t, timing), b.plane.Open(t, timing)
+	n := node("rooms-1")
+	require.False(t, reader.Ready())
+	require.Zero(t, reader.LastRefresh())
+	require.Empty(t, reader.Nodes(n.DC, n.Service))
+	require.ErrorIs(t, reader.Problem(), dcplane.ErrUnavailable)
+	short, cancel := context.WithTimeout(t.Context(), lease)
+	defer cancel()
+	err := dcplane.AwaitReady(short, reader)
+	require.ErrorIs(t, err, dcplane.ErrUnavailable)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, reader.Problem(), "not reached since the start")
+
+	registered := make(chan error, 1)
+	go func() {
+		_, err := writer.Register(b.ctx(), n)
+		registered <- err
+	}()
+	b.plane.Start(t, false)
+	require.NoError(t, <-registered)
+	b.awaitNode(reader, n)
+	require.NoError(t, dcplane.AwaitReady(b.ctx(), reader))
+	require.NoError(t, reader.Problem())
+}
+
 func testOutage(t *testing.T, b *bench) {
 	writer, reader := b.open(), b.open()
 	n := node("rooms-1")
@@ -46,6 +73,8 @@ func testOutage(t *testing.T, b *bench) {
 	b.await(reader, "not ready", func() bool { return !reader.Ready() })
 	refreshed := reader.LastRefresh()
 	require.GreaterOrEqual(t, reader.Age(), timing.MaxCacheStaleness)
+	require.ErrorIs(t, reader.Problem(), dcplane.ErrUnavailable)
+	require.ErrorContains(t, reader.Problem(), "no answer for")
 	b.awaitNode(reader, n)
 
 	b.plane.Start(t, false)
@@ -141,7 +170,7 @@ func testOutageWrites(t *testing.T, b *bench) {
 func testWatchGap(t *testing.T, b *bench) {
 	slow := timing
 	slow.Lease *= 2
-	writer, reader := b.plane.Open(t, slow), b.plane.Open(t, slow)
+	writer, reader := b.openWith(slow), b.openWith(slow)
 	n, leaves := node("rooms-1"), node("rooms-2")
 	r, l := b.register(writer, n), b.register(writer, leaves)
 	b.awaitNode(reader, n)

@@ -22,7 +22,7 @@ type plane struct{ *Plane }
 
 func (p plane) Open(t *testing.T, timing dcplanetest.Timing) dcplane.Directory {
 	t.Helper()
-	d, err := p.Plane.Open(t.Context(), Config{
+	d, err := p.Plane.OpenAtOnce(Config{
 		Lease: timing.Lease, RefreshEvery: timing.RefreshEvery, MaxCacheStaleness: timing.MaxCacheStaleness,
 	})
 	require.NoError(t, err)

@@ -108,6 +108,15 @@ func (p *Plane) clock() time.Duration {
 // Open returns a directory on the plane. While the plane is stopped it waits for it, until ctx ends; on a manual plane it
 // fails at once.
 func (p *Plane) Open(ctx context.Context, cfg Config) (*Directory, error) {
+	return p.open(cfg, func(s engine.Store, ec engine.Config) (*engine.Directory, error) { return engine.Open(ctx, s, ec) })
+}
+
+// OpenAtOnce returns a directory that waits for a stopped plane in the background. Not for manual planes.
+func (p *Plane) OpenAtOnce(cfg Config) (*Directory, error) {
+	return p.open(cfg, engine.Start)
+}
+
+func (p *Plane) open(cfg Config, open func(engine.Store, engine.Config) (*engine.Directory, error)) (*Directory, error) {
 	ec := engine.Config{
 		Timing: engine.Timing{Lease: cfg.Lease, RefreshEvery: cfg.RefreshEvery, MaxStaleness: cfg.MaxCacheStaleness},
 		Logger: cfg.Logger, MeterProvider: cfg.MeterProvider, Manual: p.manual,
@@ -116,7 +125,7 @@ func (p *Plane) Open(ctx context.Context, cfg Config) (*Directory, error) {
 		ec.Now = p.clock
 		ec.Wall = func() time.Time { return time.UnixMilli(0).Add(p.clock()) }
 	}
-	e, err := engine.Open(ctx, &store{plane: p}, ec)
+	e, err := open(&store{plane: p}, ec)
 	if err != nil {
 		return nil, err
 	}

@@ -23,10 +23,32 @@ type directory struct {
 	status *statusWatch
 }
 
-// Connect returns a directory once it has seen the whole bucket. It retries until ctx ends, whatever the reason: server
-// not reachable, JetStream still starting, bucket not creatable yet. The error then wraps dcplane.ErrUnavailable and has
-// the last reason. A bad Config is refused at once.
+// Open returns a directory at once, whether or not the server can be reached; it connects in the background and for ever,
+// whatever is in the way: server not reachable, JetStream still starting, bucket not creatable yet. The directory's
+// Problem says what. Only a bad Config is an error.
+func Open(cfg Config) (dcplane.Directory, error) {
+	d, err := start(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Connect is Open that waits until the whole bucket was seen once. When ctx ends first the error wraps
+// dcplane.ErrUnavailable, ctx's error and the last reason.
 func Connect(ctx context.Context, cfg Config) (dcplane.Directory, error) {
+	d, err := start(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := dcplane.AwaitReady(ctx, d); err != nil {
+		d.abandon()
+		return nil, fmt.Errorf("connect node directory: %w", err)
+	}
+	return d, nil
+}
+
+func start(cfg Config) (*directory, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("connect node directory: %w", err)
 	}
@@ -40,13 +62,19 @@ func Connect(ctx context.Context, cfg Config) (dcplane.Directory, error) {
 		l.close()
 		return nil, fmt.Errorf("connect node directory: %w", err)
 	}
-	e, err := engine.Open(ctx, newStore(cfg, l, js), engine.Config{
+	e, err := engine.Start(newStore(cfg, l, js), engine.Config{
 		Timing: cfg.timing(), Logger: cfg.Logger, MeterProvider: cfg.MeterProvider,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &directory{Directory: e, engine: e, status: watchStatus(l.conn, e.Kick)}, nil
+}
+
+// abandon stops everything and deregisters nothing.
+func (d *directory) abandon() {
+	d.status.stop()
+	d.engine.Abandon()
 }
 
 // Close implements dcplane.Directory.

@@ -55,7 +55,10 @@ func (p *plane) config(timing dcplanetest.Timing) Config {
 
 func (p *plane) Open(t *testing.T, timing dcplanetest.Timing) dcplane.Directory {
 	t.Helper()
-	return connect(t, p.config(timing))
+	d, err := Open(p.config(timing))
+	require.NoError(t, err)
+	closeAtEnd(t, d)
+	return d
 }
 
 // connect opens a directory that is closed with the test.
@@ -63,8 +66,13 @@ func connect(t *testing.T, cfg Config) dcplane.Directory {
 	t.Helper()
 	d, err := Connect(t.Context(), cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = d.Close(context.Background()) }) // fails where the test left the plane stopped
+	closeAtEnd(t, d)
 	return d
+}
+
+func closeAtEnd(t *testing.T, d dcplane.Directory) {
+	t.Helper()
+	t.Cleanup(func() { _ = d.Close(context.Background()) }) // fails where the test left the plane stopped
 }
 
 func (p *plane) Stop(*testing.T) {
@@ -86,11 +94,7 @@ func (p *plane) Start(t *testing.T, empty bool) {
 	p.proxy.connect(p.server.URL()[len("nats://"):])
 }
 
-func (p *plane) Crash(_ *testing.T, d dcplane.Directory) {
-	dir := d.(*directory)
-	dir.status.stop()
-	dir.engine.Abandon()
-}
+func (p *plane) Crash(_ *testing.T, d dcplane.Directory) { d.(*directory).abandon() }
 
 func (p *plane) DropWatches(t *testing.T) {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -50,14 +51,50 @@ type Directory struct {
 	notBefore time.Duration
 	away      bool
 
+	// failure is why the last refresh failed, nil when it did not.
+	failure atomic.Pointer[error]
+
 	mu            sync.Mutex
 	closed        bool
 	registrations map[dcplane.Key]*registration
 }
 
-// Open returns a directory once its cache is complete for the first time. Until then it retries; when ctx ends first, the
-// error wraps ErrUnavailable, ctx's error and the last failure. It owns store from the start, also when it fails.
+// Start returns a directory at once; its cache fills in the background as soon as the store answers, however long that
+// takes. Problem says what is in the way. It fails only for a bad cfg. It owns store from the start, also when it fails.
+func Start(store Store, cfg Config) (*Directory, error) {
+	d, err := newDirectory(store, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open node directory: %w", err)
+	}
+	if !d.manual {
+		d.kick <- struct{}{}
+		d.wg.Go(d.loop)
+	}
+	return d, nil
+}
+
+// Open is Start that waits until the cache is complete for the first time. When ctx ends first, the error wraps
+// ErrUnavailable, ctx's error and the last failure. In manual mode it tries once.
 func Open(ctx context.Context, store Store, cfg Config) (*Directory, error) {
+	d, err := Start(store, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if d.manual {
+		if err = d.refresh(ctx); err != nil {
+			err = fmt.Errorf("%w: %w", dcplane.ErrUnavailable, err)
+		}
+	} else {
+		err = dcplane.AwaitReady(ctx, d)
+	}
+	if err != nil {
+		d.Abandon()
+		return nil, fmt.Errorf("open node directory: %w", err)
+	}
+	return d, nil
+}
+
+func newDirectory(store Store, cfg Config) (*Directory, error) {
 	d := &Directory{
 		store: store, timing: cfg.Timing.WithDefaults(), logger: cfg.Logger, now: cfg.Now, wall: cfg.Wall, manual: cfg.Manual,
 		kick: make(chan struct{}, 1), registrations: make(map[dcplane.Key]*registration),
@@ -77,41 +114,13 @@ func Open(ctx context.Context, store Store, cfg Config) (*Directory, error) {
 		d.wall = time.Now
 	}
 	d.replica = newReplica(d.timing.cache(), d.now, d.logger)
-	d.life, d.end = context.WithCancel(context.Background())
 	var err error
-	if d.metrics, err = newMetrics(cfg.MeterProvider, d.replica); err == nil {
-		err = d.firstSync(ctx)
+	if d.metrics, err = newMetrics(cfg.MeterProvider, d.replica); err != nil {
+		store.Close()
+		return nil, err
 	}
-	if err != nil {
-		d.shutdown()
-		return nil, fmt.Errorf("open node directory: %w", err)
-	}
-	if !d.manual {
-		d.wg.Go(d.loop)
-	}
+	d.life, d.end = context.WithCancel(context.Background())
 	return d, nil
-}
-
-func (d *Directory) firstSync(ctx context.Context) error {
-	var reason error
-	for {
-		err := d.refresh(ctx)
-		if err == nil {
-			return nil
-		}
-		// The last attempt is usually cut short by ctx and knows nothing; the one before may say why.
-		if reason == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
-			reason = err
-		}
-		if ctx.Err() == nil && !d.manual {
-			select {
-			case <-time.After(jittered(d.timing.retry())):
-				continue
-			case <-ctx.Done():
-			}
-		}
-		return fmt.Errorf("%w: %w", dcplane.ErrUnavailable, errors.Join(ctx.Err(), reason))
-	}
 }
 
 // loop is the only goroutine that refreshes.
@@ -152,6 +161,7 @@ func (d *Directory) refresh(ctx context.Context) error {
 	listing, watch, err := d.store.Sync(ctx)
 	if err != nil {
 		d.notBefore = d.now() + jittered(2*d.timing.retry())
+		d.fail(err)
 		if !d.away && d.life.Err() == nil {
 			d.away = true
 			d.logger.Warn("control plane not answering", "err", err)
@@ -162,6 +172,7 @@ func (d *Directory) refresh(ctx context.Context) error {
 		d.watch.Stop()
 	}
 	d.watch, d.forced = watch, false
+	d.failure.Store(nil)
 	d.replica.replace(began, listing, d.wall())
 	watch.Follow(d.replica.observe)
 	if d.away {
@@ -169,6 +180,13 @@ func (d *Directory) refresh(ctx context.Context) error {
 		d.logger.Info("control plane answering again")
 	}
 	return nil
+}
+
+// fail keeps why a refresh failed. That nothing answered in time says less than a reason given before.
+func (d *Directory) fail(err error) {
+	if d.failure.Load() == nil || !errors.Is(err, context.DeadlineExceeded) {
+		d.failure.Store(&err)
+	}
 }
 
 // Kick makes the directory refresh and renew now, because the control plane may just have come back. Never blocks.
@@ -275,6 +293,22 @@ func (d *Directory) Changed() <-chan struct{} { return d.replica.changedChan() }
 func (d *Directory) Age() time.Duration       { return d.replica.age() }
 func (d *Directory) Ready() bool              { return d.replica.isReady() }
 func (d *Directory) LastRefresh() time.Time   { return d.replica.refreshedAt() }
+
+// Problem implements dcplane.Directory.
+func (d *Directory) Problem() error {
+	age, synced, ready := d.replica.state()
+	if ready {
+		return nil
+	}
+	silence := fmt.Sprintf("no answer for %v", age.Round(time.Second))
+	if !synced {
+		silence = fmt.Sprintf("not reached since the start %v ago", age.Round(time.Second))
+	}
+	if reason := d.failure.Load(); reason != nil {
+		return fmt.Errorf("%w: %s: %w", dcplane.ErrUnavailable, silence, *reason)
+	}
+	return fmt.Errorf("%w: %s", dcplane.ErrUnavailable, silence)
+}
 
 // Close implements dcplane.Directory.
 func (d *Directory) Close(ctx context.Context) error {

@@ -118,9 +118,15 @@ func (r *replica) age() time.Duration {
 }
 
 func (r *replica) isReady() bool {
+	_, _, ready := r.state()
+	return ready
+}
+
+func (r *replica) state() (age time.Duration, synced, ready bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.cache.Ready(r.now())
+	now := r.now()
+	return r.cache.Age(now), r.cache.Synced(), r.cache.Ready(now)
 }
 
 func (r *replica) refreshedAt() time.Time {
