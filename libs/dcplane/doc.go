@@ -19,7 +19,7 @@
 //
 // # Usage
 //
-//	dir, err := nats.Connect(ctx, nats.Config{URL: "nats://127.0.0.1:4222"})
+//	dir, err := open.Open("nats://127.0.0.1:4222", open.Options{}) // whether or not it can be reached now
 //	reg, err := dir.Register(ctx, dcplane.Node{Service: "rooms", DC: "dc-a", Name: "rooms-1", …})
 //	for {
 //		changed := dir.Changed() // first the channel, then the view: no change is missed
