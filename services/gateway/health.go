@@ -22,8 +22,8 @@ func (s *Service) addChecks() {
 	s.checks = append(s.checks,
 		s.deps.Health.AddCheck("gateway-sessions", sessions.check),
 		s.deps.Health.AddCheck("gateway-directory", func(context.Context) error {
-			if !s.deps.Directory.Ready() {
-				return fmt.Errorf("%w: age %s", errDirectoryStale, s.deps.Directory.Age())
+			if problem := s.deps.Directory.Problem(); problem != nil {
+				return fmt.Errorf("%w: %w", errDirectoryStale, problem)
 			}
 			return nil
 		}),

@@ -29,8 +29,8 @@ func (s *Service) addChecks() {
 	}{
 		{"rooms-journal", cached(journalEvery, time.Now, s.deps.Backend.Ping)},
 		{"rooms-directory", func(context.Context) error {
-			if !s.deps.Directory.Ready() {
-				return fmt.Errorf("%w: age %s", errDirectoryStale, s.deps.Directory.Age())
+			if problem := s.deps.Directory.Problem(); problem != nil {
+				return fmt.Errorf("%w: %w", errDirectoryStale, problem)
 			}
 			return nil
 		}},
