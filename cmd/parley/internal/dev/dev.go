@@ -16,6 +16,7 @@ import (
 	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/dcplane/nats"
 	"github.com/parley-rt/parley/libs/dcplane/nats/embedded"
+	dcopen "github.com/parley-rt/parley/libs/dcplane/open"
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/open"
@@ -112,26 +113,33 @@ func (p *process) open(ctx context.Context) error {
 }
 
 func (p *process) openControlPlane(ctx context.Context) error {
-	config := nats.Config{URL: p.opts.ControlPlane, Logger: p.logger, MeterProvider: p.telemetry.MeterProvider()}
-	p.control = p.opts.ControlPlane
-	if p.control == "" {
-		server, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(p.data, "nats"), Logger: p.logger})
-		if err != nil {
-			return fmt.Errorf("start embedded control plane: %w", err)
-		}
-		p.closers = append(p.closers, server.Shutdown)
-		config.InProcess = server
+	var err error
+	if p.opts.ControlPlane == "" {
 		p.control = "nats, embedded"
+		p.directory, err = p.embedControlPlane(ctx)
+	} else {
+		p.control = dcopen.Redact(p.opts.ControlPlane)
+		p.directory, err = dcopen.Open(p.opts.ControlPlane, dcopen.Options{Logger: p.logger, MeterProvider: p.telemetry.MeterProvider()})
 	}
+	if err != nil {
+		return fmt.Errorf("control plane (--control-plane, PARLEY_CONTROL_PLANE_URL): %w", err)
+	}
+	p.closers = append(p.closers, p.directory.Close)
 	connect, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	directory, err := nats.Connect(connect, config)
-	if err != nil {
+	if err := dcplane.AwaitReady(connect, p.directory); err != nil {
 		return fmt.Errorf("connect to control plane %s (set PARLEY_CONTROL_PLANE_URL or --control-plane): %w", p.control, err)
 	}
-	p.directory = directory
-	p.closers = append(p.closers, directory.Close)
 	return nil
+}
+
+func (p *process) embedControlPlane(ctx context.Context) (dcplane.Directory, error) {
+	server, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(p.data, "nats"), Logger: p.logger})
+	if err != nil {
+		return nil, fmt.Errorf("start embedded control plane: %w", err)
+	}
+	p.closers = append(p.closers, server.Shutdown)
+	return nats.Open(nats.Config{InProcess: server, Logger: p.logger, MeterProvider: p.telemetry.MeterProvider()})
 }
 
 // close closes what open opened, each within stopTimeout.
