@@ -76,6 +76,8 @@ type Head struct {
 	TrimSeq     uint64
 	Owner       string
 	ClaimedAt   time.Time
+	// SnapPart is as in Claim.
+	SnapPart int32
 }
 
 // ClaimOptions refines a claim; the zero value claims unconditionally.

@@ -44,6 +44,7 @@ func Exercise(t *testing.T, opts Options) {
 		{"Read", readTests},
 		{"Snapshot", snapshotTests},
 		{"Recovery", recoveryTests},
+		{"Peek", peekTests},
 		{"Takeovers", takeoverTests},
 		{"Incarnation", incarnationTests},
 		{"Feed", feedTests},

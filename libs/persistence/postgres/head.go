@@ -16,10 +16,10 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-const headColumns = `stream_key, stream_id, epoch, incarnation, last_seq, snap_seq, trim_seq, owner, claimed_at`
+const headColumns = `stream_key, stream_id, epoch, incarnation, last_seq, snap_seq, trim_seq, owner, claimed_at, snap_part`
 
 func scanHead(row pgx.Row) (h persistence.Head, err error) {
-	err = row.Scan(&h.Key, &h.StreamID, &h.Epoch, &h.Incarnation, &h.LastSeq, &h.SnapSeq, &h.TrimSeq, &h.Owner, &h.ClaimedAt)
+	err = row.Scan(&h.Key, &h.StreamID, &h.Epoch, &h.Incarnation, &h.LastSeq, &h.SnapSeq, &h.TrimSeq, &h.Owner, &h.ClaimedAt, &h.SnapPart)
 	h.ClaimedAt = h.ClaimedAt.UTC()
 	return h, err
 }
