@@ -235,6 +235,9 @@ type teller struct {
 	cfg      actorkit.PersistentConfig
 	behavior bank
 	p        *stream
+	// from, if set, is what PreStart recovers from; used tells whether it was of use.
+	from     *actorkit.Preloaded[*ledger]
+	used     bool
 	outcomes chan outcome
 	// stopCtx bounds Stop.
 	stopErr chan error
@@ -257,7 +260,9 @@ func (a *teller) PreStart(ctx *actor.Context) error {
 			}
 		},
 	})
-	return a.p.Recover(ctx.Context())
+	var err error
+	a.used, err = a.p.RecoverFrom(ctx.Context(), a.from)
+	return err
 }
 
 func (a *teller) Receive(rctx *actor.ReceiveContext) {
@@ -306,11 +311,16 @@ func startSystem(t testing.TB) actor.ActorSystem {
 }
 
 func openDesk(t require.TestingT, sys actor.ActorSystem, g *gate, name string, behavior bank, edit ...func(*actorkit.PersistentConfig)) (*desk, error) {
+	return openDeskFrom(t, sys, g, name, nil, behavior, edit...)
+}
+
+func openDeskFrom(t require.TestingT, sys actor.ActorSystem, g *gate, name string, from *actorkit.Preloaded[*ledger], behavior bank,
+	edit ...func(*actorkit.PersistentConfig)) (*desk, error) {
 	cfg := actorkit.PersistentConfig{Key: "ledger/1", Owner: name, Journal: g}
 	for _, e := range edit {
 		e(&cfg)
 	}
-	a := &teller{cfg: cfg, behavior: behavior, outcomes: make(chan outcome, 20_000), stopErr: make(chan error, 1)}
+	a := &teller{cfg: cfg, behavior: behavior, from: from, outcomes: make(chan outcome, 20_000), stopErr: make(chan error, 1)}
 	pid, err := sys.Spawn(context.Background(), name, a, actorkit.SpawnOptions()...)
 	return &desk{t: t, sys: sys, pid: pid, gate: g, teller: a}, err
 }

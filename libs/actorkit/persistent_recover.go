@@ -17,18 +17,26 @@ const recoverPage = 1000
 // stored events do not lead to the claimed head; nothing is retried. It may be called again after an error: a loss is then
 // announced once more.
 func (p *Persistent[S, C, R]) Recover(ctx context.Context) error {
-	p.turn.Lock()
-	defer p.turn.Unlock()
+	_, err := p.RecoverFrom(ctx, nil)
+	return err
+}
+
+// take claims the stream.
+func (p *Persistent[S, C, R]) take(ctx context.Context) error {
 	p.stopped, p.closed, p.inFlight, p.queue, p.queueBytes = errNotRecovered, false, nil, nil, 0
 	claim, err := p.cfg.Journal.Claim(ctx, p.cfg.Key, p.cfg.Owner, p.cfg.Claim)
 	if err != nil {
 		return fmt.Errorf("claim %s: %w", p.cfg.Key, err)
 	}
-	if claim, err = p.announceLoss(ctx, claim); err != nil {
+	if p.claim, err = p.announceLoss(ctx, claim); err != nil {
 		return fmt.Errorf("announce the lost tail of %s: %w", p.cfg.Key, err)
 	}
-	p.claim = claim
-	rec, err := p.cfg.Journal.Recover(ctx, claim)
+	return nil
+}
+
+// read rebuilds the state of the claimed stream.
+func (p *Persistent[S, C, R]) read(ctx context.Context) error {
+	rec, err := p.cfg.Journal.Recover(ctx, p.claim)
 	if err != nil {
 		return fmt.Errorf("recover %s: %w", p.cfg.Key, err)
 	}
