@@ -126,6 +126,11 @@ type Frame struct {
 	//	*Frame_Administered
 	//	*Frame_Description
 	//	*Frame_Listed
+	//	*Frame_Preload
+	//	*Frame_Preloaded
+	//	*Frame_HandOver
+	//	*Frame_TakenOver
+	//	*Frame_NotTaken
 	Kind          isFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -450,6 +455,51 @@ func (x *Frame) GetListed() *Listed {
 	return nil
 }
 
+func (x *Frame) GetPreload() *Preload {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_Preload); ok {
+			return x.Preload
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetPreloaded() *Preloaded {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_Preloaded); ok {
+			return x.Preloaded
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetHandOver() *HandOver {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_HandOver); ok {
+			return x.HandOver
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetTakenOver() *TakenOver {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_TakenOver); ok {
+			return x.TakenOver
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetNotTaken() *NotTaken {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_NotTaken); ok {
+			return x.NotTaken
+		}
+	}
+	return nil
+}
+
 type isFrame_Kind interface {
 	isFrame_Kind()
 }
@@ -574,6 +624,27 @@ type Frame_Listed struct {
 	Listed *Listed `protobuf:"bytes,72,opt,name=listed,proto3,oneof"`
 }
 
+type Frame_Preload struct {
+	// rooms to rooms, when a room moves: request is the number of the move at the node that gives the room away
+	Preload *Preload `protobuf:"bytes,80,opt,name=preload,proto3,oneof"`
+}
+
+type Frame_Preloaded struct {
+	Preloaded *Preloaded `protobuf:"bytes,81,opt,name=preloaded,proto3,oneof"`
+}
+
+type Frame_HandOver struct {
+	HandOver *HandOver `protobuf:"bytes,82,opt,name=hand_over,json=handOver,proto3,oneof"`
+}
+
+type Frame_TakenOver struct {
+	TakenOver *TakenOver `protobuf:"bytes,83,opt,name=taken_over,json=takenOver,proto3,oneof"`
+}
+
+type Frame_NotTaken struct {
+	NotTaken *NotTaken `protobuf:"bytes,84,opt,name=not_taken,json=notTaken,proto3,oneof"`
+}
+
 func (*Frame_Join) isFrame_Kind() {}
 
 func (*Frame_Leave) isFrame_Kind() {}
@@ -631,6 +702,16 @@ func (*Frame_Administered) isFrame_Kind() {}
 func (*Frame_Description) isFrame_Kind() {}
 
 func (*Frame_Listed) isFrame_Kind() {}
+
+func (*Frame_Preload) isFrame_Kind() {}
+
+func (*Frame_Preloaded) isFrame_Kind() {}
+
+func (*Frame_HandOver) isFrame_Kind() {}
+
+func (*Frame_TakenOver) isFrame_Kind() {}
+
+func (*Frame_NotTaken) isFrame_Kind() {}
 
 // Cursor is a client's position in a room, with what proves that it belongs to this history.
 type Cursor struct {
@@ -3633,11 +3714,251 @@ func (x *ListedMember) GetConnections() uint32 {
 	return 0
 }
 
+// Preload asks a rooms node to get ready for a room that the sender runs and means to give it: to read the room's streams
+// ahead, without claiming them. It promises nothing. The answer is Preloaded or NotTaken.
+type Preload struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// About what the room takes in memory.
+	WeightBytes   uint64 `protobuf:"varint,1,opt,name=weight_bytes,json=weightBytes,proto3" json:"weight_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Preload) Reset() {
+	*x = Preload{}
+	mi := &file_room_v1_room_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Preload) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Preload) ProtoMessage() {}
+
+func (x *Preload) ProtoReflect() protoreflect.Message {
+	mi := &file_room_v1_room_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Preload.ProtoReflect.Descriptor instead.
+func (*Preload) Descriptor() ([]byte, []int) {
+	return file_room_v1_room_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *Preload) GetWeightBytes() uint64 {
+	if x != nil {
+		return x.WeightBytes
+	}
+	return 0
+}
+
+// Preloaded: the node takes the room if it is handed over now.
+type Preloaded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Preloaded) Reset() {
+	*x = Preloaded{}
+	mi := &file_room_v1_room_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Preloaded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Preloaded) ProtoMessage() {}
+
+func (x *Preloaded) ProtoReflect() protoreflect.Message {
+	mi := &file_room_v1_room_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Preloaded.ProtoReflect.Descriptor instead.
+func (*Preloaded) Descriptor() ([]byte, []int) {
+	return file_room_v1_room_proto_rawDescGZIP(), []int{47}
+}
+
+// HandOver gives the room to the node: the sender writes it no more, unless it hears NotTaken. The answer is TakenOver or
+// NotTaken. Only the epoch in the journal decides who has the room, so an answer that is lost costs time only.
+type HandOver struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The epochs that the sender holds: of the room's stream, and of its members streams in their order. Claims are guarded by
+	// them, so that a hand-over which comes late takes nothing from anybody else.
+	Epoch         uint64   `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	MembersEpochs []uint64 `protobuf:"varint,2,rep,packed,name=members_epochs,json=membersEpochs,proto3" json:"members_epochs,omitempty"`
+	// The seq up to which events of the room were acknowledged: a journal that has less has lost a tail.
+	Acknowledged  uint64 `protobuf:"varint,3,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOver) Reset() {
+	*x = HandOver{}
+	mi := &file_room_v1_room_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOver) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOver) ProtoMessage() {}
+
+func (x *HandOver) ProtoReflect() protoreflect.Message {
+	mi := &file_room_v1_room_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
+func (*HandOver) Descriptor() ([]byte, []int) {
+	return file_room_v1_room_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *HandOver) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *HandOver) GetMembersEpochs() []uint64 {
+	if x != nil {
+		return x.MembersEpochs
+	}
+	return nil
+}
+
+func (x *HandOver) GetAcknowledged() uint64 {
+	if x != nil {
+		return x.Acknowledged
+	}
+	return 0
+}
+
+// TakenOver: the room runs at the node that answers.
+type TakenOver struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakenOver) Reset() {
+	*x = TakenOver{}
+	mi := &file_room_v1_room_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakenOver) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakenOver) ProtoMessage() {}
+
+func (x *TakenOver) ProtoReflect() protoreflect.Message {
+	mi := &file_room_v1_room_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakenOver.ProtoReflect.Descriptor instead.
+func (*TakenOver) Descriptor() ([]byte, []int) {
+	return file_room_v1_room_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *TakenOver) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+// NotTaken refuses Preload or HandOver.
+type NotTaken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For logs.
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NotTaken) Reset() {
+	*x = NotTaken{}
+	mi := &file_room_v1_room_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NotTaken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NotTaken) ProtoMessage() {}
+
+func (x *NotTaken) ProtoReflect() protoreflect.Message {
+	mi := &file_room_v1_room_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NotTaken.ProtoReflect.Descriptor instead.
+func (*NotTaken) Descriptor() ([]byte, []int) {
+	return file_room_v1_room_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *NotTaken) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_room_v1_room_proto protoreflect.FileDescriptor
 
 const file_room_v1_room_proto_rawDesc = "" +
 	"\n" +
-	"\x12room/v1/room.proto\x12\x0eparley.room.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18journal/v1/journal.proto\"\xa9\r\n" +
+	"\x12room/v1/room.proto\x12\x0eparley.room.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18journal/v1/journal.proto\"\xc7\x0f\n" +
 	"\x05Frame\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1e\n" +
 	"\n" +
@@ -3677,7 +3998,13 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"\aevicted\x184 \x01(\v2\x17.parley.room.v1.EvictedH\x00R\aevicted\x12B\n" +
 	"\fadministered\x18F \x01(\v2\x1c.parley.room.v1.AdministeredH\x00R\fadministered\x12?\n" +
 	"\vdescription\x18G \x01(\v2\x1b.parley.room.v1.DescriptionH\x00R\vdescription\x120\n" +
-	"\x06listed\x18H \x01(\v2\x16.parley.room.v1.ListedH\x00R\x06listedB\x06\n" +
+	"\x06listed\x18H \x01(\v2\x16.parley.room.v1.ListedH\x00R\x06listed\x123\n" +
+	"\apreload\x18P \x01(\v2\x17.parley.room.v1.PreloadH\x00R\apreload\x129\n" +
+	"\tpreloaded\x18Q \x01(\v2\x19.parley.room.v1.PreloadedH\x00R\tpreloaded\x127\n" +
+	"\thand_over\x18R \x01(\v2\x18.parley.room.v1.HandOverH\x00R\bhandOver\x12:\n" +
+	"\n" +
+	"taken_over\x18S \x01(\v2\x19.parley.room.v1.TakenOverH\x00R\ttakenOver\x127\n" +
+	"\tnot_taken\x18T \x01(\v2\x18.parley.room.v1.NotTakenH\x00R\bnotTakenB\x06\n" +
 	"\x04kind\"q\n" +
 	"\x06Cursor\x12\x1b\n" +
 	"\tafter_seq\x18\x01 \x01(\x04R\bafterSeq\x12(\n" +
@@ -3910,7 +4237,18 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"expires_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1c\n" +
 	"\tmoderator\x18\a \x01(\bR\tmoderator\x12\x1a\n" +
 	"\bsessions\x18\b \x01(\rR\bsessions\x12 \n" +
-	"\vconnections\x18\t \x01(\rR\vconnections*u\n" +
+	"\vconnections\x18\t \x01(\rR\vconnections\",\n" +
+	"\aPreload\x12!\n" +
+	"\fweight_bytes\x18\x01 \x01(\x04R\vweightBytes\"\v\n" +
+	"\tPreloaded\"k\n" +
+	"\bHandOver\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12%\n" +
+	"\x0emembers_epochs\x18\x02 \x03(\x04R\rmembersEpochs\x12\"\n" +
+	"\facknowledged\x18\x03 \x01(\x04R\facknowledged\"!\n" +
+	"\tTakenOver\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\"\n" +
+	"\bNotTaken\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason*u\n" +
 	"\aListing\x12\x17\n" +
 	"\x13LISTING_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fLISTING_MEMBERS\x10\x01\x12\x10\n" +
@@ -3931,7 +4269,7 @@ func file_room_v1_room_proto_rawDescGZIP() []byte {
 }
 
 var file_room_v1_room_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_room_v1_room_proto_goTypes = []any{
 	(Listing)(0),                  // 0: parley.room.v1.Listing
 	(*Frame)(nil),                 // 1: parley.room.v1.Frame
@@ -3980,10 +4318,15 @@ var file_room_v1_room_proto_goTypes = []any{
 	(*List)(nil),                  // 44: parley.room.v1.List
 	(*Listed)(nil),                // 45: parley.room.v1.Listed
 	(*ListedMember)(nil),          // 46: parley.room.v1.ListedMember
-	(*timestamppb.Timestamp)(nil), // 47: google.protobuf.Timestamp
-	(v1.Level)(0),                 // 48: parley.journal.v1.Level
-	(*durationpb.Duration)(nil),   // 49: google.protobuf.Duration
-	(*v1.Settings)(nil),           // 50: parley.journal.v1.Settings
+	(*Preload)(nil),               // 47: parley.room.v1.Preload
+	(*Preloaded)(nil),             // 48: parley.room.v1.Preloaded
+	(*HandOver)(nil),              // 49: parley.room.v1.HandOver
+	(*TakenOver)(nil),             // 50: parley.room.v1.TakenOver
+	(*NotTaken)(nil),              // 51: parley.room.v1.NotTaken
+	(*timestamppb.Timestamp)(nil), // 52: google.protobuf.Timestamp
+	(v1.Level)(0),                 // 53: parley.journal.v1.Level
+	(*durationpb.Duration)(nil),   // 54: google.protobuf.Duration
+	(*v1.Settings)(nil),           // 55: parley.journal.v1.Settings
 }
 var file_room_v1_room_proto_depIdxs = []int32{
 	3,  // 0: parley.room.v1.Frame.join:type_name -> parley.room.v1.Join
@@ -4015,46 +4358,51 @@ var file_room_v1_room_proto_depIdxs = []int32{
 	41, // 26: parley.room.v1.Frame.administered:type_name -> parley.room.v1.Administered
 	43, // 27: parley.room.v1.Frame.description:type_name -> parley.room.v1.Description
 	45, // 28: parley.room.v1.Frame.listed:type_name -> parley.room.v1.Listed
-	2,  // 29: parley.room.v1.Join.cursor:type_name -> parley.room.v1.Cursor
-	8,  // 30: parley.room.v1.Publish.drafts:type_name -> parley.room.v1.Draft
-	47, // 31: parley.room.v1.Draft.sent_at:type_name -> google.protobuf.Timestamp
-	10, // 32: parley.room.v1.Published.outcomes:type_name -> parley.room.v1.Outcome
-	28, // 33: parley.room.v1.Outcome.refused:type_name -> parley.room.v1.Refused
-	47, // 34: parley.room.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
-	11, // 35: parley.room.v1.Page.messages:type_name -> parley.room.v1.Message
-	18, // 36: parley.room.v1.PresenceList.members:type_name -> parley.room.v1.Present
-	11, // 37: parley.room.v1.Deliver.messages:type_name -> parley.room.v1.Message
-	47, // 38: parley.room.v1.Deliver.accepted_at:type_name -> google.protobuf.Timestamp
-	24, // 39: parley.room.v1.Evicted.members:type_name -> parley.room.v1.Eviction
-	47, // 40: parley.room.v1.Eviction.expires_at:type_name -> google.protobuf.Timestamp
-	18, // 41: parley.room.v1.Online.members:type_name -> parley.room.v1.Present
-	30, // 42: parley.room.v1.CompareHeads.rooms:type_name -> parley.room.v1.RoomHead
-	33, // 43: parley.room.v1.Administer.change_settings:type_name -> parley.room.v1.ChangeSettings
-	34, // 44: parley.room.v1.Administer.kick:type_name -> parley.room.v1.KickMember
-	35, // 45: parley.room.v1.Administer.ban:type_name -> parley.room.v1.BanMember
-	36, // 46: parley.room.v1.Administer.unban:type_name -> parley.room.v1.UnbanMember
-	37, // 47: parley.room.v1.Administer.mute:type_name -> parley.room.v1.MuteMember
-	38, // 48: parley.room.v1.Administer.unmute:type_name -> parley.room.v1.UnmuteMember
-	39, // 49: parley.room.v1.Administer.invite:type_name -> parley.room.v1.InviteMember
-	40, // 50: parley.room.v1.Administer.uninvite:type_name -> parley.room.v1.UninviteMember
-	48, // 51: parley.room.v1.ChangeSettings.join:type_name -> parley.journal.v1.Level
-	48, // 52: parley.room.v1.ChangeSettings.publish:type_name -> parley.journal.v1.Level
-	48, // 53: parley.room.v1.ChangeSettings.history:type_name -> parley.journal.v1.Level
-	49, // 54: parley.room.v1.ChangeSettings.retention_age:type_name -> google.protobuf.Duration
-	49, // 55: parley.room.v1.BanMember.lasting:type_name -> google.protobuf.Duration
-	49, // 56: parley.room.v1.MuteMember.lasting:type_name -> google.protobuf.Duration
-	47, // 57: parley.room.v1.Administered.expires_at:type_name -> google.protobuf.Timestamp
-	50, // 58: parley.room.v1.Administered.settings:type_name -> parley.journal.v1.Settings
-	50, // 59: parley.room.v1.Description.settings:type_name -> parley.journal.v1.Settings
-	0,  // 60: parley.room.v1.List.listing:type_name -> parley.room.v1.Listing
-	46, // 61: parley.room.v1.Listed.members:type_name -> parley.room.v1.ListedMember
-	47, // 62: parley.room.v1.ListedMember.at:type_name -> google.protobuf.Timestamp
-	47, // 63: parley.room.v1.ListedMember.expires_at:type_name -> google.protobuf.Timestamp
-	64, // [64:64] is the sub-list for method output_type
-	64, // [64:64] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	47, // 29: parley.room.v1.Frame.preload:type_name -> parley.room.v1.Preload
+	48, // 30: parley.room.v1.Frame.preloaded:type_name -> parley.room.v1.Preloaded
+	49, // 31: parley.room.v1.Frame.hand_over:type_name -> parley.room.v1.HandOver
+	50, // 32: parley.room.v1.Frame.taken_over:type_name -> parley.room.v1.TakenOver
+	51, // 33: parley.room.v1.Frame.not_taken:type_name -> parley.room.v1.NotTaken
+	2,  // 34: parley.room.v1.Join.cursor:type_name -> parley.room.v1.Cursor
+	8,  // 35: parley.room.v1.Publish.drafts:type_name -> parley.room.v1.Draft
+	52, // 36: parley.room.v1.Draft.sent_at:type_name -> google.protobuf.Timestamp
+	10, // 37: parley.room.v1.Published.outcomes:type_name -> parley.room.v1.Outcome
+	28, // 38: parley.room.v1.Outcome.refused:type_name -> parley.room.v1.Refused
+	52, // 39: parley.room.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
+	11, // 40: parley.room.v1.Page.messages:type_name -> parley.room.v1.Message
+	18, // 41: parley.room.v1.PresenceList.members:type_name -> parley.room.v1.Present
+	11, // 42: parley.room.v1.Deliver.messages:type_name -> parley.room.v1.Message
+	52, // 43: parley.room.v1.Deliver.accepted_at:type_name -> google.protobuf.Timestamp
+	24, // 44: parley.room.v1.Evicted.members:type_name -> parley.room.v1.Eviction
+	52, // 45: parley.room.v1.Eviction.expires_at:type_name -> google.protobuf.Timestamp
+	18, // 46: parley.room.v1.Online.members:type_name -> parley.room.v1.Present
+	30, // 47: parley.room.v1.CompareHeads.rooms:type_name -> parley.room.v1.RoomHead
+	33, // 48: parley.room.v1.Administer.change_settings:type_name -> parley.room.v1.ChangeSettings
+	34, // 49: parley.room.v1.Administer.kick:type_name -> parley.room.v1.KickMember
+	35, // 50: parley.room.v1.Administer.ban:type_name -> parley.room.v1.BanMember
+	36, // 51: parley.room.v1.Administer.unban:type_name -> parley.room.v1.UnbanMember
+	37, // 52: parley.room.v1.Administer.mute:type_name -> parley.room.v1.MuteMember
+	38, // 53: parley.room.v1.Administer.unmute:type_name -> parley.room.v1.UnmuteMember
+	39, // 54: parley.room.v1.Administer.invite:type_name -> parley.room.v1.InviteMember
+	40, // 55: parley.room.v1.Administer.uninvite:type_name -> parley.room.v1.UninviteMember
+	53, // 56: parley.room.v1.ChangeSettings.join:type_name -> parley.journal.v1.Level
+	53, // 57: parley.room.v1.ChangeSettings.publish:type_name -> parley.journal.v1.Level
+	53, // 58: parley.room.v1.ChangeSettings.history:type_name -> parley.journal.v1.Level
+	54, // 59: parley.room.v1.ChangeSettings.retention_age:type_name -> google.protobuf.Duration
+	54, // 60: parley.room.v1.BanMember.lasting:type_name -> google.protobuf.Duration
+	54, // 61: parley.room.v1.MuteMember.lasting:type_name -> google.protobuf.Duration
+	52, // 62: parley.room.v1.Administered.expires_at:type_name -> google.protobuf.Timestamp
+	55, // 63: parley.room.v1.Administered.settings:type_name -> parley.journal.v1.Settings
+	55, // 64: parley.room.v1.Description.settings:type_name -> parley.journal.v1.Settings
+	0,  // 65: parley.room.v1.List.listing:type_name -> parley.room.v1.Listing
+	46, // 66: parley.room.v1.Listed.members:type_name -> parley.room.v1.ListedMember
+	52, // 67: parley.room.v1.ListedMember.at:type_name -> google.protobuf.Timestamp
+	52, // 68: parley.room.v1.ListedMember.expires_at:type_name -> google.protobuf.Timestamp
+	69, // [69:69] is the sub-list for method output_type
+	69, // [69:69] is the sub-list for method input_type
+	69, // [69:69] is the sub-list for extension type_name
+	69, // [69:69] is the sub-list for extension extendee
+	0,  // [0:69] is the sub-list for field type_name
 }
 
 func init() { file_room_v1_room_proto_init() }
@@ -4092,6 +4440,11 @@ func file_room_v1_room_proto_init() {
 		(*Frame_Administered)(nil),
 		(*Frame_Description)(nil),
 		(*Frame_Listed)(nil),
+		(*Frame_Preload)(nil),
+		(*Frame_Preloaded)(nil),
+		(*Frame_HandOver)(nil),
+		(*Frame_TakenOver)(nil),
+		(*Frame_NotTaken)(nil),
 	}
 	file_room_v1_room_proto_msgTypes[13].OneofWrappers = []any{}
 	file_room_v1_room_proto_msgTypes[31].OneofWrappers = []any{
@@ -4111,7 +4464,7 @@ func file_room_v1_room_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_room_v1_room_proto_rawDesc), len(file_room_v1_room_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   46,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
