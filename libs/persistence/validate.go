@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -117,6 +118,14 @@ func ValidateCheckpointName(name string) error { return checkName("checkpoint na
 func ValidateTTL(ttl time.Duration) error {
 	if ttl <= 0 {
 		return fmt.Errorf("time to live %v, must be positive: %w", ttl, ErrInvalid)
+	}
+	return nil
+}
+
+// ValidateAttempt checks the number of an attempt to resume a session. ErrInvalid.
+func ValidateAttempt(attempt uint64) error {
+	if attempt > math.MaxInt64 {
+		return fmt.Errorf("attempt %d, at most %d: %w", attempt, uint64(math.MaxInt64), ErrInvalid)
 	}
 	return nil
 }

@@ -28,9 +28,11 @@ type member struct {
 	token      persistence.TokenHash
 	generation uint64
 	rooms      []string
-	// loose: a save of rooms is unknown, so the rooms may be either. haunted: a resume is unknown. It may still happen,
-	// whenever, and then retires the token that a later resume has given.
-	loose, haunted bool
+	// attempts numbers the resumes. One that is unknown may still happen, whenever: it must not take the session from a later
+	// one. Until there is a later one the generation may not be the newest any more: unsure.
+	attempts uint64
+	// loose: a save of rooms is unknown, so the rooms may be either.
+	loose, unsure bool
 }
 
 func newMember(l *load, i int) *member {
@@ -74,21 +76,20 @@ func (m *member) create(ctx context.Context, n *node) {
 	if s.Generation != 1 || s.Member != m.name {
 		m.l.witness.fail(kept, "", "%s created a session and got %+v", m.name, s)
 	}
-	m.token, m.generation, m.rooms, m.loose, m.haunted = token, 1, nil, false, false
+	m.token, m.generation, m.rooms, m.loose, m.unsure = token, 1, nil, false, false
 }
 
 func (m *member) resume(ctx context.Context, n *node) {
 	next := m.next()
 	began := time.Now()
-	s, err := n.ResumeSession(ctx, m.id, m.token, next, sessionTTL)
+	m.attempts++
+	s, err := n.ResumeSession(ctx, m.id, m.token, next, m.attempts, sessionTTL)
 	switch {
 	case errors.Is(err, persistence.ErrUnknown):
-		m.haunted = true
+		m.unsure = true
 		return
 	case errors.Is(err, persistence.ErrSessionUnknown):
-		if !m.haunted {
-			m.l.witness.fail(kept, "", "%s resumed generation %d with its newest token on %s: %v", m.name, m.generation, n.name, err)
-		}
+		m.l.witness.fail(kept, "", "%s resumed generation %d with its newest token on %s: %v", m.name, m.generation, n.name, err)
 		m.generation = 0
 		return
 	case !m.check(ctx, "resume", err):
@@ -99,10 +100,11 @@ func (m *member) resume(ctx context.Context, n *node) {
 	if s.Generation <= m.generation {
 		m.l.witness.fail(rises, "", "%s resumed generation %d and got %d", m.name, m.generation, s.Generation)
 	}
-	if !m.haunted && !m.loose && !slices.Equal(s.Rooms, m.rooms) {
+	if !m.loose && !slices.Equal(s.Rooms, m.rooms) {
 		m.l.witness.fail(kept, "", "%s saved the rooms %q and has %q", m.name, m.rooms, s.Rooms)
 	}
 	m.token, m.generation, m.rooms, m.loose = next, s.Generation, s.Rooms, false
+	m.unsure = false
 }
 
 func (m *member) save(ctx context.Context, n *node) {
@@ -115,7 +117,7 @@ func (m *member) save(ctx context.Context, n *node) {
 	case errors.Is(err, persistence.ErrUnknown):
 		m.loose = true
 	case errors.Is(err, persistence.ErrSessionReplaced):
-		if !m.haunted { // by a resume of its own
+		if !m.unsure { // by a resume of its own
 			m.l.witness.fail(kept, "", "%s saved its rooms in generation %d on %s: %v", m.name, m.generation, n.name, err)
 		}
 		m.resume(ctx, n)

@@ -15,6 +15,7 @@ type session struct {
 	token persistence.TokenHash
 	// replaced is the token before; nil in a session never resumed.
 	replaced *persistence.TokenHash
+	attempt  uint64 // that the replaced token was presented with
 }
 
 // alive returns the session unless it is missing or expired.
@@ -24,6 +25,11 @@ func (b *Backend) alive(id persistence.SessionID) (*session, bool) {
 		return nil, false
 	}
 	return s, true
+}
+
+// lostAnswer tells whether the token is the replaced one, in an attempt after the one that replaced it.
+func (s *session) lostAnswer(presented persistence.TokenHash, attempt uint64) bool {
+	return s.replaced != nil && *s.replaced == presented && (attempt == 0 || attempt > s.attempt)
 }
 
 func (s *session) copy() persistence.Session {
@@ -55,16 +61,19 @@ func (b *Backend) CreateSession(ctx context.Context, id persistence.SessionID, t
 }
 
 // ResumeSession implements persistence.SessionStore.
-func (b *Backend) ResumeSession(ctx context.Context, id persistence.SessionID, presented, next persistence.TokenHash, ttl time.Duration) (out persistence.Session, err error) {
+func (b *Backend) ResumeSession(ctx context.Context, id persistence.SessionID, presented, next persistence.TokenHash, attempt uint64, ttl time.Duration) (out persistence.Session, err error) {
 	err = b.do(ctx, "resume session", func() error {
+		if err := persistence.ValidateAttempt(attempt); err != nil {
+			return err
+		}
 		if err := persistence.ValidateTTL(ttl); err != nil {
 			return err
 		}
 		s, ok := b.alive(id)
-		if !ok || s.token != presented && (s.replaced == nil || *s.replaced != presented) {
+		if !ok || s.token != presented && !s.lostAnswer(presented, attempt) {
 			return persistence.ErrSessionUnknown
 		}
-		s.token, s.replaced = next, &presented
+		s.token, s.replaced, s.attempt = next, &presented, attempt
 		s.Generation++
 		s.ExpiresAt = b.now().Add(ttl)
 		out = s.copy()
@@ -113,6 +122,26 @@ func (b *Backend) ExtendSessions(ctx context.Context, ids []persistence.SessionI
 		}
 		return nil
 	})
+}
+
+// LostSessions implements persistence.SessionStore.
+func (b *Backend) LostSessions(ctx context.Context, held []persistence.HeldSession) (lost []persistence.HeldSession, err error) {
+	err = b.do(ctx, "look for lost sessions", func() error {
+		if len(held) > persistence.MaxExtendSessions {
+			return fmt.Errorf("%d sessions, at most %d: %w", len(held), persistence.MaxExtendSessions, persistence.ErrTooLarge)
+		}
+		for _, h := range held {
+			s, ok := b.alive(h.ID)
+			switch {
+			case !ok:
+				lost = append(lost, persistence.HeldSession{ID: h.ID})
+			case s.Generation != h.Generation:
+				lost = append(lost, persistence.HeldSession{ID: h.ID, Generation: s.Generation})
+			}
+		}
+		return nil
+	})
+	return lost, err
 }
 
 // DeleteExpiredSessions implements persistence.SessionStore.

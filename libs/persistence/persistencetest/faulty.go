@@ -39,6 +39,7 @@ const (
 	OpResumeSession         Op = "ResumeSession"
 	OpSaveSessionRooms      Op = "SaveSessionRooms"
 	OpExtendSessions        Op = "ExtendSessions"
+	OpLostSessions          Op = "LostSessions"
 	OpDeleteExpiredSessions Op = "DeleteExpiredSessions"
 	OpAcquireLease          Op = "AcquireLease"
 	OpRenewLease            Op = "RenewLease"

@@ -140,9 +140,9 @@ func (f *faulty) CreateSession(ctx context.Context, id persistence.SessionID, to
 	})
 }
 
-func (f *faulty) ResumeSession(ctx context.Context, id persistence.SessionID, presented, next persistence.TokenHash, ttl time.Duration) (persistence.Session, error) {
+func (f *faulty) ResumeSession(ctx context.Context, id persistence.SessionID, presented, next persistence.TokenHash, attempt uint64, ttl time.Duration) (persistence.Session, error) {
 	return answer(ctx, f, OpResumeSession, "", func() (persistence.Session, error) {
-		return f.b.ResumeSession(ctx, id, presented, next, ttl)
+		return f.b.ResumeSession(ctx, id, presented, next, attempt, ttl)
 	})
 }
 
@@ -152,6 +152,10 @@ func (f *faulty) SaveSessionRooms(ctx context.Context, id persistence.SessionID,
 
 func (f *faulty) ExtendSessions(ctx context.Context, ids []persistence.SessionID, ttl time.Duration) error {
 	return f.plan.run(ctx, OpExtendSessions, "", func() error { return f.b.ExtendSessions(ctx, ids, ttl) })
+}
+
+func (f *faulty) LostSessions(ctx context.Context, held []persistence.HeldSession) ([]persistence.HeldSession, error) {
+	return answer(ctx, f, OpLostSessions, "", func() ([]persistence.HeldSession, error) { return f.b.LostSessions(ctx, held) })
 }
 
 func (f *faulty) DeleteExpiredSessions(ctx context.Context, limit int) ([]persistence.Session, error) {

@@ -3,6 +3,7 @@ package persistencetest
 import (
 	"crypto/sha256"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 
@@ -15,11 +16,13 @@ var sessionTests = []namedTest{
 	{"create", sessionCreate},
 	{"resume rotates the token", sessionRotates},
 	{"resume after a lost answer", sessionLostAnswer},
+	{"late attempts", sessionLateAttempts},
 	{"forged and unknown", sessionForged},
 	{"rooms", sessionRooms},
 	{"rooms of a replaced connection", sessionReplaced},
 	{"expiry", sessionExpiry},
 	{"extension", sessionExtension},
+	{"lost ones", sessionLost},
 	{"deletion of expired ones", sessionDeletion},
 	{"a thousand changes at once", sessionMany},
 }
@@ -39,7 +42,7 @@ func (b *bench) session(n int, tok string) persistence.Session {
 }
 
 func (b *bench) resume(n int, presented, next string) (persistence.Session, error) {
-	return b.ResumeSession(b.Context(), sessionID(n), token(presented), token(next), 10*b.unit())
+	return b.ResumeSession(b.Context(), sessionID(n), token(presented), token(next), 0, 10*b.unit())
 }
 
 func (b *bench) mustResume(n int, presented, next string) persistence.Session {
@@ -71,7 +74,7 @@ func sessionCreate(b *bench) {
 	}
 	_, err = b.CreateSession(b.Context(), sessionID(2), token("t"), "ada", 0)
 	require.ErrorIs(b, err, persistence.ErrInvalid)
-	_, err = b.ResumeSession(b.Context(), sessionID(1), token("t2"), token("t3"), -1)
+	_, err = b.ResumeSession(b.Context(), sessionID(1), token("t2"), token("t3"), 0, -1)
 	require.ErrorIs(b, err, persistence.ErrInvalid)
 }
 
@@ -109,13 +112,34 @@ func sessionLostAnswer(b *bench) {
 	b.cannotResume(1, "t3")
 }
 
+// sessionLateAttempts: of the attempts with one token that nobody was answered, the client goes on with the newest, and an
+// earlier one that is carried out after it takes nothing.
+func sessionLateAttempts(b *bench) {
+	attempt := func(number uint64, presented, next string) error {
+		_, err := b.ResumeSession(b.Context(), sessionID(1), token(presented), token(next), number, 10*b.unit())
+		return err
+	}
+	b.session(1, "t1")
+	require.NoError(b, attempt(2, "t1", "t2"))
+	require.ErrorIs(b, attempt(1, "t1", "late"), persistence.ErrSessionUnknown)
+	require.ErrorIs(b, attempt(2, "t1", "late"), persistence.ErrSessionUnknown)
+	require.NoError(b, b.SaveSessionRooms(b.Context(), sessionID(1), 2, []string{"room"}, 10*b.unit()), "the later one still has it")
+	require.NoError(b, attempt(3, "t1", "t3"), "a later one: the answer with t2 was lost")
+	require.NoError(b, attempt(1, "t3", "t4"), "numbers of other tokens do not count")
+	require.ErrorIs(b, attempt(1, "t3", "late"), persistence.ErrSessionUnknown)
+	require.NoError(b, attempt(0, "t3", "t5"), "a client that does not number")
+	require.NoError(b, attempt(1, "t3", "t6"))
+	require.NoError(b, attempt(math.MaxInt64, "t6", "t7"))
+	require.ErrorIs(b, attempt(math.MaxInt64+1, "t7", "t8"), persistence.ErrInvalid)
+}
+
 func sessionForged(b *bench) {
 	b.session(1, "t1")
 	b.session(2, "u1")
 	b.cannotResume(1, "forged")
 	b.cannotResume(1, "u1") // of another session
 	b.cannotResume(3, "t1")
-	_, err := b.ResumeSession(b.Context(), sessionID(1), persistence.TokenHash{}, token("t2"), b.unit())
+	_, err := b.ResumeSession(b.Context(), sessionID(1), persistence.TokenHash{}, token("t2"), 0, b.unit())
 	require.ErrorIs(b, err, persistence.ErrSessionUnknown, "a session that was never resumed has no token before")
 	s := b.mustResume(1, "t1", "t2")
 	require.EqualValues(b, 2, s.Generation)
@@ -209,6 +233,37 @@ func sessionExtension(b *bench) {
 	many := make([]persistence.SessionID, persistence.MaxExtendSessions+1)
 	require.ErrorIs(b, b.ExtendSessions(b.Context(), many, b.unit()), persistence.ErrTooLarge)
 	require.NoError(b, b.ExtendSessions(b.Context(), many[1:], b.unit()))
+}
+
+func sessionLost(b *bench) {
+	lost := func(held ...persistence.HeldSession) []persistence.HeldSession {
+		b.Helper()
+		lost, err := b.LostSessions(b.Context(), held)
+		require.NoError(b, err)
+		return lost
+	}
+	b.session(1, "t1")
+	b.session(2, "u1")
+	first, second := persistence.HeldSession{ID: sessionID(1), Generation: 1}, persistence.HeldSession{ID: sessionID(2), Generation: 1}
+	require.Empty(b, lost())
+	require.Empty(b, lost(first, second))
+	b.pass(5)
+	b.mustResume(1, "t1", "t2")
+	require.Equal(b, []persistence.HeldSession{{ID: sessionID(1), Generation: 2}}, lost(second, first))
+	require.Empty(b, lost(second, persistence.HeldSession{ID: sessionID(1), Generation: 2}))
+	b.pass(5) // the second one is over
+	require.ElementsMatch(b, []persistence.HeldSession{{ID: sessionID(1), Generation: 2}, {ID: sessionID(2)}, {ID: sessionID(3)}},
+		lost(first, second, persistence.HeldSession{ID: sessionID(3), Generation: 7}))
+
+	many := make([]persistence.HeldSession, persistence.MaxExtendSessions+1)
+	_, err := b.LostSessions(b.Context(), many)
+	require.ErrorIs(b, err, persistence.ErrTooLarge)
+	many = many[1:]
+	for i := range many {
+		many[i] = persistence.HeldSession{ID: sessionID(100 + i), Generation: 1}
+	}
+	many[500] = first
+	require.Len(b, lost(many...), len(many))
 }
 
 func sessionDeletion(b *bench) {

@@ -114,7 +114,7 @@ func TestLateSaveRooms(t *testing.T) {
 	require.NoError(t, b.SaveSessionRooms(t.Context(), id, s.Generation, []string{"a", "b"}, time.Hour)) // resubmitted
 	require.NoError(t, b.SaveSessionRooms(t.Context(), id, s.Generation, []string{"a", "b", "c"}, time.Hour))
 	require.Positive(t, n.heal())
-	got, err := b.ResumeSession(t.Context(), id, persistence.TokenHash{1}, persistence.TokenHash{2}, time.Hour)
+	got, err := b.ResumeSession(t.Context(), id, persistence.TokenHash{1}, persistence.TokenHash{2}, 0, time.Hour)
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "b", "c"}, got.Rooms, "an acknowledged save was overwritten by an older one")
 }
@@ -126,10 +126,10 @@ func TestLateResume(t *testing.T) {
 	id := persistence.SessionID{1}
 	_, err := b.CreateSession(t.Context(), id, persistence.TokenHash{1}, "m", time.Hour)
 	require.NoError(t, err)
-	_, err = b.ResumeSession(t.Context(), id, persistence.TokenHash{1}, persistence.TokenHash{8}, time.Hour) // warm
+	_, err = b.ResumeSession(t.Context(), id, persistence.TokenHash{1}, persistence.TokenHash{8}, 0, time.Hour) // warm
 	require.NoError(t, err)
 	n.lose(0)
-	s, err := b.ResumeSession(t.Context(), id, persistence.TokenHash{8}, persistence.TokenHash{2}, time.Hour)
+	s, err := b.ResumeSession(t.Context(), id, persistence.TokenHash{8}, persistence.TokenHash{2}, 0, time.Hour)
 	require.NoError(t, err)
 	require.Positive(t, n.heal())
 	require.NoError(t, b.SaveSessionRooms(t.Context(), id, s.Generation, []string{"a"}, time.Hour), "the living connection is told that it was replaced")

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/parley-rt/parley/libs/persistence"
 )
 
@@ -28,9 +30,12 @@ func (b *Backend) CreateSession(ctx context.Context, id persistence.SessionID, t
 }
 
 // ResumeSession implements persistence.SessionStore.
-func (b *Backend) ResumeSession(ctx context.Context, id persistence.SessionID, presented, next persistence.TokenHash, ttl time.Duration) (persistence.Session, error) {
+func (b *Backend) ResumeSession(ctx context.Context, id persistence.SessionID, presented, next persistence.TokenHash, attempt uint64, ttl time.Duration) (persistence.Session, error) {
 	err := persistence.ValidateTTL(ttl)
-	c := &sessionChange{kind: resumeSessions, id: id, token: presented, next: next, ttl: ttl}
+	if err == nil {
+		err = persistence.ValidateAttempt(attempt)
+	}
+	c := &sessionChange{kind: resumeSessions, id: id, token: presented, next: next, attempt: attempt, ttl: ttl}
 	if err == nil {
 		err = b.sessions.do(ctx, c)
 	}
@@ -80,6 +85,42 @@ func (b *Backend) ExtendSessions(ctx context.Context, ids []persistence.SessionI
 		return fmt.Errorf("extend sessions: %w", err)
 	}
 	return nil
+}
+
+const lostSQL = `
+SELECT h.id, coalesce(s.generation, 0) FROM unnest($1::uuid[], $2::bigint[]) AS h (id, generation)
+  LEFT JOIN session s ON s.id = h.id AND s.expires_at > statement_timestamp()
+ WHERE s.generation IS DISTINCT FROM h.generation`
+
+// LostSessions implements persistence.SessionStore.
+func (b *Backend) LostSessions(ctx context.Context, held []persistence.HeldSession) (lost []persistence.HeldSession, err error) {
+	if len(held) > persistence.MaxExtendSessions {
+		err = fmt.Errorf("%d sessions, at most %d: %w", len(held), persistence.MaxExtendSessions, persistence.ErrTooLarge)
+	} else if len(held) > 0 {
+		ids, generations := make([][16]byte, len(held)), make([]int64, len(held))
+		for i, h := range held {
+			ids[i], generations[i] = h.ID, int64(h.Generation)
+		}
+		err = b.readConn(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+			rows, err := c.Query(ctx, lostSQL, ids, generations)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			for rows.Next() {
+				var h persistence.HeldSession
+				if err := rows.Scan((*[16]byte)(&h.ID), &h.Generation); err != nil {
+					return err
+				}
+				lost = append(lost, h)
+			}
+			return rows.Err()
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for lost sessions: %w", err)
+	}
+	return lost, nil
 }
 
 // deleteExpiredSQL passes over sessions that another node is deleting or somebody changes.

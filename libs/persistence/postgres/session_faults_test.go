@@ -21,6 +21,8 @@ func TestLostAnswersOfSessions(t *testing.T) {
 	proxy, url := proxied(t, shared)
 	b := opened(t, url, postgres.Options{})
 	lose := func(tag string, change func()) {
+		require.Eventually(t, func() bool { return b.Ping(t.Context()) == nil }, 20*time.Second, 10*time.Millisecond,
+			"so many faults open the breaker, and only a stored event closes it")
 		before := proxy.Counts().LostAnswers
 		proxy.LoseAnswers(1, tag)
 		change()
@@ -37,13 +39,13 @@ func TestLostAnswersOfSessions(t *testing.T) {
 		require.Equal(t, "ada", s.Member)
 		require.EqualValues(t, 1, s.Generation)
 		lose("UPDATE", func() {
-			s, err = b.ResumeSession(within(t, 20*time.Second), id, token("first"), token("second"), time.Minute)
+			s, err = b.ResumeSession(within(t, 20*time.Second), id, token("first"), token("second"), 0, time.Minute)
 			require.NoError(t, err)
 		})
 		lose("UPDATE", func() {
 			require.NoError(t, b.SaveSessionRooms(within(t, 20*time.Second), id, s.Generation, []string{"b", "a"}, time.Minute))
 		})
-		again, err := b.ResumeSession(t.Context(), id, token(presented), token("third"), time.Minute)
+		again, err := b.ResumeSession(t.Context(), id, token(presented), token("third"), 0, time.Minute)
 		require.NoError(t, err, presented)
 		require.Equal(t, []string{"a", "b"}, again.Rooms)
 		require.Equal(t, s.Generation+1, again.Generation)
@@ -87,7 +89,7 @@ func TestSavesOfOneSessionKeepTheirOrder(t *testing.T) {
 	for range saves {
 		require.NoError(t, <-done)
 	}
-	s, err = b.ResumeSession(t.Context(), id, token("first"), token("second"), time.Minute)
+	s, err = b.ResumeSession(t.Context(), id, token("first"), token("second"), 0, time.Minute)
 	require.NoError(t, err)
 	require.Equal(t, []string{fmt.Sprint(saves - 1)}, s.Rooms)
 }

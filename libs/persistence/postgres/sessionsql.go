@@ -12,7 +12,8 @@ import (
 )
 
 // A statement whose answer was lost is sent again, and the first one may even come after the second. A resume recognises by
-// the new token that it was made; a save is numbered by its process, and an older one changes nothing.
+// the new token that it was made; a save is numbered by its process, and an older one changes nothing. An attempt to resume
+// that its client has given up may come after a later one with the same token, and is told by the client's number.
 //
 // The statements return the sessions whose change was made. $5 of the first: the batch was sent before, so a session with
 // this token is the one that it created.
@@ -25,11 +26,12 @@ ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
  WHERE $5 AND s.token_hash = excluded.token_hash AND s.member = excluded.member AND s.generation = 1
 RETURNING s.id, s.member, s.rooms, s.generation, s.expires_at`
 	resumeSQL = `
-UPDATE session s SET token_hash = r.next, expires_at = statement_timestamp() + r.ttl,
+UPDATE session s SET token_hash = r.next, attempt = r.attempt, expires_at = statement_timestamp() + r.ttl,
        prev_hash = CASE WHEN s.token_hash = r.next THEN s.prev_hash ELSE r.presented END,
        generation = CASE WHEN s.token_hash = r.next THEN s.generation ELSE s.generation + 1 END
-  FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::interval[]) AS r (id, presented, next, ttl)
- WHERE s.id = r.id AND (r.presented IN (s.token_hash, s.prev_hash)) AND s.expires_at > statement_timestamp()
+  FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::interval[], $5::bigint[]) AS r (id, presented, next, ttl, attempt)
+ WHERE s.id = r.id AND s.expires_at > statement_timestamp()
+   AND (r.presented = s.token_hash OR r.presented = s.prev_hash AND (r.attempt = 0 OR r.attempt > s.attempt OR s.token_hash = r.next))
 RETURNING s.id, s.member, s.rooms, s.generation, s.expires_at`
 	saveSQL = `
 UPDATE session s SET rooms = r.rooms::text[], saver = $5, save_no = r.save_no, expires_at = statement_timestamp() + r.ttl
@@ -48,6 +50,7 @@ type sessionSet struct {
 	tokens      [][]byte
 	next        [][]byte
 	texts       []string // member, or rooms as an array literal
+	attempts    []int64
 	generations []int64
 	saves       []int64
 	ttls        []time.Duration
@@ -66,7 +69,7 @@ func changeSessions(ctx context.Context, c *conn, batch []*sessionChange, result
 		all.Queue(createSQL, s.ids, s.tokens, s.texts, s.ttls, repeated)
 	}
 	if s := &sets[resumeSessions]; len(s.ids) > 0 {
-		all.Queue(resumeSQL, s.ids, s.tokens, s.next, s.ttls)
+		all.Queue(resumeSQL, s.ids, s.tokens, s.next, s.ttls, s.attempts)
 	}
 	saves := &sets[saveSessions]
 	if len(saves.ids) > 0 {
@@ -112,6 +115,7 @@ func (s *sessionSet) add(i int, c *sessionChange) error {
 	s.ids = append(s.ids, c.id)
 	s.tokens = append(s.tokens, c.token[:])
 	s.next = append(s.next, c.next[:])
+	s.attempts = append(s.attempts, int64(c.attempt))
 	s.generations = append(s.generations, int64(c.generation))
 	s.saves = append(s.saves, c.save)
 	s.ttls = append(s.ttls, c.ttl)

@@ -32,6 +32,7 @@ type sessionChange struct {
 	id          persistence.SessionID
 	token, next persistence.TokenHash
 	member      string
+	attempt     uint64
 	generation  uint64
 	rooms       []string
 	save        int64 // numbers the saves of this process

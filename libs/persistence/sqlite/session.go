@@ -53,9 +53,12 @@ func (m *createSession) apply(w *writer) error {
 }
 
 // ResumeSession implements persistence.SessionStore.
-func (b *Backend) ResumeSession(ctx context.Context, id persistence.SessionID, presented, next persistence.TokenHash, ttl time.Duration) (persistence.Session, error) {
-	m := &resumeSession{id: id, presented: presented, next: next, ttl: ttl}
+func (b *Backend) ResumeSession(ctx context.Context, id persistence.SessionID, presented, next persistence.TokenHash, attempt uint64, ttl time.Duration) (persistence.Session, error) {
+	m := &resumeSession{id: id, presented: presented, next: next, attempt: attempt, ttl: ttl}
 	err := persistence.ValidateTTL(ttl)
+	if err == nil {
+		err = persistence.ValidateAttempt(attempt)
+	}
 	if err == nil {
 		err = b.submit(ctx, &request{mutation: m, events: 1})
 	}
@@ -68,6 +71,7 @@ func (b *Backend) ResumeSession(ctx context.Context, id persistence.SessionID, p
 type resumeSession struct {
 	id              persistence.SessionID
 	presented, next persistence.TokenHash
+	attempt         uint64
 	ttl             time.Duration
 	session         persistence.Session
 }
@@ -81,6 +85,7 @@ func (m *resumeSession) apply(w *writer) error {
 	s.Blob(3, m.next[:])
 	s.Int(4, w.at.UnixNano())
 	s.Int(5, expires)
+	s.Int(6, int64(m.attempt))
 	row, err := s.Step()
 	if err != nil {
 		return err
@@ -178,6 +183,44 @@ func (m extendSessions) apply(w *writer) error {
 		}
 	}
 	return nil
+}
+
+// LostSessions implements persistence.SessionStore.
+func (b *Backend) LostSessions(ctx context.Context, held []persistence.HeldSession) (lost []persistence.HeldSession, err error) {
+	if len(held) > persistence.MaxExtendSessions {
+		err = fmt.Errorf("%d sessions, at most %d: %w", len(held), persistence.MaxExtendSessions, persistence.ErrTooLarge)
+	} else if len(held) > 0 {
+		err = b.read(ctx, func(r *reader) error {
+			lost, err = r.lostSessions(held, b.now())
+			return err
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for lost sessions: %w", err)
+	}
+	return lost, nil
+}
+
+func (r *reader) lostSessions(held []persistence.HeldSession, now time.Time) (lost []persistence.HeldSession, err error) {
+	s := r.st.generation
+	defer s.Reset()
+	for i := range held {
+		s.Blob(1, held[i].ID[:])
+		s.Int(2, now.UnixNano())
+		row, err := s.Step()
+		if err != nil {
+			return nil, err
+		}
+		generation := uint64(0)
+		if row {
+			generation = uint64(s.ColumnInt(0))
+		}
+		if generation != held[i].Generation {
+			lost = append(lost, persistence.HeldSession{ID: held[i].ID, Generation: generation})
+		}
+		s.Reset()
+	}
+	return lost, nil
 }
 
 // DeleteExpiredSessions implements persistence.SessionStore.

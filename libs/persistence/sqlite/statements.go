@@ -113,8 +113,9 @@ func prepareWrites(c *lite.Conn) (*writeStatements, error) {
 
 		{&st.createSession, `INSERT INTO session (id, token_hash, member, rooms, generation, expires_at)
 			VALUES (?1, ?2, ?3, ?4, 1, ?5) ON CONFLICT (id) DO NOTHING`},
-		{&st.resumeSession, `UPDATE session SET token_hash = ?3, prev_hash = ?2, generation = generation + 1, expires_at = ?5
-			WHERE id = ?1 AND (token_hash = ?2 OR prev_hash = ?2) AND expires_at > ?4
+		{&st.resumeSession, `UPDATE session SET token_hash = ?3, prev_hash = ?2, generation = generation + 1, expires_at = ?5,
+			attempt = ?6
+			WHERE id = ?1 AND (token_hash = ?2 OR prev_hash = ?2 AND (?6 = 0 OR ?6 > attempt)) AND expires_at > ?4
 			RETURNING member, rooms, generation`},
 		{&st.sessionRooms, `UPDATE session SET rooms = ?3, expires_at = ?5
 			WHERE id = ?1 AND generation = ?2 AND expires_at > ?4`},

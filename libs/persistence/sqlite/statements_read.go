@@ -17,6 +17,7 @@ type readStatements struct {
 	partitions                    *lite.Stmt
 	blockers, blockedKeys         *lite.Stmt
 	checkpointsBehind             *lite.Stmt
+	generation                    *lite.Stmt
 
 	all []*lite.Stmt
 }
@@ -54,6 +55,7 @@ func prepareReads(c *lite.Conn) (*readStatements, error) {
 			WHERE s.stream_id = journal_event.stream_id) FROM journal_event WHERE pos > ?1 ORDER BY pos`},
 		{&st.checkpoints, `SELECT name, lane, pos, epoch, owner FROM journal_checkpoint ORDER BY name, lane`},
 		{&st.checkpointsBehind, `SELECT DISTINCT name FROM journal_checkpoint WHERE pos < ?1 ORDER BY name`},
+		{&st.generation, `SELECT generation FROM session WHERE id = ?1 AND expires_at > ?2`},
 		{&st.partitions, `SELECT part, after_pos, ifnull(last_pos, ?1), last_pos IS NULL FROM journal_segment
 			ORDER BY part, after_pos`},
 		{&st.blockers, `SELECT count(*) FROM ` + blockedStreams},

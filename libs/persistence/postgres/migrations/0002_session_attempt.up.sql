@@ -1,0 +1,3 @@
+-- compatible: 1
+-- The client's number of the attempt that presented prev_hash: an earlier one may be carried out late. 0: not numbered.
+ALTER TABLE session ADD COLUMN attempt bigint NOT NULL DEFAULT 0;
