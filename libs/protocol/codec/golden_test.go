@@ -35,7 +35,7 @@ func frames() map[string]*clientv1.Envelope {
 	at := timestamppb.New(time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC))
 	return map[string]*clientv1.Envelope{
 		"hello": {Id: 1, Kind: &clientv1.Envelope_Hello{Hello: &clientv1.Hello{
-			Token: "jwt", SessionToken: "st", Rooms: []*clientv1.RoomCursor{
+			Token: "jwt", SessionToken: "st", Attempt: 1_772_000_000_000, Rooms: []*clientv1.RoomCursor{
 				{RoomId: "a:b", AfterSeq: &seven, AfterMessageId: "m", Incarnation: 1 << 63}, {RoomId: "c", AfterSeq: &zero}, {},
 			},
 		}}},

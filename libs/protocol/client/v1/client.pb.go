@@ -694,8 +694,11 @@ type Hello struct {
 	// JWT of the member; not used with AUTH_MODE=none.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// Token of an earlier session frame.
-	SessionToken  string        `protobuf:"bytes,2,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
-	Rooms         []*RoomCursor `protobuf:"bytes,3,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	SessionToken string        `protobuf:"bytes,2,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
+	Rooms        []*RoomCursor `protobuf:"bytes,3,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	// Numbers the client's attempts to resume, rising: the time in milliseconds is fine. An attempt that was given up and is
+	// carried out late then takes nothing from a later one. 0: not numbered.
+	Attempt       uint64 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -749,6 +752,13 @@ func (x *Hello) GetRooms() []*RoomCursor {
 		return x.Rooms
 	}
 	return nil
+}
+
+func (x *Hello) GetAttempt() uint64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
 }
 
 // RoomCursor says up to where a client has seen a room.
@@ -2127,11 +2137,12 @@ const file_client_v1_client_proto_rawDesc = "" +
 	"\x05error\x18\x1b \x01(\v2\x17.parley.client.v1.ErrorH\x00R\x05error\x12,\n" +
 	"\x04ping\x18\x1c \x01(\v2\x16.parley.client.v1.PingH\x00R\x04ping\x12,\n" +
 	"\x04pong\x18\x1d \x01(\v2\x16.parley.client.v1.PongH\x00R\x04pongB\x06\n" +
-	"\x04kind\"v\n" +
+	"\x04kind\"\x90\x01\n" +
 	"\x05Hello\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12#\n" +
 	"\rsession_token\x18\x02 \x01(\tR\fsessionToken\x122\n" +
-	"\x05rooms\x18\x03 \x03(\v2\x1c.parley.client.v1.RoomCursorR\x05rooms\"\xa1\x01\n" +
+	"\x05rooms\x18\x03 \x03(\v2\x1c.parley.client.v1.RoomCursorR\x05rooms\x12\x18\n" +
+	"\aattempt\x18\x04 \x01(\x04R\aattempt\"\xa1\x01\n" +
 	"\n" +
 	"RoomCursor\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12 \n" +
