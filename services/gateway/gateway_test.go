@@ -252,12 +252,19 @@ func TestResumeReplacesTheOlderConnection(t *testing.T) {
 	first.expectClose(clientv1.CloseCode_CLOSE_CODE_SESSION_REPLACED)
 	second.expect("room_joined")
 
-	// At another gateway node the older one learns of it at its next change of rooms.
+	// At another gateway node the older one learns of it at its next change of rooms …
 	other := &bundle{t: t, service: g.start("gateway-2"), backend: g.backend, dir: g.dir, http: g.http}
 	third := other.connect(second.session.GetToken())
 	require.True(t, third.session.GetResumed())
 	second.send(`{"join_room":{"room_id":"another"}}`)
 	second.expectClose(clientv1.CloseCode_CLOSE_CODE_SESSION_REPLACED)
+
+	// … or within seconds.
+	fourth := g.connect(third.session.GetToken())
+	require.True(t, fourth.session.GetResumed())
+	third.expectClose(clientv1.CloseCode_CLOSE_CODE_SESSION_REPLACED)
+	fourth.send(`{"id":1,"ping":{}}`)
+	fourth.find("pong")
 }
 
 func TestUnknownTokensGiveNewSessions(t *testing.T) {

@@ -26,9 +26,11 @@ type (
 	tickMsg     struct{}
 	drainedMsg  struct{}
 	replacedMsg struct{}
-	drainMsg    struct{ afterMS uint32 }
-	linkDownMsg struct{ node string }
-	answerMsg   struct {
+	// sessionGoneMsg says that the session's row is expired or deleted.
+	sessionGoneMsg struct{}
+	drainMsg       struct{ afterMS uint32 }
+	linkDownMsg    struct{ node string }
+	answerMsg      struct {
 		from  string
 		frame actorkit.Frame
 	}
@@ -115,6 +117,8 @@ func (a *Actor) Receive(rctx *actor.ReceiveContext) {
 		a.core.LinkDown(now, m.node)
 	case *replacedMsg:
 		a.core.Replaced()
+	case *sessionGoneMsg:
+		a.core.SessionGone()
 	case *drainMsg:
 		a.core.Drain(now, m.afterMS)
 	case *faultMsg:

@@ -24,9 +24,9 @@ type Effects interface {
 	// Release gives the command's share of the read window back.
 	Release(bytes int)
 
-	// OpenSession starts a task that resumes the session of token, or makes a new one if it is empty or not known. Input
-	// SessionOpened follows.
-	OpenSession(token string)
+	// OpenSession starts a task that resumes the session of token, or makes a new one if it is empty or not known. attempt is
+	// the client's number of it; 0: none. Input SessionOpened follows.
+	OpenSession(token string, attempt uint64)
 	// SaveRooms starts a task that stores the session's rooms. Input RoomsSaved with the same version follows. At most one
 	// is running.
 	SaveRooms(version uint64, rooms []string)

@@ -121,14 +121,38 @@ func (r *Registry) release(id persistence.SessionID, e *entry) {
 	}
 }
 
-func (r *Registry) sessions() []persistence.SessionID {
+func (r *Registry) held() []persistence.HeldSession {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ids := make([]persistence.SessionID, 0, len(r.bySession))
-	for id := range r.bySession {
-		ids = append(ids, id)
+	list := make([]persistence.HeldSession, 0, len(r.bySession))
+	for id, h := range r.bySession {
+		list = append(list, persistence.HeldSession{ID: id, Generation: h.generation})
 	}
-	return ids
+	return list
+}
+
+// lose tells connections that the store has something else of their session than what they asked about: a newer generation,
+// or nothing. One that was replaced here meanwhile knows already.
+func (r *Registry) lose(asked, lost []persistence.HeldSession) {
+	if len(lost) == 0 {
+		return
+	}
+	generations := make(map[persistence.SessionID]uint64, len(asked))
+	for _, h := range asked {
+		generations[h.ID] = h.Generation
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range lost {
+		h, ok := r.bySession[l.ID]
+		switch {
+		case !ok || h.generation != generations[l.ID]:
+		case l.Generation > h.generation:
+			tell(h.entry.pid, &replacedMsg{})
+		case l.Generation == 0:
+			tell(h.entry.pid, &sessionGoneMsg{})
+		}
+	}
 }
 
 // Answer implements route.Members. An answer for a connection that is gone is dropped.

@@ -149,9 +149,9 @@ func (e *effects) Close(code clientv1.CloseCode) { e.conn.CloseWith(code) }
 
 func (e *effects) Release(bytes int) { e.window.give(bytes) }
 
-func (e *effects) OpenSession(token string) {
+func (e *effects) OpenSession(token string, attempt uint64) {
 	sessions := e.d.Sessions
-	e.task(func() any { return &openedMsg{sessions.open(context.Background(), token)} })
+	e.task(func() any { return &openedMsg{sessions.open(context.Background(), token, attempt)} })
 }
 
 func (e *effects) SaveRooms(version uint64, rooms []string) {

@@ -255,7 +255,7 @@ func TestFaultInAMember(t *testing.T) {
 	require.NotNil(t, other.socket.wait(t).GetSession())
 	require.NotNil(t, other.socket.wait(t).GetPong())
 	tell(other.pid, &closedMsg{})
-	require.Eventually(t, func() bool { return len(s.d.Registry.sessions()) == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.d.Registry.held()) == 0 }, 10*time.Second, time.Millisecond)
 }
 
 // storeBy panics where it is told to.
@@ -343,9 +343,42 @@ func TestRegistryKeepsTheNewestConnectionOfASession(t *testing.T) {
 	second.socket.wait(t)
 	require.Equal(t, clientv1.CloseCode_CLOSE_CODE_SESSION_REPLACED, second.socket.code)
 	r.release(id, e2)
-	require.Len(t, r.sessions(), 1)
+	require.Equal(t, []persistence.HeldSession{{ID: id, Generation: 3}}, r.held())
 	r.release(id, e1)
-	require.Empty(t, r.sessions())
+	require.Empty(t, r.held())
+}
+
+// What the store says of a session counts only for the connection that it was asked about.
+func TestRegistryLosesSessions(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	r := s.d.Registry
+	id := newSessionID()
+	for _, test := range []struct {
+		asked, now uint64
+		code       clientv1.CloseCode
+	}{
+		{4, 5, clientv1.CloseCode_CLOSE_CODE_SESSION_REPLACED},
+		{4, 0, clientv1.CloseCode_CLOSE_CODE_INTERNAL},
+		{3, 5, 0}, // replaced here meanwhile
+		{3, 0, 0},
+		{4, 3, 0}, // an answer from before this connection's own resume
+	} {
+		c := s.connect()
+		e := r.add(s.d.next.Add(1), c.pid)
+		require.True(t, r.claim(id, 4, e))
+		r.lose([]persistence.HeldSession{{ID: id, Generation: test.asked}}, []persistence.HeldSession{{ID: id, Generation: test.now}})
+		r.lose(nil, nil)
+		r.lose(nil, []persistence.HeldSession{{ID: newSessionID()}})
+		if test.code != 0 {
+			c.socket.wait(t)
+		} else {
+			c.send(`{"ping":{}}`)
+			require.NotNil(t, c.socket.wait(t).GetSession())
+		}
+		require.Equal(t, test.code, c.socket.code, "%+v", test)
+		r.release(id, e)
+	}
 }
 
 func TestRegistryWakes(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
@@ -13,8 +15,9 @@ import (
 // storeTimeout bounds one access to the session store; it is shorter than what a command may take.
 const storeTimeout = 3 * time.Second
 
-// extendMost is how many sessions one call extends.
-const extendMost = 1000
+// checkEvery is how often open connections are compared with their sessions: one that was resumed at another gateway node is
+// closed here not later than about this plus storeTimeout, while the store answers.
+const checkEvery = 5 * time.Second
 
 // Sessions opens and keeps sessions in the store. Safe for concurrent use.
 type Sessions struct {
@@ -23,70 +26,95 @@ type Sessions struct {
 	newMember func() string
 }
 
-// NewSessions returns sessions that live for ttl after their last connection.
+// NewSessions returns sessions that can be resumed for ttl after their last connection, and for up to half as long again.
 func NewSessions(store persistence.SessionStore, ttl time.Duration, newMember func() string) *Sessions {
 	return &Sessions{store: store, ttl: ttl, newMember: newMember}
 }
 
 // open resumes the session of a token, or makes a new one. Only a token that is certainly no good gives a new one: a
 // store that cannot be asked is an error.
-func (s *Sessions) open(ctx context.Context, presented string) Opened {
+//
+// What a token that is no good was once good for cannot be told from outside: one that is spent, forged or of a session that
+// never was takes the same two accesses.
+func (s *Sessions) open(ctx context.Context, presented string, attempt uint64) Opened {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if t, ok := parseToken(presented); ok {
 		next := newToken(t.id)
-		row, err := s.store.ResumeSession(ctx, t.id, t.hash(), next.hash(), s.ttl)
+		row, err := s.store.ResumeSession(ctx, t.id, t.hash(), next.hash(), min(attempt, math.MaxInt64), s.rowTTL())
 		if err == nil {
-			return opened(row, next, true)
+			return s.opened(row, next, true)
 		}
 		if !errors.Is(err, persistence.ErrSessionUnknown) {
 			return Opened{Err: fmt.Errorf("resume session: %w", err)}
 		}
 	}
 	t := newToken(newSessionID())
-	row, err := s.store.CreateSession(ctx, t.id, t.hash(), s.newMember(), s.ttl)
+	row, err := s.store.CreateSession(ctx, t.id, t.hash(), s.newMember(), s.rowTTL())
 	if err != nil {
 		return Opened{Err: fmt.Errorf("create session: %w", err)}
 	}
-	return opened(row, t, false)
+	return s.opened(row, t, false)
 }
 
-func opened(row persistence.Session, t token, resumed bool) Opened {
+// rowTTL is what a row gets: the connection may end a round of extending later, and one more round may fail.
+func (s *Sessions) rowTTL() time.Duration { return s.ttl + 2*s.extendEvery() }
+
+func (s *Sessions) extendEvery() time.Duration { return s.ttl / 4 }
+
+func (s *Sessions) opened(row persistence.Session, t token, resumed bool) Opened {
 	return Opened{
 		Token: t.String(), ID: sessionName(row.ID), Generation: row.Generation, Member: row.Member,
-		Rooms: row.Rooms, Resumed: resumed, ExpiresAt: row.ExpiresAt, id: row.ID,
+		Rooms: row.Rooms, Resumed: resumed, ExpiresAt: row.ExpiresAt.Add(s.ttl - s.rowTTL()), id: row.ID,
 	}
 }
 
 func (s *Sessions) saveRooms(ctx context.Context, o Opened, rooms []string) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := s.store.SaveSessionRooms(ctx, o.id, o.Generation, rooms, s.ttl); err != nil {
+	if err := s.store.SaveSessionRooms(ctx, o.id, o.Generation, rooms, s.rowTTL()); err != nil {
 		return fmt.Errorf("save rooms of session: %w", err)
 	}
 	return nil
 }
 
-// Keep extends the sessions of open connections until ctx ends, long before they expire.
+// Keep looks after the sessions of open connections until ctx ends: it extends them long before they expire, and closes
+// connections whose session has a newer one somewhere or is gone.
 func (s *Sessions) Keep(ctx context.Context, r *Registry, logger *slog.Logger) {
-	t := time.NewTicker(s.ttl / 4)
-	defer t.Stop()
+	extend, check := time.NewTicker(s.extendEvery()), time.NewTicker(checkEvery)
+	defer extend.Stop()
+	defer check.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.C:
+		case <-extend.C:
+			s.each(ctx, r, func(ctx context.Context, held []persistence.HeldSession) {
+				ids := make([]persistence.SessionID, len(held))
+				for i, h := range held {
+					ids[i] = h.ID
+				}
+				if err := s.store.ExtendSessions(ctx, ids, s.rowTTL()); err != nil && !errors.Is(err, context.Canceled) {
+					logger.Warn("sessions could not be extended; the next round tries again", "count", len(ids), "err", err)
+				}
+			})
+		case <-check.C:
+			s.each(ctx, r, func(ctx context.Context, held []persistence.HeldSession) {
+				lost, err := s.store.LostSessions(ctx, held)
+				if err != nil && !errors.Is(err, context.Canceled) {
+					logger.Warn("sessions could not be compared; the next round tries again", "count", len(held), "err", err)
+				}
+				r.lose(held, lost)
+			})
 		}
-		ids := r.sessions()
-		for len(ids) > 0 {
-			n := min(len(ids), extendMost)
-			call, cancel := context.WithTimeout(ctx, storeTimeout)
-			err := s.store.ExtendSessions(call, ids[:n], s.ttl)
-			cancel()
-			if err != nil && ctx.Err() == nil {
-				logger.Warn("sessions could not be extended; the next round tries again", "count", n, "err", err)
-			}
-			ids = ids[n:]
-		}
+	}
+}
+
+// each calls do for the held sessions, as many at a time as the store takes.
+func (s *Sessions) each(ctx context.Context, r *Registry, do func(ctx context.Context, held []persistence.HeldSession)) {
+	for held := range slices.Chunk(r.held(), persistence.MaxExtendSessions) {
+		call, cancel := context.WithTimeout(ctx, storeTimeout)
+		do(call, held)
+		cancel()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"math"
 	"regexp"
 	"strings"
 	"testing"
@@ -50,13 +51,13 @@ func TestSessionsOpen(t *testing.T) {
 	t.Parallel()
 	backend := memory.New(memory.Options{})
 	s := NewSessions(backend, time.Hour, func() string { return NewGuest() })
-	first := s.open(t.Context(), "")
+	first := s.open(t.Context(), "", 0)
 	require.NoError(t, first.Err)
 	require.False(t, first.Resumed)
 	require.Equal(t, uint64(1), first.Generation)
 	require.NoError(t, s.saveRooms(t.Context(), first, []string{"b", "a"}))
 
-	second := s.open(t.Context(), first.Token)
+	second := s.open(t.Context(), first.Token, 0)
 	require.True(t, second.Resumed)
 	require.Equal(t, first.Member, second.Member)
 	require.Equal(t, first.ID, second.ID)
@@ -66,21 +67,21 @@ func TestSessionsOpen(t *testing.T) {
 	require.ErrorIs(t, s.saveRooms(t.Context(), first, nil), persistence.ErrSessionReplaced)
 
 	// The answer with the new token may have been lost: the old one still resumes, until the new one was used.
-	third := s.open(t.Context(), first.Token)
+	third := s.open(t.Context(), first.Token, 0)
 	require.True(t, third.Resumed)
-	fourth := s.open(t.Context(), third.Token)
+	fourth := s.open(t.Context(), third.Token, 0)
 	require.True(t, fourth.Resumed)
-	require.False(t, s.open(t.Context(), first.Token).Resumed)
+	require.False(t, s.open(t.Context(), first.Token, 0).Resumed)
 
 	stranger := newToken(newSessionID())
-	require.False(t, s.open(t.Context(), stranger.String()).Resumed)
+	require.False(t, s.open(t.Context(), stranger.String(), 0).Resumed)
 	guessed, _ := parseToken(fourth.Token)
 	guessed.secret[0] ^= 1
-	require.False(t, s.open(t.Context(), guessed.String()).Resumed)
+	require.False(t, s.open(t.Context(), guessed.String(), 0).Resumed)
 
 	require.NoError(t, backend.Close(t.Context()))
-	require.ErrorIs(t, s.open(t.Context(), fourth.Token).Err, persistence.ErrClosed)
-	require.ErrorIs(t, s.open(t.Context(), "").Err, persistence.ErrClosed)
+	require.ErrorIs(t, s.open(t.Context(), fourth.Token, 0).Err, persistence.ErrClosed)
+	require.ErrorIs(t, s.open(t.Context(), "", 0).Err, persistence.ErrClosed)
 }
 
 // extending tells how many sessions were extended, and fails from the fourth call on.
@@ -96,6 +97,10 @@ func (e *extending) ExtendSessions(_ context.Context, ids []persistence.SessionI
 		return errors.New("away")
 	}
 	return nil
+}
+
+func (e *extending) LostSessions(context.Context, []persistence.HeldSession) ([]persistence.HeldSession, error) {
+	return nil, nil
 }
 
 func TestOpenSessionsAreExtended(t *testing.T) {
@@ -118,6 +123,87 @@ func TestOpenSessionsAreExtended(t *testing.T) {
 			require.Equal(t, want, <-store.calls)
 		}
 		require.Equal(t, 20*time.Minute, time.Since(begin), "twice in half of their life, also after a failure")
+		cancel()
+		<-done
+	})
+}
+
+// calls notes which accesses a store got.
+type calls struct {
+	persistence.SessionStore
+	got []string
+}
+
+func (c *calls) CreateSession(ctx context.Context, id persistence.SessionID, h persistence.TokenHash, member string, ttl time.Duration) (persistence.Session, error) {
+	c.got = append(c.got, "create")
+	return c.SessionStore.CreateSession(ctx, id, h, member, ttl)
+}
+
+func (c *calls) ResumeSession(ctx context.Context, id persistence.SessionID, presented, next persistence.TokenHash, attempt uint64, ttl time.Duration) (persistence.Session, error) {
+	c.got = append(c.got, "resume")
+	return c.SessionStore.ResumeSession(ctx, id, presented, next, attempt, ttl)
+}
+
+// Neither the answer nor what it takes to find it says why a token opens nothing: whether it is spent, forged, or names a
+// session that never was.
+func TestBadTokensLookAlike(t *testing.T) {
+	t.Parallel()
+	store := &calls{SessionStore: memory.New(memory.Options{})}
+	s := NewSessions(store, time.Hour, NewGuest)
+	spent := s.open(t.Context(), "", 0).Token
+	newest := s.open(t.Context(), s.open(t.Context(), spent, 0).Token, 0)
+	forged, ok := parseToken(newest.Token)
+	require.True(t, ok)
+	forged.secret[31] ^= 1
+	for name, token := range map[string]string{"spent": spent, "forged": forged.String(), "unknown": newToken(newSessionID()).String()} {
+		store.got = nil
+		o := s.open(t.Context(), token, 0)
+		require.NoError(t, o.Err, name)
+		require.False(t, o.Resumed, name)
+		require.Empty(t, o.Rooms, name)
+		require.Equal(t, []string{"resume", "create"}, store.got, name)
+	}
+	require.True(t, s.open(t.Context(), newest.Token, 0).Resumed, "and they harm nobody")
+}
+
+// Of two attempts with one token, the later one of the client's keeps the session, whichever the store gets last.
+func TestLateAttemptTakesNothing(t *testing.T) {
+	t.Parallel()
+	s := NewSessions(memory.New(memory.Options{}), time.Hour, NewGuest)
+	token := s.open(t.Context(), "", 0).Token
+	kept := s.open(t.Context(), token, 8)
+	require.True(t, kept.Resumed)
+	require.False(t, s.open(t.Context(), token, 7).Resumed)
+	require.NoError(t, s.saveRooms(t.Context(), kept, []string{"r"}))
+	require.True(t, s.open(t.Context(), token, 9).Resumed, "its answer was lost")
+	require.True(t, s.open(t.Context(), token, math.MaxUint64).Resumed, "any number will do")
+}
+
+// A session can be resumed for its TTL from the end of its connection, however long ago it was extended.
+func TestSessionsOutliveTheirConnections(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const ttl = time.Hour
+		s := NewSessions(memory.New(memory.Options{}), ttl, NewGuest)
+		r := NewRegistry()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.Keep(ctx, r, slog.New(slog.DiscardHandler))
+		}()
+		o := s.open(t.Context(), "", 0)
+		require.WithinDuration(t, time.Now().Add(ttl), o.ExpiresAt, time.Second)
+		e := &entry{}
+		require.True(t, r.claim(o.id, o.Generation, e))
+		time.Sleep(5*ttl + 14*time.Minute) //nolint:forbidigo // time is synctest's; the moment before the next round
+		r.release(o.id, e)
+		time.Sleep(ttl) //nolint:forbidigo // as above
+		back := s.open(t.Context(), o.Token, 0)
+		require.True(t, back.Resumed)
+		require.Equal(t, o.Member, back.Member)
+		time.Sleep(ttl + ttl/2) //nolint:forbidigo // as above
+		require.False(t, s.open(t.Context(), back.Token, 0).Resumed, "after that it is over")
 		cancel()
 		<-done
 	})

@@ -61,12 +61,12 @@ func newWorld(t testing.TB, cfg Config) *world {
 	return w
 }
 
-func (w *world) Reply(env *clientv1.Envelope) { w.reply(env) }
-func (w *world) Page(env *clientv1.Envelope)  { w.reply(env) }
-func (w *world) Room() bool                   { return !w.noRoom }
-func (w *world) Release(bytes int)            { w.window -= bytes }
-func (w *world) OpenSession(token string)     { w.opens = append(w.opens, token) }
-func (w *world) Owner(_, node string)         { w.owner = node }
+func (w *world) Reply(env *clientv1.Envelope)       { w.reply(env) }
+func (w *world) Page(env *clientv1.Envelope)        { w.reply(env) }
+func (w *world) Room() bool                         { return !w.noRoom }
+func (w *world) Release(bytes int)                  { w.window -= bytes }
+func (w *world) OpenSession(token string, _ uint64) { w.opens = append(w.opens, token) }
+func (w *world) Owner(_, node string)               { w.owner = node }
 
 func (w *world) reply(env *clientv1.Envelope) {
 	require.Zero(w.t, w.closed, "sent after close: %s", env)

@@ -149,7 +149,7 @@ export class Client {
     const rooms = [...this.rooms.values()].filter((r) => r.wanted || r.queue.busy);
     for (const r of rooms) r.phase = "asked";
     this.offered = this.#session.token;
-    this.#send({ hello: { session_token: this.offered, rooms: rooms.map((r) => r.position()) } });
+    this.#send({ hello: { session_token: this.offered, attempt: Date.now(), rooms: rooms.map((r) => r.position()) } });
   }
 
   #receive(text) {
