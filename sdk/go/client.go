@@ -42,6 +42,8 @@ type Client struct {
 	state   State
 	err     error
 	session Session
+	// attempt numbers the hellos: the server may carry out one late that this Client has given up.
+	attempt uint64
 	rooms   map[string]*Room
 	order   []*Room // in the order of joining
 	signals []*clientv1.Signal

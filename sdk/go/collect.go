@@ -127,7 +127,8 @@ func (r *Room) roomCursor() *clientv1.RoomCursor {
 func (c *Client) hello(token string, now time.Time) *clientv1.Envelope {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	hello := &clientv1.Hello{Token: token, SessionToken: c.session.Token}
+	c.attempt = max(c.attempt+1, uint64(now.UnixMilli()))
+	hello := &clientv1.Hello{Token: token, SessionToken: c.session.Token, Attempt: c.attempt}
 	for _, r := range c.order {
 		if r.phase == leaving {
 			continue

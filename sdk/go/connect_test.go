@@ -342,3 +342,20 @@ func TestLostConnectionsAreNamed(t *testing.T) {
 	require.ErrorContains(t, await(t, states).Err, "BANNED (4503)")
 	require.Equal(t, "disconnected", parley.Disconnected.String())
 }
+
+// A frozen server may carry out an attempt long after the client has given it up: their numbers tell which came last.
+func TestAttemptsAreNumbered(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	_, p := dial(t, s, fast())
+	var last uint64
+	for range 4 {
+		p.cut()
+		p = s.accept()
+		hello := p.hello()
+		require.Equal(t, "token-1", hello.GetSessionToken())
+		require.Greater(t, hello.GetAttempt(), last)
+		last = hello.GetAttempt()
+	}
+	p.session("token-2", "me", true)
+}
