@@ -86,11 +86,25 @@ var dedupeNamespace = [16]byte{
 // Collisions need about 2^61 hashes and two messages made for the purpose, whose second one is then taken for a repeat of
 // the first: who can do that could as well not have sent it.
 func DedupeKey(memberID, messageID string) [16]byte {
-	var stack [len(dedupeNamespace) + binary.MaxVarintLen64 + 512]byte
-	buf := append(stack[:0], dedupeNamespace[:]...)
-	buf = binary.AppendUvarint(buf, uint64(len(memberID)))
-	buf = append(buf, memberID...)
-	buf = append(buf, messageID...)
+	return key(dedupeNamespace, memberID, messageID)
+}
+
+// operationNamespace is the UUIDv5 namespace of operation keys. It is part of what is stored: never change it.
+var operationNamespace = [16]byte{
+	0x5f, 0x0a, 0x84, 0xd3, 0x7b, 0x16, 0x5c, 0x92, 0x9e, 0x41, 0xd8, 0x2c, 0x60, 0xbb, 0x37, 0xe5,
+}
+
+// OperationKey identifies what an administrator asked of a room, as DedupeKey does a member's message; the two never meet.
+func OperationKey(actor, operationID string) [16]byte {
+	return key(operationNamespace, actor, operationID)
+}
+
+func key(namespace [16]byte, who, what string) [16]byte {
+	var stack [len(namespace) + binary.MaxVarintLen64 + 512]byte
+	buf := append(stack[:0], namespace[:]...)
+	buf = binary.AppendUvarint(buf, uint64(len(who)))
+	buf = append(buf, who...)
+	buf = append(buf, what...)
 	sum := sha1.Sum(buf) //nolint:gosec // see the import
 	key := [16]byte(sum[:16])
 	key[6] = key[6]&0x0f | 0x50 // version 5

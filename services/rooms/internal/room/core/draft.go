@@ -23,32 +23,40 @@ const (
 	MaxTracestate = 512
 
 	busyRetryAfter = 1000 // ms
+	// administered is how many places of the dedupe window are kept for what administrators ask.
+	administered = 1024
 )
 
 // Draft is a room's state plus what the commands of one batch decided.
 type Draft struct {
 	s          *State
 	maxContent int
+	seats      Seats
+	rights     rightsDraft
 	ids        map[[16]byte]uint64
 	last       uint64
 	free       int
 	freeKnown  bool
 }
 
-// Draft opens an overlay for one batch. maxContent is the room's limit of a message's content in bytes.
-func (s *State) Draft(maxContent int) *Draft {
+// Draft opens an overlay for one batch. maxContent is the service's limit of a message's content in bytes; seats tells who
+// is in the room.
+func (s *State) Draft(maxContent int, seats Seats) *Draft {
 	s.drafted = nil
-	return &Draft{s: s, maxContent: maxContent, last: s.lastMessage}
+	return &Draft{s: s, maxContent: maxContent, seats: seats, rights: rightsDraft{base: &s.rights}, last: s.lastMessage}
 }
 
 // Publish decides one connection's batch of messages: the events to store, the first of which gets nextSeq, and one
-// outcome per message in order. allowed says whether the member belongs to the room now.
+// outcome per message in order.
 //
 // A message that is known already is answered with its first seq before anything else is looked at, so that a repeat
-// never turns an accepted message into a refused one.
-func (d *Draft) Publish(member string, allowed bool, drafts []*roomv1.Draft, nextSeq uint64, now time.Time) ([]persistence.Event, []*roomv1.Outcome) {
+// never turns an accepted message into a refused one. Then the member's rights are looked at as the commands before this
+// one have left them (S8).
+func (d *Draft) Publish(member string, drafts []*roomv1.Draft, nextSeq uint64, now time.Time) ([]persistence.Event, []*roomv1.Outcome) {
 	outcomes := make([]*roomv1.Outcome, len(drafts))
 	var events []persistence.Event
+	var denial *Denial
+	looked := false
 	for i, m := range drafts {
 		if err := ids.CheckMessageID(m.GetMessageId()); err != nil {
 			outcomes[i] = refuse(clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, err.Error(), 0)
@@ -59,7 +67,18 @@ func (d *Draft) Publish(member string, allowed bool, drafts []*roomv1.Draft, nex
 			outcomes[i] = &roomv1.Outcome{Seq: seq, Duplicate: true}
 			continue
 		}
-		if r := d.check(member, allowed, m, now); r != nil {
+		if err := checkDraft(member, m); err != nil {
+			outcomes[i] = refuse(clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, err.Error(), 0)
+			continue
+		}
+		if !looked {
+			denial, looked = silenced(&d.rights, d.seats, member, now), true
+		}
+		if denial != nil {
+			outcomes[i] = &roomv1.Outcome{Refused: denial.Refused(now)}
+			continue
+		}
+		if r := d.limit(m, now); r != nil {
 			outcomes[i] = r
 			continue
 		}
@@ -82,28 +101,49 @@ func (d *Draft) find(id [16]byte) (uint64, bool) {
 	return d.s.window.Find(id)
 }
 
-// check returns why the message is refused, nil when it is not.
-func (d *Draft) check(member string, allowed bool, m *roomv1.Draft, now time.Time) *roomv1.Outcome {
+// checkDraft finds what is wrong with a message wherever it is published.
+func checkDraft(member string, m *roomv1.Draft) error {
 	switch {
 	case member == "" || len(member) > MaxMemberID || !utf8.ValidString(member):
-		return refuse(clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, fmt.Sprintf("member id must be 1 to %d bytes of UTF-8", MaxMemberID), 0)
+		return fmt.Errorf("member id must be 1 to %d bytes of UTF-8", MaxMemberID)
 	case !utf8.ValidString(m.Content):
-		return refuse(clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "content is not UTF-8", 0)
+		return errContent
 	case m.SentAt != nil && !m.SentAt.IsValid():
-		return refuse(clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "sent_at is not a valid time", 0)
-	case !allowed:
-		return refuse(clientv1.ErrorCode_ERROR_CODE_NOT_JOINED, "the member has not joined the room", 0)
-	case len(m.Content) > d.maxContent:
+		return errSentAt
+	}
+	return nil
+}
+
+// limit returns why the room does not take the message now, nil when it does.
+func (d *Draft) limit(m *roomv1.Draft, now time.Time) *roomv1.Outcome {
+	most := d.maxContent
+	if n := d.rights.settings().GetMaxContentBytes(); n > 0 {
+		most = min(most, int(n))
+	}
+	if len(m.Content) > most {
 		return refuse(clientv1.ErrorCode_ERROR_CODE_TOO_LARGE,
-			fmt.Sprintf("content has %d bytes, the room takes %d", len(m.Content), d.maxContent), 0)
+			fmt.Sprintf("content has %d bytes, the room takes %d", len(m.Content), most), 0)
 	}
-	if !d.freeKnown {
-		d.free, d.freeKnown = d.s.window.Free(now), true
-	}
-	if len(d.ids) >= d.free {
+	// A room that is flooded can still be moderated.
+	if !d.fits(min(administered, d.s.window.max/64), now) {
 		return refuse(clientv1.ErrorCode_ERROR_CODE_BUSY, "the room takes no more messages at this rate", busyRetryAfter)
 	}
 	return nil
+}
+
+// fits tells whether the dedupe window takes one more id and then so many others.
+func (d *Draft) fits(others int, now time.Time) bool {
+	if !d.freeKnown {
+		d.free, d.freeKnown = d.s.window.Free(now), true
+	}
+	return len(d.ids)+others < d.free
+}
+
+func (d *Draft) remember(id [16]byte, seq uint64) {
+	if d.ids == nil {
+		d.ids = make(map[[16]byte]uint64)
+	}
+	d.ids[id] = seq
 }
 
 func (d *Draft) post(id [16]byte, member string, m *roomv1.Draft, seq uint64, now time.Time) (persistence.Event, error) {
@@ -140,10 +180,7 @@ func (d *Draft) post(id [16]byte, member string, m *roomv1.Draft, seq uint64, no
 		Traceparent: traceparent,
 		Tracestate:  tracestate,
 	}})
-	if d.ids == nil {
-		d.ids = make(map[[16]byte]uint64)
-	}
-	d.ids[id] = seq
+	d.remember(id, seq)
 	d.last = seq
 	return e, nil
 }

@@ -28,7 +28,7 @@ const (
 	LeftMax  = 2_000
 
 	// membershipOverhead is what a membership weighs in a snapshot beside its two ids.
-	membershipOverhead = 40
+	membershipOverhead = 52
 )
 
 // SessionKey names a membership: a member is in a room while one of its sessions is.
@@ -37,9 +37,12 @@ type SessionKey struct{ Member, Session string }
 func (k SessionKey) weight() int { return membershipOverhead + len(k.Member) + len(k.Session) }
 
 type membership struct {
+	session   string
 	operation uint64
 	joined    bool
 	at        time.Time
+	// Head of the room when the session joined.
+	roomSeq uint64
 }
 
 // Members is one shard of a room's memberships.
@@ -47,8 +50,8 @@ type Members struct {
 	sessions map[SessionKey]*membership
 	// Sessions that left, oldest first. A key appears once per leave; stale entries are skipped.
 	left []leftSession
-	// Number of joined sessions per member.
-	members map[string]int
+	// Joined sessions per member.
+	members map[string][]*membership
 	bytes   int
 	gone    int
 }
@@ -61,7 +64,7 @@ type leftSession struct {
 
 // NewMembers returns an empty shard.
 func NewMembers() *Members {
-	return &Members{sessions: make(map[SessionKey]*membership), members: make(map[string]int)}
+	return &Members{sessions: make(map[SessionKey]*membership), members: make(map[string][]*membership)}
 }
 
 // RestoreMembers decodes a snapshot.
@@ -75,13 +78,44 @@ func RestoreMembers(snap persistence.Snapshot) (*Members, error) {
 	}
 	m := NewMembers()
 	for _, s := range stored.Memberships {
-		m.set(SessionKey{s.MemberId, s.SessionId}, s.Operation, s.Joined, s.At.AsTime())
+		m.set(SessionKey{s.MemberId, s.SessionId}, membership{operation: s.Operation, joined: s.Joined, at: s.At.AsTime(), roomSeq: s.RoomSeq})
 	}
 	return m, nil
 }
 
-// Joined tells whether one of the member's sessions is in the room.
-func (m *Members) Joined(member string) bool { return m.members[member] > 0 }
+// Seat adds to a member's place what this shard has of it: its sessions that joined as of a seq of at least after.
+func (m *Members) Seat(seat Seat, member string, after uint64) Seat {
+	for _, s := range m.members[member] {
+		if s.roomSeq < after {
+			continue
+		}
+		if seat.Sessions == 0 || s.roomSeq < seat.Since {
+			seat.Since = s.roomSeq
+		}
+		seat.Sessions++
+	}
+	return seat
+}
+
+// Sessions returns the member's sessions that joined as of a seq below before.
+func (m *Members) Sessions(member string, before uint64) []SessionKey {
+	var keys []SessionKey
+	for _, s := range m.members[member] {
+		if s.roomSeq < before {
+			keys = append(keys, SessionKey{member, s.session})
+		}
+	}
+	return keys
+}
+
+// All goes through the members until yield returns false, in no order.
+func (m *Members) All(yield func(member string) bool) {
+	for member := range m.members {
+		if !yield(member) {
+			return
+		}
+	}
+}
 
 // Count returns the number of members.
 func (m *Members) Count() int { return len(m.members) }
@@ -113,46 +147,54 @@ func (m *Members) Apply(e persistence.Event) error {
 		if err := decode(e.Manifest, e.Seq, e.Codec, e.Payload, &j); err != nil {
 			return err
 		}
-		m.set(SessionKey{j.MemberId, j.SessionId}, j.Operation, true, j.At.AsTime())
+		m.set(SessionKey{j.MemberId, j.SessionId}, membership{operation: j.Operation, joined: true, at: j.At.AsTime(), roomSeq: j.RoomSeq})
 	case ManifestSessionLeft:
 		var l journalv1.SessionLeft
 		if err := decode(e.Manifest, e.Seq, e.Codec, e.Payload, &l); err != nil {
 			return err
 		}
-		m.set(SessionKey{l.MemberId, l.SessionId}, l.Operation, false, l.At.AsTime())
+		m.set(SessionKey{l.MemberId, l.SessionId}, membership{operation: l.Operation, at: l.At.AsTime()})
 	default:
 		return fmt.Errorf("%w: event of kind %q at seq %d", ErrEvent, e.Manifest, e.Seq)
 	}
 	return nil
 }
 
-func (m *Members) set(k SessionKey, operation uint64, joined bool, at time.Time) {
+func (m *Members) set(k SessionKey, to membership) {
 	s, ok := m.sessions[k]
 	if !ok {
-		s = &membership{}
+		s = &membership{session: k.Session}
 		m.sessions[k] = s
 		m.bytes += k.weight()
 	}
 	switch {
-	case joined && !s.joined:
-		m.members[k.Member]++
+	case to.joined && !s.joined:
+		m.members[k.Member] = append(m.members[k.Member], s)
+		s.roomSeq = to.roomSeq
 		if ok {
 			m.gone--
 		}
-	case !joined && (s.joined || !ok):
+	case !to.joined && (s.joined || !ok):
 		if s.joined {
-			if m.members[k.Member]--; m.members[k.Member] == 0 {
-				delete(m.members, k.Member)
-			}
+			m.unseat(k.Member, s)
 		}
 		m.gone++
 	}
-	s.joined, s.at = joined, at
-	s.operation = max(s.operation, operation)
-	if !joined {
-		m.left = append(m.left, leftSession{key: k, operation: s.operation, at: at})
+	s.joined, s.at = to.joined, to.at
+	s.operation = max(s.operation, to.operation)
+	if !to.joined {
+		m.left = append(m.left, leftSession{key: k, operation: s.operation, at: to.at})
 	}
-	m.forget(at)
+	m.forget(to.at)
+}
+
+func (m *Members) unseat(member string, s *membership) {
+	seats := m.members[member]
+	if len(seats) == 1 {
+		delete(m.members, member)
+		return
+	}
+	m.members[member] = slices.DeleteFunc(seats, func(o *membership) bool { return o == s })
 }
 
 // forget drops sessions that left long ago by an event's own time, so that a replay forgets the same ones.
@@ -180,7 +222,7 @@ func (m *Members) Snapshot() (persistence.Snapshot, error) {
 	for k, s := range m.sessions {
 		if s.joined {
 			stored.Memberships = append(stored.Memberships, &journalv1.Membership{
-				MemberId: k.Member, SessionId: k.Session, Operation: s.operation, At: timestamppb.New(s.at), Joined: true,
+				MemberId: k.Member, SessionId: k.Session, Operation: s.operation, At: timestamppb.New(s.at), Joined: true, RoomSeq: s.roomSeq,
 			})
 		}
 	}
@@ -207,6 +249,8 @@ type Change struct {
 	SessionKey
 	Operation uint64
 	Leave     bool
+	// RoomSeq is the room's head when a join came: it is in the room as of that seq.
+	RoomSeq uint64
 }
 
 // Changed tells what became of a Change.
@@ -241,11 +285,35 @@ func (d *MembersDraft) Change(c Change, now time.Time) ([]persistence.Event, Cha
 		// Ids are checked before a change gets here, so there is nothing that could not be encoded.
 		return nil, Changed{Stale: true}
 	}
+	d.set(c.SessionKey, membership{operation: c.Operation, joined: !c.Leave, at: now, roomSeq: c.RoomSeq})
+	return []persistence.Event{e}, Changed{Stored: true}
+}
+
+// Evict takes sessions out of the room that joined as of a seq below before. Their gateways' operation numbers stay as they
+// are: a join that is repeated late does not bring them back, a new one does.
+func (d *MembersDraft) Evict(keys []SessionKey, before uint64, now time.Time) []persistence.Event {
+	var events []persistence.Event
+	for _, k := range keys {
+		s, known := d.session(k)
+		if !known || !s.joined || s.roomSeq >= before {
+			continue
+		}
+		e, err := encode(ManifestSessionLeft, ids.DedupeKey(k.Member, "evict/"+k.Session+"/"+strconv.FormatUint(s.operation, 10)),
+			&journalv1.SessionLeft{MemberId: k.Member, SessionId: k.Session, Operation: s.operation, At: timestamppb.New(now)})
+		if err != nil {
+			continue // it was encoded when it joined
+		}
+		d.set(k, membership{operation: s.operation, at: now})
+		events = append(events, e)
+	}
+	return events
+}
+
+func (d *MembersDraft) set(k SessionKey, to membership) {
 	if d.sessions == nil {
 		d.sessions = make(map[SessionKey]membership)
 	}
-	d.sessions[c.SessionKey] = membership{operation: c.Operation, joined: !c.Leave, at: now}
-	return []persistence.Event{e}, Changed{Stored: true}
+	d.sessions[k] = to
 }
 
 func (d *MembersDraft) session(k SessionKey) (membership, bool) {
@@ -266,5 +334,5 @@ func (c Change) event(now time.Time) (persistence.Event, error) {
 			&journalv1.SessionLeft{MemberId: c.Member, SessionId: c.Session, Operation: c.Operation, At: at})
 	}
 	return encode(ManifestSessionJoined, ids.DedupeKey(c.Member, "join/"+c.Session+"/"+operation),
-		&journalv1.SessionJoined{MemberId: c.Member, SessionId: c.Session, Operation: c.Operation, At: at})
+		&journalv1.SessionJoined{MemberId: c.Member, SessionId: c.Session, Operation: c.Operation, At: at, RoomSeq: c.RoomSeq})
 }

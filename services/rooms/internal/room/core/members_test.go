@@ -2,6 +2,8 @@ package core
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -54,7 +56,7 @@ func TestMembership(t *testing.T) {
 		require.Equal(t, step.want, changed, step.name)
 		require.Equal(t, step.want.Stored, len(events) == 1, step.name)
 	}
-	require.True(t, m.Joined("ada"))
+	require.Equal(t, Seat{Sessions: 1}, m.Seat(Seat{}, "ada", 0))
 	require.Equal(t, 1, m.Count())
 }
 
@@ -78,6 +80,44 @@ func TestMembersDraftSeesItsBatch(t *testing.T) {
 	}
 	require.Zero(t, m.Count(), "a dropped draft leaves no trace")
 	require.False(t, m.Knows(k))
+}
+
+// A kick ends the sessions that were in the room before it, and no others; a late repeat of their join does not undo it.
+func TestEvictSessions(t *testing.T) {
+	t.Parallel()
+	m := NewMembers()
+	join := func(session string, operation, roomSeq uint64) Changed {
+		events, changed := m.Draft().Change(Change{SessionKey: SessionKey{"ada", session}, Operation: operation, RoomSeq: roomSeq}, epochTime)
+		for _, e := range events {
+			require.NoError(t, m.Apply(e))
+		}
+		return changed
+	}
+	join("old", 7, 10)
+	join("older", 3, 5)
+	join("new", 1, 20)
+	require.Equal(t, Seat{Sessions: 3, Since: 5}, m.Seat(Seat{}, "ada", 0))
+	require.Equal(t, Seat{Sessions: 1, Since: 20}, m.Seat(Seat{}, "ada", 15), "sessions of before a kick at 15 do not count")
+
+	keys := m.Sessions("ada", 15)
+	require.ElementsMatch(t, []SessionKey{{"ada", "old"}, {"ada", "older"}}, keys)
+	d := m.Draft()
+	events := d.Evict(append(keys, SessionKey{"bob", "never here"}), 15, epochTime)
+	require.Len(t, events, 2)
+	require.Empty(t, d.Evict(keys, 15, epochTime), "once is enough")
+	for _, e := range events {
+		require.NoError(t, m.Apply(e))
+	}
+	require.Equal(t, Seat{Sessions: 1, Since: 20}, m.Seat(Seat{}, "ada", 0))
+	require.Equal(t, Changed{Stale: true}, join("old", 7, 16), "the join comes again, late")
+	require.Equal(t, Changed{Stored: true}, join("old", 8, 16), "it joins anew")
+
+	snap, err := m.Snapshot()
+	require.NoError(t, err)
+	restored, err := RestoreMembers(snap)
+	require.NoError(t, err)
+	require.Equal(t, seatsOf(m), seatsOf(restored))
+	require.Equal(t, Seat{Sessions: 2, Since: 16}, restored.Seat(Seat{}, "ada", 0))
 }
 
 func TestMembersForgetWhoLeft(t *testing.T) {
@@ -149,7 +189,7 @@ func TestMembersModel(t *testing.T) {
 				model[k] = last{operation: operation, joined: !leave, known: true}
 			}
 			require.Equal(t, before.known && operation <= before.operation && leave == before.joined, changed.Stale)
-			require.Equal(t, live.Joined(k.Member), model[SessionKey{k.Member, "1"}].joined || model[SessionKey{k.Member, "2"}].joined)
+			require.Equal(t, live.Seat(Seat{}, k.Member, 0).Sessions > 0, model[SessionKey{k.Member, "1"}].joined || model[SessionKey{k.Member, "2"}].joined)
 			if rapid.IntRange(0, 9).Draw(t, "snapshot") == 0 {
 				var err error
 				snap, err = live.Snapshot()
@@ -167,10 +207,21 @@ func TestMembersModel(t *testing.T) {
 			require.NoError(t, got.Apply(e))
 		}
 		require.Equal(t, joinedOf(t, live), joinedOf(t, got))
-		require.Equal(t, live.members, got.members)
+		require.Equal(t, seatsOf(live), seatsOf(got))
 		require.Equal(t, live.bytes, got.bytes)
 		require.Equal(t, live.gone, got.gone)
 	})
+}
+
+func seatsOf(m *Members) map[string][]string {
+	all := make(map[string][]string)
+	for member := range m.All {
+		for _, k := range m.Sessions(member, math.MaxUint64) {
+			all[member] = append(all[member], fmt.Sprint(k.Session, " ", m.sessions[k].roomSeq))
+		}
+		slices.Sort(all[member])
+	}
+	return all
 }
 
 // joinedOf lists sessions and whether they are joined. Operation numbers that were only heard are not stored, so they may

@@ -20,9 +20,12 @@ type State struct {
 	base        uint64
 	head        uint64
 	lastMessage uint64
-	trimmed     uint64
-	window      *Window
-	tail        Tail
+	// What readers do not get any more, and what the stream itself does not hold any more. The second is never above the
+	// first: the newest ids are read back from the stream.
+	trimmed, stored uint64
+	rights          rights
+	window          *Window
+	tail            Tail
 
 	live bool
 	sure recent
@@ -39,7 +42,7 @@ type drafted struct {
 
 // NewState is the state of a room without events. windowMax bounds the dedupe window; 0 means WindowMax.
 func NewState(c persistence.Claim, windowMax int) *State {
-	return &State{trimmed: c.TrimSeq, window: NewWindow(windowMax)}
+	return &State{trimmed: c.TrimSeq, stored: c.TrimSeq, rights: newRights(), window: NewWindow(windowMax)}
 }
 
 // RestoreState decodes a snapshot. The window and the tail are empty then: see Backfill.
@@ -54,6 +57,10 @@ func RestoreState(c persistence.Claim, snap persistence.Snapshot, windowMax int)
 	s := NewState(c, windowMax)
 	s.base, s.head, s.lastMessage = snap.Seq, snap.Seq, stored.LastMessageSeq
 	s.tail.floor = stored.LastMessageSeq
+	s.Raise(stored.Trimmed)
+	if err := s.rights.restore(&stored); err != nil {
+		return nil, fmt.Errorf("snapshot at seq %d: %w", snap.Seq, err)
+	}
 	return s, nil
 }
 
@@ -66,8 +73,11 @@ func (s *State) Head() uint64 { return s.head }
 // LastMessage returns the seq of the newest message; 0: none.
 func (s *State) LastMessage() uint64 { return s.lastMessage }
 
-// Trimmed returns the seq up to which events are gone.
+// Trimmed returns the seq up to which messages are gone.
 func (s *State) Trimmed() uint64 { return s.trimmed }
+
+// Stored returns the seq up to which the stream held no events any more when it was claimed.
+func (s *State) Stored() uint64 { return s.stored }
 
 // Tail returns the newest messages. It must not be changed.
 func (s *State) Tail() *Tail { return &s.tail }
@@ -75,18 +85,50 @@ func (s *State) Tail() *Tail { return &s.tail }
 // WindowLen returns the number of ids in the dedupe window.
 func (s *State) WindowLen() int { return s.window.Len() }
 
-// Raise notes that events up to trimmed are gone.
-func (s *State) Raise(trimmed uint64) { s.trimmed = max(s.trimmed, trimmed) }
+// Raise notes that messages up to trimmed are gone.
+func (s *State) Raise(trimmed uint64) { s.trimmed = max(s.trimmed, min(trimmed, s.head)) }
 
-// Expire forgets ids that are too old at now. A room that is published to does so by itself.
-func (s *State) Expire(now time.Time) { s.window.Expire(now) }
+// Expire forgets ids, bans and mutes that are too old at now. A room that is published to forgets ids by itself.
+func (s *State) Expire(now time.Time) {
+	s.window.Expire(now)
+	s.rights.prune(now)
+}
 
 // Apply takes the next event, live or in replay. Events of kinds this version does not know are refused: a writer that
 // skipped them could decide against them.
 func (s *State) Apply(e persistence.Event) error {
-	if e.Manifest != ManifestMessagePosted {
-		return fmt.Errorf("%w: event of kind %q at seq %d", ErrEvent, e.Manifest, e.Seq)
+	if e.Seq != s.head+1 {
+		return fmt.Errorf("%w: event at seq %d follows %d", ErrEvent, e.Seq, s.head)
 	}
+	if e.Manifest == ManifestMessagePosted {
+		if err := s.applyMessage(e); err != nil {
+			return err
+		}
+	} else {
+		event, err := ruling(e)
+		switch {
+		case err != nil:
+			return err
+		case event == nil:
+			return fmt.Errorf("%w: event of kind %q at seq %d", ErrEvent, e.Manifest, e.Seq)
+		}
+		enact(&s.rights, e.Seq, event)
+		if changed, ok := event.(*journalv1.SettingsChanged); ok {
+			s.Raise(changed.Trimmed)
+		}
+	}
+	s.head = e.Seq
+	s.window.Add(e.MessageID, e.Seq, e.At)
+	if !s.live {
+		s.sure.newer(e)
+	}
+	if kept := s.rights.set.GetRetentionCount(); kept > 0 && s.head > kept {
+		s.Raise(s.head - kept)
+	}
+	return nil
+}
+
+func (s *State) applyMessage(e persistence.Event) error {
 	m := s.takeDrafted(e)
 	if m == nil {
 		var err error
@@ -94,17 +136,13 @@ func (s *State) Apply(e persistence.Event) error {
 			return err
 		}
 	}
-	if m.PrevSeq != s.lastMessage || e.Seq != s.head+1 {
-		return fmt.Errorf("%w: message at seq %d follows message %d, expected %d after message %d",
-			ErrEvent, e.Seq, m.PrevSeq, s.head+1, s.lastMessage)
+	if m.PrevSeq != s.lastMessage {
+		return fmt.Errorf("%w: message at seq %d follows message %d, expected %d", ErrEvent, e.Seq, m.PrevSeq, s.lastMessage)
 	}
-	s.head, s.lastMessage = e.Seq, e.Seq
-	s.window.Add(e.MessageID, e.Seq, e.At)
+	s.lastMessage = e.Seq
 	s.tail.Append(m)
 	if s.live {
 		s.fresh = append(s.fresh, m)
-	} else {
-		s.sure.newer(e)
 	}
 	return nil
 }
@@ -126,12 +164,9 @@ func (s *State) takeDrafted(e persistence.Event) *roomv1.Message {
 func (s *State) Backfill(events []persistence.Event) (bool, error) {
 	keep := true
 	for _, e := range events {
-		if e.Manifest != ManifestMessagePosted {
-			continue
-		}
 		more := s.sure.older(e)
 		more = s.window.AddOlder(e.MessageID, e.Seq, e.At) || more
-		if keep {
+		if keep && e.Manifest == ManifestMessagePosted {
 			m, err := MessageOf(e)
 			if err != nil {
 				return false, err
@@ -165,7 +200,9 @@ func (s *State) TakeFresh() []*roomv1.Message {
 
 // Snapshot encodes the state. Neither window nor tail is in it: both are read back from the events.
 func (s *State) Snapshot() (persistence.Snapshot, error) {
-	payload, err := proto.Marshal(&journalv1.RoomSnapshot{LastMessageSeq: s.lastMessage})
+	stored := &journalv1.RoomSnapshot{LastMessageSeq: s.lastMessage, Trimmed: s.trimmed}
+	s.rights.save(stored)
+	payload, err := proto.Marshal(stored)
 	if err != nil {
 		return persistence.Snapshot{}, fmt.Errorf("encode room snapshot: %w", err)
 	}

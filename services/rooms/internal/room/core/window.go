@@ -35,6 +35,7 @@ type Window struct {
 
 type segment struct {
 	first, last time.Time
+	lowest      uint64 // no id in it has a lower seq
 	ids         map[[16]byte]uint64
 }
 
@@ -57,6 +58,16 @@ func (w *Window) Find(id [16]byte) (uint64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// Lowest returns a seq that no remembered id is below; ok is false when none is remembered.
+func (w *Window) Lowest() (seq uint64, ok bool) {
+	for _, s := range w.segments {
+		if !ok || s.lowest < seq {
+			seq, ok = s.lowest, true
+		}
+	}
+	return seq, ok
 }
 
 // Free returns how many ids may be added at now without forgetting one that is younger than WindowFloor.
@@ -84,10 +95,11 @@ func (w *Window) Add(id [16]byte, seq uint64, at time.Time) {
 	s := w.newest()
 	// A segment also ends when it holds a sixteenth of everything: a full window then makes room in small steps.
 	if s == nil || at.Sub(s.first) >= segmentAge || len(s.ids) >= max(w.max/16, 1) {
-		s = &segment{first: at, last: at, ids: make(map[[16]byte]uint64)}
+		s = &segment{first: at, last: at, lowest: seq, ids: make(map[[16]byte]uint64)}
 		w.segments = append(w.segments, s)
 	}
 	s.ids[id] = seq
+	s.lowest = min(s.lowest, seq)
 	if at.After(s.last) {
 		s.last = at
 	}
@@ -113,11 +125,12 @@ func (w *Window) AddOlder(id [16]byte, seq uint64, at time.Time) bool {
 		at = oldest.first
 	}
 	if oldest.last.Sub(at) >= segmentAge || len(oldest.ids) >= max(w.max/16, 1) {
-		oldest = &segment{first: at, last: at, ids: make(map[[16]byte]uint64)}
+		oldest = &segment{first: at, last: at, lowest: seq, ids: make(map[[16]byte]uint64)}
 		w.segments = append([]*segment{oldest}, w.segments...)
 	}
 	oldest.first = at
 	oldest.ids[id] = seq
+	oldest.lowest = min(oldest.lowest, seq)
 	w.count++
 	return true
 }
