@@ -154,6 +154,7 @@ func (s *Service) spawnHost(ctx context.Context) error {
 	s.door, err = door.New(door.Config{
 		Host:          s.host,
 		Links:         s.links,
+		Service:       ServiceName,
 		Node:          s.meter,
 		Metrics:       metrics,
 		MeterProvider: s.deps.MeterProvider,

@@ -1040,9 +1040,12 @@ func (*Left) Descriptor() ([]byte, []int) {
 // Publish is one batch of one connection, in the connection's order. The room checks that the member has joined; which
 // connection may speak for the member is the gateway's business. Duplicates are recognised before anything is refused.
 type Publish struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	Drafts        []*Draft               `protobuf:"bytes,2,rep,name=drafts,proto3" json:"drafts,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	MemberId string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Drafts   []*Draft               `protobuf:"bytes,2,rep,name=drafts,proto3" json:"drafts,omitempty"`
+	// A server publishes in the member's name: it need not be in the room, and neither its bans and mutes nor the settings hold
+	// it back. Only rooms nodes may set it.
+	Unchecked     bool `protobuf:"varint,3,opt,name=unchecked,proto3" json:"unchecked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1089,6 +1092,13 @@ func (x *Publish) GetDrafts() []*Draft {
 		return x.Drafts
 	}
 	return nil
+}
+
+func (x *Publish) GetUnchecked() bool {
+	if x != nil {
+		return x.Unchecked
+	}
+	return false
 }
 
 type Draft struct {
@@ -2063,8 +2073,10 @@ type Evicted struct {
 	Seq            uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
 	PrevRemovalSeq uint64                 `protobuf:"varint,3,opt,name=prev_removal_seq,json=prevRemovalSeq,proto3" json:"prev_removal_seq,omitempty"`
 	Members        []*Eviction            `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// More members follow in another frame; the chain has not got to seq yet.
+	More          bool `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Evicted) Reset() {
@@ -2123,6 +2135,13 @@ func (x *Evicted) GetMembers() []*Eviction {
 		return x.Members
 	}
 	return nil
+}
+
+func (x *Evicted) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 type Eviction struct {
@@ -4029,10 +4048,11 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x1c\n" +
 	"\toperation\x18\x03 \x01(\x04R\toperation\"\x06\n" +
-	"\x04Left\"U\n" +
+	"\x04Left\"s\n" +
 	"\aPublish\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12-\n" +
-	"\x06drafts\x18\x02 \x03(\v2\x15.parley.room.v1.DraftR\x06drafts\"\xb7\x01\n" +
+	"\x06drafts\x18\x02 \x03(\v2\x15.parley.room.v1.DraftR\x06drafts\x12\x1c\n" +
+	"\tunchecked\x18\x03 \x01(\bR\tunchecked\"\xb7\x01\n" +
 	"\x05Draft\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x18\n" +
@@ -4112,12 +4132,13 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"\vaccepted_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"acceptedAt\x12\x1f\n" +
 	"\vremoval_seq\x18\x04 \x01(\x04R\n" +
-	"removalSeq\"\x8f\x01\n" +
+	"removalSeq\"\xa3\x01\n" +
 	"\aEvicted\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12(\n" +
 	"\x10prev_removal_seq\x18\x03 \x01(\x04R\x0eprevRemovalSeq\x122\n" +
-	"\amembers\x18\x04 \x03(\v2\x18.parley.room.v1.EvictionR\amembers\"\x8e\x01\n" +
+	"\amembers\x18\x04 \x03(\v2\x18.parley.room.v1.EvictionR\amembers\x12\x12\n" +
+	"\x04more\x18\x05 \x01(\bR\x04more\"\x8e\x01\n" +
 	"\bEviction\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\x05R\x04code\x12\x16\n" +

@@ -29,6 +29,8 @@ var errKind = errors.New("not a kind of frame that gateways send")
 type Config struct {
 	Host  *actor.PID
 	Links room.Links
+	// Service is what rooms nodes are called in the directory: only they may administer.
+	Service string
 	// Node counts what waits on this node; a frame that does not fit is refused.
 	Node          *room.Meter
 	Metrics       *room.Metrics
@@ -71,6 +73,9 @@ func New(cfg Config) (*Door, error) {
 // HandleFrame takes one frame of a gateway node.
 func (d *Door) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
 	frame, err := Parse(f.Body)
+	if err == nil && administrative(frame) && from.Service != d.cfg.Service {
+		err = errKind
+	}
 	if err != nil {
 		reason := d.undecoded
 		switch {
@@ -141,9 +146,19 @@ func asked(frame *roomv1.Frame) bool {
 	switch frame.Kind.(type) {
 	case *roomv1.Frame_Join, *roomv1.Frame_Leave, *roomv1.Frame_Publish, *roomv1.Frame_Signal, *roomv1.Frame_Read,
 		*roomv1.Frame_PresenceQuery, *roomv1.Frame_Subscribe, *roomv1.Frame_Unsubscribe, *roomv1.Frame_Online,
-		*roomv1.Frame_CompareHeads:
+		*roomv1.Frame_CompareHeads, *roomv1.Frame_Administer, *roomv1.Frame_Describe, *roomv1.Frame_List:
 		return true
 	default:
 		return false
+	}
+}
+
+// administrative tells whether a frame is one that only rooms nodes send each other, on behalf of administrators.
+func administrative(frame *roomv1.Frame) bool {
+	switch frame.Kind.(type) {
+	case *roomv1.Frame_Administer, *roomv1.Frame_Describe, *roomv1.Frame_List:
+		return true
+	default:
+		return frame.GetPublish().GetUnchecked()
 	}
 }

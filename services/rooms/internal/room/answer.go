@@ -11,6 +11,7 @@ import (
 	"github.com/parley-rt/parley/libs/actorkit"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/rooms/internal/room/core"
 )
 
 // When a refused asker should try again, in milliseconds.
@@ -88,6 +89,12 @@ func (r *Room) answerTraced(in *Inbound, frame *roomv1.Frame, span trace.Span) {
 		actorkit.InjectTrace(trace.ContextWithSpan(context.Background(), span), &traced)
 	}
 	reply(r.env.Links, r.env.Metrics, in, frame, traced)
+}
+
+// deny answers a member who may not do what it asks for.
+func (r *Room) deny(in *Inbound, denial *core.Denial) {
+	refused := denial.Refused(r.env.Now())
+	r.refuse(in, denial.Code, refused.Message, refused.RetryAfterMs)
 }
 
 func (r *Room) refuse(in *Inbound, code clientv1.ErrorCode, message string, retryAfterMs uint32) {

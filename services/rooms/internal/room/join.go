@@ -26,8 +26,13 @@ func (r *Room) join(rctx *actor.ReceiveContext, in *Inbound, j *roomv1.Join) {
 		r.refuse(in, clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, err.Error(), 0)
 		return
 	}
+	state := r.stream.State()
+	if denial := state.Barred(j.MemberId, r.env.Now()); denial != nil {
+		r.deny(in, denial)
+		return
+	}
 	r.roster.submit(rctx, &change{in: in, Change: core.Change{
-		SessionKey: core.SessionKey{Member: j.MemberId, Session: j.SessionId}, Operation: j.Operation,
+		SessionKey: core.SessionKey{Member: j.MemberId, Session: j.SessionId}, Operation: j.Operation, RoomSeq: state.Head(),
 	}})
 }
 
@@ -61,13 +66,13 @@ func (r *Room) changed(rctx *actor.ReceiveContext, c *change, changed core.Chang
 		return
 	}
 	cursor := c.in.Frame.GetJoin().GetCursor()
-	if !core.NeedsMessage(cursor, r.facts()) {
-		r.answerJoin(c.in, "")
+	if !core.NeedsMessage(cursor, r.facts(c.Member)) {
+		r.answerJoin(rctx, c.in, "")
 		return
 	}
 	tail := r.stream.State().Tail()
 	if m, ok := tail.At(cursor.AfterSeq); ok || cursor.AfterSeq > tail.Floor() {
-		r.answerJoin(c.in, m.GetMessageId())
+		r.answerJoin(rctx, c.in, m.GetMessageId())
 		return
 	}
 	journal, key, in := r.env.Journal, r.streamKey(), c.in
@@ -89,7 +94,7 @@ func messageIDAt(ctx context.Context, journal persistence.Journal, key persisten
 	return m.GetMessageId(), err
 }
 
-func (r *Room) cursorChecked(m *cursorChecked) {
+func (r *Room) cursorChecked(rctx *actor.ReceiveContext, m *cursorChecked) {
 	r.tasks--
 	switch {
 	case r.dead != nil:
@@ -98,13 +103,30 @@ func (r *Room) cursorChecked(m *cursorChecked) {
 		code, retryAfter := refusalOf(m.err)
 		r.refuse(m.in, code, "the room's history could not be read", retryAfter)
 	default:
-		r.answerJoin(m.in, m.messageID)
+		r.answerJoin(rctx, m.in, m.messageID)
 	}
 }
 
-// answerJoin places the member's stream at the head as it is now: it goes through the same Link as the deliveries.
-func (r *Room) answerJoin(in *Inbound, messageAtCursor string) {
-	facts := r.facts()
+// answerJoin places the member's stream at the head as it is now: it goes through the same Link as the deliveries. As of
+// that seq the member is let in, so it is looked at once more whether it is.
+func (r *Room) answerJoin(rctx *actor.ReceiveContext, in *Inbound, messageAtCursor string) {
+	member := in.Frame.GetJoin().MemberId
+	state := r.stream.State()
+	if denial := state.Outside(&r.roster, member, r.env.Now()); denial != nil {
+		kicked := state.Kicked(member)
+		switch {
+		case denial.Code != clientv1.ErrorCode_ERROR_CODE_NOT_JOINED:
+			r.evict(rctx, member, state.Head()+1)
+		case kicked > 0 && r.roster.Seat(member, 0).Sessions > 0:
+			// It may join again once the memberships of before the kick have ended.
+			r.evict(rctx, member, kicked)
+			r.refuse(in, clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE, "the member is being taken out of the room", busyRetryAfter)
+			return
+		}
+		r.deny(in, denial)
+		return
+	}
+	facts := r.facts(member)
 	facts.MessageID = messageAtCursor
 	facts.ReplayLimit = in.Frame.GetJoin().GetReplayLimit()
 	p := core.Resolve(in.Frame.GetJoin().GetCursor(), facts)
@@ -118,7 +140,11 @@ func (r *Room) answerJoin(in *Inbound, messageAtCursor string) {
 	}}})
 }
 
-func (r *Room) facts() core.Facts {
+func (r *Room) facts(member string) core.Facts {
 	state := r.stream.State()
-	return core.Facts{Incarnation: r.stream.Claim().Incarnation, Head: state.Head(), Trimmed: state.Trimmed()}
+	return core.Facts{
+		Incarnation: r.stream.Claim().Incarnation,
+		Head:        state.Head(),
+		Trimmed:     state.Floor(member, r.roster.Seat(member, state.Kicked(member))),
+	}
 }

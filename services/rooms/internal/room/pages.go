@@ -37,6 +37,12 @@ type pageRead struct {
 func (p *pages) read(rctx *actor.ReceiveContext, in *Inbound, read *roomv1.Read) {
 	r := p.room
 	state := r.stream.State()
+	if read.MemberId != "" {
+		if denial := state.Unread(&r.roster, read.MemberId, r.env.Now()); denial != nil {
+			r.deny(in, denial)
+			return
+		}
+	}
 	query, ok := core.NewPageQuery(read, state.Head(), state.Trimmed())
 	if !ok {
 		r.refuse(in, clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "at most one bound, and before_seq above 0", 0)
@@ -152,5 +158,6 @@ func (p *pages) answer(in *Inbound, messages []*roomv1.Message, more bool) {
 		Trimmed:     state.Trimmed(),
 		Epoch:       r.epoch(),
 		Incarnation: r.stream.Claim().Incarnation,
+		RemovalSeq:  r.removal,
 	}}})
 }

@@ -12,12 +12,23 @@ func (r *Room) online(in *Inbound, o *roomv1.Online) {
 	if _, known := r.env.Links.Link(node); known {
 		if _, subscribed := r.subscribers[node]; subscribed {
 			r.presence.Online(node, o)
+			r.evictOutsiders(in, o)
 		} else {
 			r.owed[node] = struct{}{}
 			r.settleOwed()
 		}
 	}
 	in.Release()
+}
+
+func (r *Room) presenceQuery(in *Inbound, q *roomv1.PresenceQuery) {
+	if q.MemberId != "" {
+		if denial := r.stream.State().Outside(&r.roster, q.MemberId, r.env.Now()); denial != nil {
+			r.deny(in, denial)
+			return
+		}
+	}
+	r.answer(in, presenceList(r.presence))
 }
 
 func presenceList(p *core.Presence) *roomv1.Frame {

@@ -12,17 +12,24 @@ import (
 	"github.com/parley-rt/parley/libs/persistence"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/rooms/internal/room/core"
 )
 
 // maxDrafts of one publish frame; a gateway sends 64 at most.
 const maxDrafts = 1024
 
-// publish is one connection's batch on its way into the journal.
-type publish struct {
-	in     *Inbound
-	member string
-	drafts []*roomv1.Draft
-	span   trace.Span
+// write is what goes into the room's stream: one connection's batch of messages, or an administrator's command.
+type write struct {
+	in      *Inbound
+	publish *roomv1.Publish
+	admin   *roomv1.Administer
+	span    trace.Span
+}
+
+// written is what became of a write.
+type written struct {
+	outcomes []*roomv1.Outcome
+	ruled    core.Ruled
 }
 
 func (r *Room) publish(rctx *actor.ReceiveContext, in *Inbound, p *roomv1.Publish) {
@@ -30,29 +37,41 @@ func (r *Room) publish(rctx *actor.ReceiveContext, in *Inbound, p *roomv1.Publis
 		r.refuse(in, clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "too many messages in one batch", 0)
 		return
 	}
-	cmd := &publish{in: in, member: p.MemberId, drafts: p.Drafts, span: r.publishSpan(in, p)}
-	err := r.stream.Submit(rctx, cmd, in.bytes)
+	r.submit(rctx, &write{in: in, publish: p, span: r.publishSpan(in, p)})
+}
+
+func (r *Room) submit(rctx *actor.ReceiveContext, w *write) {
+	err := r.stream.Submit(rctx, w, w.in.bytes)
 	switch {
 	case err == nil:
 	case r.stream.Stopped() != nil:
 		r.die(rctx, r.stream.Stopped())
-		endSpan(cmd.span, err)
-		r.moved(in)
+		endSpan(w.span, err)
+		r.moved(w.in)
 	default:
-		endSpan(cmd.span, err)
-		r.refuse(in, clientv1.ErrorCode_ERROR_CODE_BUSY, "the room has too much to write", busyRetryAfter)
+		endSpan(w.span, err)
+		r.refuse(w.in, clientv1.ErrorCode_ERROR_CODE_BUSY, "the room has too much to write", busyRetryAfter)
 	}
 }
 
-// published answers and fans out what has become durable.
-func (r *Room) published(_ *actor.ReceiveContext, batch []actorkit.Decided[*publish, []*roomv1.Outcome]) {
+// committed answers and fans out what has become durable: who was taken out first, so that nothing that came after reaches
+// them.
+func (r *Room) committed(rctx *actor.ReceiveContext, batch []actorkit.Decided[*write, written]) {
 	// Before the answers: whatever happens from here on, the next activation knows what the journal must have (S7).
 	r.slot.acknowledged.Store(r.stream.Seq())
+	r.removed(rctx, batch)
 	for _, d := range batch {
-		r.countOutcomes(d.Reply)
-		r.answerTraced(d.Command.in, &roomv1.Frame{Kind: &roomv1.Frame_Published{Published: &roomv1.Published{Outcomes: d.Reply}}}, d.Command.span)
+		if d.Command.admin != nil {
+			r.administered(d.Command, d.Reply.ruled)
+			continue
+		}
+		r.countOutcomes(d.Reply.outcomes)
+		r.answerTraced(d.Command.in, &roomv1.Frame{Kind: &roomv1.Frame_Published{Published: &roomv1.Published{
+			Outcomes: d.Reply.outcomes,
+		}}}, d.Command.span)
 		endSpan(d.Command.span, nil)
 	}
+	r.retain.changed(rctx, batch)
 	messages := r.stream.State().TakeFresh()
 	if len(messages) == 0 {
 		return
@@ -66,7 +85,7 @@ func (r *Room) published(_ *actor.ReceiveContext, batch []actorkit.Decided[*publ
 	r.slot.lastMessage.Store(r.stream.State().LastMessage())
 }
 
-func (r *Room) publishFailed(rctx *actor.ReceiveContext, cmds []*publish, err error) {
+func (r *Room) writeFailed(rctx *actor.ReceiveContext, cmds []*write, err error) {
 	terminal := r.stream.Stopped() != nil
 	if terminal {
 		r.die(rctx, err)
@@ -78,7 +97,7 @@ func (r *Room) publishFailed(rctx *actor.ReceiveContext, cmds []*publish, err er
 			continue
 		}
 		code, retryAfter := refusalOf(err)
-		r.refuse(cmd.in, code, "the message could not be stored", retryAfter)
+		r.refuse(cmd.in, code, "it could not be stored", retryAfter)
 	}
 }
 
@@ -114,8 +133,8 @@ func (r *Room) countOutcomes(outcomes []*roomv1.Outcome) {
 // signal passes an ephemeral event on to everybody subscribed. It is not answered unless it is refused; what a Link does
 // not take is dropped.
 func (r *Room) signal(in *Inbound, s *roomv1.Signal) {
-	if !r.roster.joined(s.MemberId) {
-		r.refuse(in, clientv1.ErrorCode_ERROR_CODE_NOT_JOINED, "the member has not joined the room", 0)
+	if denial := r.stream.State().Silenced(&r.roster, s.MemberId, r.env.Now()); denial != nil {
+		r.deny(in, denial)
 		return
 	}
 	body, err := encodeFrame(r.id, &roomv1.Frame{Kind: &roomv1.Frame_Signalled{Signalled: &roomv1.Signalled{

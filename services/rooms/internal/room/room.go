@@ -25,7 +25,7 @@ type Room struct {
 	guard  persistence.Guard
 	logger *slog.Logger
 
-	stream *actorkit.Persistent[*core.State, *publish, []*roomv1.Outcome]
+	stream *actorkit.Persistent[*core.State, *write, written]
 	roster roster
 	// The span of the append in flight, or of the one just ended: what it stored is delivered as its child.
 	appended trace.SpanContext
@@ -35,6 +35,11 @@ type Room struct {
 	owed     map[string]struct{}
 	presence *core.Presence
 	pages    pages
+	retain   retention
+	// Seq of the last removal that the subscribers were told of.
+	removal uint64
+	// When memberships that could not be ended are tried again; zero: none are left.
+	sweepAt time.Time
 
 	// Tasks started and not yet reported.
 	tasks int
@@ -69,13 +74,14 @@ func New(env Env, id string, slot *Slot, epoch uint64, host *actor.PID) *Room {
 		owed:        make(map[string]struct{}),
 		presence:    core.NewPresence(),
 	}
-	r.stream = actorkit.NewPersistent(r.streamConfig(), streamBehavior{r}, actorkit.PersistentHandler[*publish, []*roomv1.Outcome]{
-		Committed: r.published,
-		Failed:    r.publishFailed,
+	r.stream = actorkit.NewPersistent(r.streamConfig(), streamBehavior{r}, actorkit.PersistentHandler[*write, written]{
+		Committed: r.committed,
+		Failed:    r.writeFailed,
 		Appending: r.appending,
 	})
 	r.roster = newRoster(r)
 	r.pages = pages{room: r}
+	r.retain = retention{room: r}
 	return r
 }
 
@@ -113,10 +119,11 @@ func (r *Room) receive(rctx *actor.ReceiveContext) {
 	}
 	switch m := rctx.Message().(type) {
 	case *actor.PostStart:
+		r.begin(rctx)
 	case *Inbound:
 		r.inbound(rctx, m)
 	case *Tick:
-		r.tick()
+		r.tick(rctx)
 	case *NodeDown:
 		r.dropNode(m.Node)
 	case *NodeLost:
@@ -129,13 +136,23 @@ func (r *Room) receive(rctx *actor.ReceiveContext) {
 	case *pageRead:
 		r.pages.done(rctx, m)
 	case *cursorChecked:
-		r.cursorChecked(m)
+		r.cursorChecked(rctx, m)
 	case *shardOpened:
 		r.roster.opened(rctx, m)
+	case *trimmed:
+		r.retain.done(rctx, m)
 	default:
 		rctx.Unhandled()
 	}
 	r.step(rctx)
+}
+
+// begin does what the activation before may have left undone.
+func (r *Room) begin(rctx *actor.ReceiveContext) {
+	if r.removal > 0 {
+		r.sweep(rctx)
+	}
+	r.wake()
 }
 
 // inbound handles a gateway's frame.
@@ -156,7 +173,7 @@ func (r *Room) inbound(rctx *actor.ReceiveContext, in *Inbound) {
 	case *roomv1.Frame_Read:
 		r.pages.read(rctx, in, k.Read)
 	case *roomv1.Frame_PresenceQuery:
-		r.answer(in, presenceList(r.presence))
+		r.presenceQuery(in, k.PresenceQuery)
 	case *roomv1.Frame_Subscribe:
 		r.subscribe(in)
 	case *roomv1.Frame_Unsubscribe:
@@ -164,6 +181,12 @@ func (r *Room) inbound(rctx *actor.ReceiveContext, in *Inbound) {
 		in.Release()
 	case *roomv1.Frame_Online:
 		r.online(in, k.Online)
+	case *roomv1.Frame_Administer:
+		r.administer(rctx, in, k.Administer)
+	case *roomv1.Frame_Describe:
+		r.describe(in)
+	case *roomv1.Frame_List:
+		r.list(in, k.List)
 	default:
 		in.Release()
 	}

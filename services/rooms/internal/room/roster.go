@@ -36,11 +36,14 @@ type shard struct {
 
 type placement struct{ shard, pending int }
 
-// change is a join or a leave on its way into the journal.
+// change is a join or a leave on its way into the journal, or the end of several memberships.
 type change struct {
 	core.Change
 	in    *Inbound
 	shard int
+	// Instead of the Change: sessions that joined as of a seq below before are taken out. Nobody waits for an answer.
+	evicted []core.SessionKey
+	before  uint64
 }
 
 // shardOpened reports on a further shard.
@@ -124,15 +127,58 @@ func (t *roster) busy() bool {
 	return false
 }
 
-// joined tells whether one of the member's sessions is in the room.
-func (t *roster) joined(member string) bool {
+// Seat implements core.Seats.
+func (t *roster) Seat(member string, after uint64) core.Seat {
+	var seat core.Seat
 	for _, s := range t.shards {
-		if s.stream.State().Joined(member) {
-			return true
+		seat = s.stream.State().Seat(seat, member, after)
+	}
+	return seat
+}
+
+// members goes through the room's members until yield returns false, in no order. One whose sessions are in several shards
+// comes several times.
+func (t *roster) members(yield func(member string) bool) {
+	for _, s := range t.shards {
+		for member := range s.stream.State().All {
+			if !yield(member) {
+				return
+			}
 		}
 	}
-	return false
 }
+
+// count returns the number of members.
+func (t *roster) count() int {
+	if len(t.shards) == 1 {
+		return t.shards[0].stream.State().Count()
+	}
+	all := make(map[string]struct{})
+	for member := range t.members {
+		all[member] = struct{}{}
+	}
+	return len(all)
+}
+
+// evict takes sessions of one shard out of the room that joined as of a seq below before. What cannot be stored now is tried
+// again by a sweep.
+func (t *roster) evict(rctx *actor.ReceiveContext, n int, keys []core.SessionKey, before uint64) {
+	for len(keys) > 0 {
+		few := keys[:min(len(keys), evictSessions)]
+		keys = keys[len(few):]
+		if err := t.shards[n].stream.Submit(rctx, &change{evicted: few, before: before}, evictedBytes*len(few)); err != nil {
+			if stopped := t.shards[n].stream.Stopped(); stopped != nil {
+				t.room.die(rctx, stopped)
+				return
+			}
+			t.room.sweepLater()
+			return
+		}
+	}
+}
+
+// evictedBytes is about what the end of a membership weighs.
+const evictedBytes = 128
 
 // submit sends a change to the shard that knows the session, else to the first that has room.
 func (t *roster) submit(rctx *actor.ReceiveContext, c *change) {
@@ -192,8 +238,13 @@ func (t *roster) answered(c *change) {
 func (t *roster) committed(rctx *actor.ReceiveContext, batch []actorkit.Decided[*change, core.Changed]) {
 	for _, d := range batch {
 		c := d.Command
+		if c.evicted != nil {
+			continue
+		}
 		t.answered(c)
-		if !d.Reply.Stored && !d.Reply.Stale {
+		// A join that finds a membership which a kick has ended is not heard: the same one lets the member in anew once that
+		// is gone.
+		if !d.Reply.Stored && !d.Reply.Stale && (c.Leave || t.Seat(c.Member, t.room.stream.State().Kicked(c.Member)).Sessions > 0) {
 			t.shards[c.shard].stream.State().Heard(c.SessionKey, c.Operation)
 		}
 		t.room.changed(rctx, c, d.Reply)
@@ -206,6 +257,10 @@ func (t *roster) failed(rctx *actor.ReceiveContext, cmds []*change, err error) {
 		t.room.die(rctx, err)
 	}
 	for _, c := range cmds {
+		if c.evicted != nil {
+			t.room.sweepLater()
+			continue
+		}
 		t.answered(c)
 		if terminal {
 			t.room.moved(c.in)
@@ -271,5 +326,8 @@ func (membersBehavior) Restore(_ persistence.Claim, snap persistence.Snapshot) (
 type membersDraft struct{ draft *core.MembersDraft }
 
 func (d membersDraft) Decide(c *change, _ uint64, now time.Time) ([]persistence.Event, core.Changed) {
+	if c.evicted != nil {
+		return d.draft.Evict(c.evicted, c.before, now), core.Changed{}
+	}
 	return d.draft.Change(c.Change, now)
 }

@@ -48,7 +48,7 @@ func endSpan(span trace.Span, err error) {
 }
 
 // appending starts the span of a commit.
-func (r *Room) appending(ctx context.Context, batch []actorkit.Decided[*publish, []*roomv1.Outcome]) (context.Context, func(error)) {
+func (r *Room) appending(ctx context.Context, batch []actorkit.Decided[*write, written]) (context.Context, func(error)) {
 	r.appended = trace.SpanContext{}
 	first, links := traced(batch)
 	if !first.IsValid() {
@@ -66,7 +66,7 @@ func (r *Room) appending(ctx context.Context, batch []actorkit.Decided[*publish,
 }
 
 // deliverSpan starts the span of the deliveries of what a commit stored, and returns the trace context they travel with.
-func (r *Room) deliverSpan(batch []actorkit.Decided[*publish, []*roomv1.Outcome], messages int) (actorkit.Frame, trace.Span) {
+func (r *Room) deliverSpan(batch []actorkit.Decided[*write, written], messages int) (actorkit.Frame, trace.Span) {
 	parent := r.appended
 	r.appended = trace.SpanContext{}
 	_, links := traced(batch)
@@ -84,7 +84,7 @@ func (r *Room) deliverSpan(batch []actorkit.Decided[*publish, []*roomv1.Outcome]
 }
 
 // traced returns the publish span of the first traced command of a batch, and links to those of the others.
-func traced(batch []actorkit.Decided[*publish, []*roomv1.Outcome]) (first trace.SpanContext, links []trace.Link) {
+func traced(batch []actorkit.Decided[*write, written]) (first trace.SpanContext, links []trace.Link) {
 	for _, d := range batch {
 		switch sc := d.Command.span.SpanContext(); {
 		case !sc.IsValid():

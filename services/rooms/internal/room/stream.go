@@ -11,7 +11,6 @@ import (
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/protocol/names"
-	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 	"github.com/parley-rt/parley/services/rooms/internal/room/core"
 )
 
@@ -56,6 +55,10 @@ func (r *Room) recover(ctx context.Context) error {
 	}
 	state := r.stream.State()
 	state.Live(r.env.Now())
+	if err := r.retain.recovered(ctx); err != nil {
+		return fmt.Errorf("recover room %s: %w", r.id, err)
+	}
+	r.removal = state.Removal()
 	r.slot.lastMessage.Store(state.LastMessage())
 	r.slot.acknowledged.Store(r.stream.Seq()) // less than before when a tail was lost, which is announced now
 	r.slot.epoch.Store(r.epoch())
@@ -79,7 +82,7 @@ func guarded(ctx context.Context, f func(context.Context) error) func() error {
 func (r *Room) backfill(ctx context.Context) error {
 	state := r.stream.State()
 	before, size := state.Base()+1, backfillFirst
-	for before > state.Trimmed()+1 {
+	for before > state.Stored()+1 {
 		events, err := r.env.Journal.ReadReverse(ctx, r.streamKey(), before, size)
 		if errors.Is(err, persistence.ErrTrimmed) || err == nil && len(events) == 0 {
 			return nil
@@ -119,8 +122,8 @@ func (b streamBehavior) Apply(s *core.State, e persistence.Event) (*core.State, 
 	return s, s.Apply(e)
 }
 
-func (b streamBehavior) Draft(s *core.State) actorkit.Draft[*publish, []*roomv1.Outcome] {
-	return streamDraft{draft: s.Draft(b.r.env.Limits.MaxContentBytes), roster: &b.r.roster}
+func (b streamBehavior) Draft(s *core.State) actorkit.Draft[*write, written] {
+	return streamDraft{s.Draft(b.r.env.Limits.MaxContentBytes, &b.r.roster)}
 }
 
 func (b streamBehavior) Snapshot(s *core.State) (persistence.Snapshot, error) { return s.Snapshot() }
@@ -129,13 +132,15 @@ func (b streamBehavior) Restore(c persistence.Claim, snap persistence.Snapshot) 
 	return core.RestoreState(c, snap, b.r.env.Limits.WindowMax)
 }
 
-type streamDraft struct {
-	draft  *core.Draft
-	roster *roster
-}
+type streamDraft struct{ draft *core.Draft }
 
-// Decide looks at the membership when the batch is formed, not when the frame came: a member that has left meanwhile is
-// refused (S8).
-func (d streamDraft) Decide(p *publish, nextSeq uint64, now time.Time) ([]persistence.Event, []*roomv1.Outcome) {
-	return d.draft.Publish(p.member, d.roster.joined(p.member), p.drafts, nextSeq, now)
+// Decide looks at rights and memberships when the batch is formed, not when the frame came: a member that has been taken out
+// meanwhile is refused (S8).
+func (d streamDraft) Decide(w *write, nextSeq uint64, now time.Time) (events []persistence.Event, done written) {
+	if w.admin != nil {
+		events, done.ruled = d.draft.Administer(w.admin, nextSeq, now)
+	} else {
+		events, done.outcomes = d.draft.Publish(w.publish, nextSeq, now)
+	}
+	return events, done
 }

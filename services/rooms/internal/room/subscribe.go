@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/tochemey/goakt/v4/actor"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/parley-rt/parley/libs/actorkit"
@@ -33,6 +34,7 @@ func (r *Room) subscribe(in *Inbound) {
 			Incarnation:    r.stream.Claim().Incarnation,
 			Head:           state.Head(),
 			LastMessageSeq: state.LastMessage(),
+			RemovalSeq:     r.removal,
 		}},
 	})
 	if err == nil {
@@ -92,7 +94,7 @@ func (r *Room) deliverFrames(messages []*roomv1.Message, cause actorkit.Frame, a
 			n++
 		}
 		body, err := encodeFrame(r.id, &roomv1.Frame{Kind: &roomv1.Frame_Deliver{Deliver: &roomv1.Deliver{
-			Epoch: r.epoch(), Messages: messages[:n], AcceptedAt: acceptedAt,
+			Epoch: r.epoch(), Messages: messages[:n], AcceptedAt: acceptedAt, RemovalSeq: r.removal,
 		}}})
 		if err != nil {
 			// Every message was encoded before, for the journal. The hubs see the gap at the next message.
@@ -144,20 +146,42 @@ func (r *Room) settleOwed() {
 	r.wake()
 }
 
-// wake asks the host for a tick while something is owed, or while ids wait to be forgotten.
+// wake asks the host for a tick when the first of these is due: something is owed, memberships are to be ended, ids wait to be
+// forgotten, messages come of age.
 func (r *Room) wake() {
-	switch {
-	case len(r.owed) > 0:
-		r.slot.wakeAt.Store(r.env.Now().Add(owedRetry).UnixNano())
-	case r.stream.State().WindowLen() > 0:
-		r.slot.wakeAt.Store(r.env.Now().Add(core.WindowAge + core.WindowFloor).UnixNano())
-	default:
-		r.slot.wakeAt.Store(0)
+	var at time.Time
+	due := func(t time.Time) {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
 	}
+	now := r.env.Now()
+	if len(r.owed) > 0 {
+		due(now.Add(owedRetry))
+	}
+	if r.stream.State().WindowLen() > 0 {
+		due(now.Add(core.WindowAge + core.WindowFloor))
+	}
+	due(r.sweepAt)
+	due(r.retain.dueAt)
+	if at.IsZero() {
+		r.slot.wakeAt.Store(0)
+		return
+	}
+	r.slot.wakeAt.Store(at.UnixNano())
 }
 
-func (r *Room) tick() {
-	r.stream.State().Expire(r.env.Now())
+func (r *Room) tick(rctx *actor.ReceiveContext) {
+	if r.dead != nil || r.ending != "" {
+		r.settleOwed()
+		return
+	}
+	now := r.env.Now()
+	r.stream.State().Expire(now)
+	if !r.sweepAt.IsZero() && !now.Before(r.sweepAt) {
+		r.sweep(rctx)
+	}
+	r.retain.tick(rctx)
 	r.settleOwed()
 }
 

@@ -62,7 +62,7 @@ func (r *room) ask(command any) Ruled {
 }
 
 func (r *room) publish(member, id string) *roomv1.Outcome {
-	events, outcomes := r.state.Draft(maxContent, r.seats).Publish(member, []*roomv1.Draft{draftOf(id, "hello")}, r.state.Head()+1, r.now)
+	events, outcomes := post(r.state.Draft(maxContent, r.seats), member, []*roomv1.Draft{draftOf(id, "hello")}, r.state.Head()+1, r.now)
 	commit(r.t, r.state, events, r.now)
 	return outcomes[0]
 }
@@ -344,7 +344,7 @@ func TestRulingsInOneBatch(t *testing.T) {
 		events = append(events, es...)
 	}
 	publish := func(member, id string) *roomv1.Outcome {
-		es, outcomes := d.Publish(member, []*roomv1.Draft{draftOf(id, "")}, next(), epochTime)
+		es, outcomes := post(d, member, []*roomv1.Draft{draftOf(id, "")}, next(), epochTime)
 		events = append(events, es...)
 		return outcomes[0]
 	}

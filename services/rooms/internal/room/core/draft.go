@@ -52,12 +52,13 @@ func (s *State) Draft(maxContent int, seats Seats) *Draft {
 // A message that is known already is answered with its first seq before anything else is looked at, so that a repeat
 // never turns an accepted message into a refused one. Then the member's rights are looked at as the commands before this
 // one have left them (S8).
-func (d *Draft) Publish(member string, drafts []*roomv1.Draft, nextSeq uint64, now time.Time) ([]persistence.Event, []*roomv1.Outcome) {
-	outcomes := make([]*roomv1.Outcome, len(drafts))
+func (d *Draft) Publish(p *roomv1.Publish, nextSeq uint64, now time.Time) ([]persistence.Event, []*roomv1.Outcome) {
+	member := p.MemberId
+	outcomes := make([]*roomv1.Outcome, len(p.Drafts))
 	var events []persistence.Event
 	var denial *Denial
-	looked := false
-	for i, m := range drafts {
+	looked := p.Unchecked
+	for i, m := range p.Drafts {
 		if err := ids.CheckMessageID(m.GetMessageId()); err != nil {
 			outcomes[i] = refuse(clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, err.Error(), 0)
 			continue

@@ -35,7 +35,7 @@ func TestPagesAnswerLikeTheHistory(t *testing.T) {
 		var history []*roomv1.Message
 		for range rapid.IntRange(0, 30).Draw(t, "messages") {
 			size := rapid.SampledFrom([]int{0, 10, 900}).Draw(t, "size")
-			es, _ := s.Draft(maxContent, everybody).Publish("ada", []*roomv1.Draft{draftOf(string(rune('a'+len(events))), string(make([]byte, size)))}, s.Head()+1, epochTime)
+			es, _ := post(s.Draft(maxContent, everybody), "ada", []*roomv1.Draft{draftOf(string(rune('a'+len(events))), string(make([]byte, size)))}, s.Head()+1, epochTime)
 			events = append(events, commit(t, s, es, epochTime)...)
 			history = append(history, s.TakeFresh()...)
 		}

@@ -71,6 +71,18 @@ func (p *Presence) add(member string, before, after uint32) {
 // Count returns the number of members online.
 func (p *Presence) Count() int { return len(p.total) }
 
+// Connections returns how many connections a member has.
+func (p *Presence) Connections(member string) uint32 { return p.total[member] }
+
+// All goes through the members online until yield returns false, in no order.
+func (p *Presence) All(yield func(member string) bool) {
+	for member := range p.total {
+		if !yield(member) {
+			return
+		}
+	}
+}
+
 // List returns the first members by id, PresenceListed of them at most. The list is shared: it must not be changed.
 func (p *Presence) List() []*roomv1.Present {
 	if p.list == nil {

@@ -48,6 +48,11 @@ func (everybodyIn) Seat(string, uint64) Seat { return Seat{Sessions: 1} }
 
 var everybody everybodyIn
 
+// post decides one connection's batch.
+func post(d *Draft, member string, drafts []*roomv1.Draft, nextSeq uint64, now time.Time) ([]persistence.Event, []*roomv1.Outcome) {
+	return d.Publish(&roomv1.Publish{MemberId: member, Drafts: drafts}, nextSeq, now)
+}
+
 func liveState() *State {
 	s := NewState(persistence.Claim{}, 0)
 	s.Live(epochTime)
@@ -58,7 +63,7 @@ func TestPublishOutcomes(t *testing.T) {
 	t.Parallel()
 	s := liveState()
 	d := s.Draft(maxContent, everybody)
-	events, outcomes := d.Publish("ada", []*roomv1.Draft{
+	events, outcomes := post(d, "ada", []*roomv1.Draft{
 		draftOf("a", "one"),
 		draftOf("a", "again in the same batch"),
 		draftOf("", "no id"),
@@ -98,10 +103,10 @@ func TestPublishOutcomes(t *testing.T) {
 func TestDuplicatesBeforeRefusals(t *testing.T) {
 	t.Parallel()
 	s := liveState()
-	events, _ := s.Draft(maxContent, everybody).Publish("ada", []*roomv1.Draft{draftOf("a", "one")}, 1, epochTime)
+	events, _ := post(s.Draft(maxContent, everybody), "ada", []*roomv1.Draft{draftOf("a", "one")}, 1, epochTime)
 	commit(t, s, events, epochTime)
 
-	events, outcomes := s.Draft(maxContent, seats{}).Publish("ada", []*roomv1.Draft{
+	events, outcomes := post(s.Draft(maxContent, seats{}), "ada", []*roomv1.Draft{
 		draftOf("a", strings.Repeat("x", maxContent+1)), draftOf("b", "new"),
 	}, 2, epochTime)
 	require.Empty(t, events)
@@ -109,7 +114,7 @@ func TestDuplicatesBeforeRefusals(t *testing.T) {
 	require.True(t, outcomes[0].Duplicate)
 	require.Equal(t, int32(clientv1.ErrorCode_ERROR_CODE_NOT_JOINED), outcomes[1].GetRefused().GetCode())
 
-	_, outcomes = s.Draft(maxContent, everybody).Publish("bob", []*roomv1.Draft{draftOf("a", "another member's a")}, 2, epochTime)
+	_, outcomes = post(s.Draft(maxContent, everybody), "bob", []*roomv1.Draft{draftOf("a", "another member's a")}, 2, epochTime)
 	require.Equal(t, uint64(2), outcomes[0].Seq)
 	require.False(t, outcomes[0].Duplicate)
 }
@@ -119,7 +124,7 @@ func TestFullWindowIsBusy(t *testing.T) {
 	s := NewState(persistence.Claim{}, 32)
 	s.Live(epochTime)
 	publish := func(n int, now time.Time) *roomv1.Outcome {
-		events, outcomes := s.Draft(maxContent, everybody).Publish("ada", []*roomv1.Draft{draftOf(fmt.Sprint(n), "x")}, s.Head()+1, now)
+		events, outcomes := post(s.Draft(maxContent, everybody), "ada", []*roomv1.Draft{draftOf(fmt.Sprint(n), "x")}, s.Head()+1, now)
 		commit(t, s, events, now)
 		return outcomes[0]
 	}
@@ -136,14 +141,14 @@ func TestFullWindowIsBusy(t *testing.T) {
 func TestDroppedDraftLeavesNoTrace(t *testing.T) {
 	t.Parallel()
 	s := liveState()
-	events, _ := s.Draft(maxContent, everybody).Publish("ada", []*roomv1.Draft{draftOf("a", "first try")}, 1, epochTime)
+	events, _ := post(s.Draft(maxContent, everybody), "ada", []*roomv1.Draft{draftOf("a", "first try")}, 1, epochTime)
 	require.Len(t, events, 1)
 	require.Zero(t, s.Head())
 	require.Zero(t, s.WindowLen())
 	require.Empty(t, s.TakeFresh())
 
 	// The same id with other content takes the same place: what is applied is what was stored, not what was drafted first.
-	events, outcomes := s.Draft(maxContent, everybody).Publish("ada", []*roomv1.Draft{draftOf("a", "second try")}, 1, epochTime)
+	events, outcomes := post(s.Draft(maxContent, everybody), "ada", []*roomv1.Draft{draftOf("a", "second try")}, 1, epochTime)
 	require.False(t, outcomes[0].Duplicate)
 	commit(t, s, events, epochTime)
 	require.Equal(t, "second try", s.TakeFresh()[0].Content)
@@ -151,7 +156,7 @@ func TestDroppedDraftLeavesNoTrace(t *testing.T) {
 
 func TestApplyRefusesWhatDoesNotFit(t *testing.T) {
 	t.Parallel()
-	good, _ := liveState().Draft(maxContent, everybody).Publish("ada", []*roomv1.Draft{draftOf("a", "x"), draftOf("b", "y")}, 1, epochTime)
+	good, _ := post(liveState().Draft(maxContent, everybody), "ada", []*roomv1.Draft{draftOf("a", "x"), draftOf("b", "y")}, 1, epochTime)
 	good[0].Seq, good[1].Seq = 1, 2
 	for name, e := range map[string]persistence.Event{
 		"kind":     {Seq: 1, Manifest: "parley.journal.v1.Unheard", Codec: persistence.CodecProto},
@@ -226,7 +231,7 @@ func TestRecoveredEqualsLive(t *testing.T) {
 					drafts = append(drafts, draftOf(fmt.Sprint(n), strings.Repeat("x", n)))
 					keys = append(keys, member+"/"+fmt.Sprint(n))
 				}
-				es, os := d.Publish(member, drafts, live.Head()+uint64(len(events))+1, now)
+				es, os := post(d, member, drafts, live.Head()+uint64(len(events))+1, now)
 				events, outcomes = append(events, es...), append(outcomes, os...)
 			}
 			if rapid.IntRange(0, 4).Draw(t, "fails") == 0 {
@@ -262,7 +267,7 @@ func TestRecoveredEqualsLive(t *testing.T) {
 			}
 			member, messageID, _ := strings.Cut(key, "/")
 			for _, s := range []*State{live, got} {
-				_, outcomes := s.Draft(maxContent, seats{}).Publish(member, []*roomv1.Draft{draftOf(messageID, "")}, s.Head()+1, now)
+				_, outcomes := post(s.Draft(maxContent, seats{}), member, []*roomv1.Draft{draftOf(messageID, "")}, s.Head()+1, now)
 				require.Equal(t, seq, outcomes[0].Seq, "repeat of %s", key)
 				require.True(t, outcomes[0].Duplicate)
 			}
@@ -299,7 +304,7 @@ func TestRecoveredAfterAClockStep(t *testing.T) {
 				if now = now.Add(time.Millisecond); n == test.messages-1 {
 					now = now.Add(time.Hour)
 				}
-				events, _ := live.Draft(1<<20, everybody).Publish("ada", []*roomv1.Draft{draftOf(fmt.Sprint(n), content)}, live.Head()+1, now)
+				events, _ := post(live.Draft(1<<20, everybody), "ada", []*roomv1.Draft{draftOf(fmt.Sprint(n), content)}, live.Head()+1, now)
 				h.events = append(h.events, commit(t, live, events, now)...)
 				live.TakeFresh()
 				if n+1 == test.snapshot {
@@ -317,7 +322,7 @@ func TestRecoveredAfterAClockStep(t *testing.T) {
 			for _, at := range []time.Time{now, later} {
 				got.Expire(at)
 				for n := test.messages - test.certain; n < test.messages; n++ {
-					_, outcomes := got.Draft(maxContent, everybody).Publish("ada", []*roomv1.Draft{draftOf(fmt.Sprint(n), "")}, got.Head()+1, at)
+					_, outcomes := post(got.Draft(maxContent, everybody), "ada", []*roomv1.Draft{draftOf(fmt.Sprint(n), "")}, got.Head()+1, at)
 					require.True(t, outcomes[0].Duplicate, "message %d", n)
 					require.EqualValues(t, n+1, outcomes[0].Seq)
 				}
@@ -338,7 +343,7 @@ func chained(t require.TestingT, messages []*roomv1.Message) {
 
 // Whatever bytes are stored, a room either understands them or says so.
 func FuzzApply(f *testing.F) {
-	events, _ := liveState().Draft(maxContent, everybody).Publish("ada", []*roomv1.Draft{draftOf("a", "hello")}, 1, epochTime)
+	events, _ := post(liveState().Draft(maxContent, everybody), "ada", []*roomv1.Draft{draftOf("a", "hello")}, 1, epochTime)
 	f.Add(ManifestMessagePosted, events[0].Payload)
 	f.Add(ManifestSessionJoined, []byte{})
 	f.Fuzz(func(t *testing.T, manifest string, payload []byte) {
@@ -369,7 +374,7 @@ func FuzzPublish(f *testing.F) {
 				SentAt: &timestamppb.Timestamp{Seconds: seconds, Nanos: nanos}},
 			{MessageId: messageID, Content: content},
 		}
-		events, outcomes := s.Draft(maxContent, everybody).Publish(member, drafts, 1, epochTime)
+		events, outcomes := post(s.Draft(maxContent, everybody), member, drafts, 1, epochTime)
 		require.Len(t, outcomes, 2)
 		accepted := 0
 		for _, o := range outcomes {
