@@ -329,9 +329,10 @@ func TestSlowClient(t *testing.T) {
 	require.Equal(t, []string{"on"}, bob.messages(1))
 }
 
+// L5 and L1: see also drain_test.go.
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	g := setup(t, 1)
+	g := setup(t, 1, func(c *Config) { c.DrainTimeout = patience })
 	alice := g.join("r")
 	release := make(chan struct{})
 	held := make(chan struct{})

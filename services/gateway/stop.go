@@ -5,23 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
-
-	"github.com/parley-rt/parley/libs/dcplane"
 )
 
-const (
-	// waves is in how many groups connections are sent away.
-	waves = 20
-	// returnsPerSecond is how fast sent-away clients come back to other nodes at most, roughly.
-	returnsPerSecond = 2000
-	// soonest is the least time after which a client is told to come back, and how far apart the first few are.
-	soonest = 200 * time.Millisecond
-)
+// leaveTimeout bounds each step after the drain.
+const leaveTimeout = 3 * time.Second
 
-// Stop drains: upgrades are refused, clients are told to come back elsewhere and closed with 4000 once what they asked
-// for is answered, then the node leaves. It is bounded by DrainTimeout and ctx; connections still there are cut.
+// Stop drains: at once the node is not ready and refuses upgrades with 503; clients are told in waves to come back elsewhere
+// and closed with 4000 once what they asked for is answered; then the node leaves. Connections are cut after DrainTimeout
+// or when ctx ends; what follows takes seconds (L5).
 func (s *Service) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -30,18 +22,19 @@ func (s *Service) Stop(ctx context.Context) error {
 
 func (s *Service) stop(ctx context.Context) error {
 	var problems []error
-	if s.reg != nil {
-		if err := s.reg.Update(ctx, dcplane.StateDraining, 0); err != nil {
-			s.logger.Warn("directory not told of the drain", slog.Any("err", err))
-		}
-	}
 	if s.deps.Health != nil && s.server != nil {
 		s.deps.Health.SetDraining(true)
 	}
 	if s.acceptor != nil {
 		s.acceptor.SetDraining(true)
+	}
+	var announced <-chan struct{}
+	if s.reg != nil {
+		announced = s.announceDrain(ctx)
+	}
+	if s.acceptor != nil {
 		s.sendAway(ctx)
-		problems = append(problems, s.acceptor.Shutdown(ctx))
+		problems = append(problems, bounded(ctx, leaveTimeout, s.acceptor.Shutdown))
 	}
 	for _, remove := range s.checks {
 		remove()
@@ -55,7 +48,8 @@ func (s *Service) stop(ctx context.Context) error {
 	}
 	s.listener = nil
 	if s.reg != nil {
-		if err := s.reg.Deregister(ctx); err != nil {
+		<-announced
+		if err := bounded(ctx, leaveTimeout, s.reg.Deregister); err != nil {
 			s.logger.Warn("node not removed from the directory, its lease will", slog.Any("err", err))
 		}
 		s.reg = nil
@@ -66,10 +60,11 @@ func (s *Service) stop(ctx context.Context) error {
 	}
 	s.loops.Wait()
 	if s.hub != nil && s.node != nil {
-		problems = append(problems, s.hub.Close(ctx))
+		problems = append(problems, bounded(ctx, leaveTimeout, s.hub.Close))
 	}
 	s.hub = nil
 	if s.local != nil {
+		// Bounded by the system's own timeout: an expired context would leave it half done.
 		if err := s.local.Stop(context.WithoutCancel(ctx)); err != nil {
 			problems = append(problems, fmt.Errorf("stop local actor system: %w", err))
 		}
@@ -83,34 +78,9 @@ func (s *Service) stop(ctx context.Context) error {
 	return errors.Join(problems...)
 }
 
-// sendAway closes all connections in waves and waits until they are gone, or half of the time is over.
-func (s *Service) sendAway(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
+// bounded gives a step its share of the time.
+func bounded(ctx context.Context, timeout time.Duration, step func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	n := s.acceptor.Active()
-	if n == 0 {
-		return
-	}
-	s.logger.Info("draining connections", slog.Int("connections", n))
-	spread := max(soonest, time.Duration(n)*time.Second/returnsPerSecond)
-	pause := min(s.cfg.DrainTimeout/2, time.Duration(n)*time.Second/returnsPerSecond) / waves
-	s.registry.Drain(
-		func() uint32 { return uint32((soonest + rand.N(spread)).Milliseconds()) },
-		max(1, n/waves),
-		func() {
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-			}
-		})
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	for s.acceptor.Active() > 0 {
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			s.logger.Warn("connections left when the drain's time was over", slog.Int("connections", s.acceptor.Active()))
-			return
-		}
-	}
+	return step(ctx)
 }

@@ -29,7 +29,8 @@ type Config struct {
 	RetryFirst time.Duration
 	// BatchMessages and BatchBytes bound one batch of publishes. Defaults 64 and 64 KiB.
 	BatchMessages, BatchBytes int
-	// DrainGrace is how long a draining connection may take to have its commands answered. Default 1 s.
+	// DrainGrace is how long a connection that should have left may take to have its commands answered; all are by then unless
+	// it is less than AnswerWithin and a tick. Default 5 s.
 	DrainGrace time.Duration
 }
 
@@ -51,7 +52,7 @@ func (c Config) withDefaults() Config {
 	dur(&c.OpenWithin, 4*time.Second)
 	dur(&c.SilenceAfter, 2*time.Second)
 	dur(&c.RetryFirst, 100*time.Millisecond)
-	dur(&c.DrainGrace, time.Second)
+	dur(&c.DrainGrace, 5*time.Second)
 	return c
 }
 
@@ -97,9 +98,11 @@ type Core struct {
 	pages []*op    // waiting to be asked
 	page  *request // the one that is out
 
-	draining time.Time // when it closes at the latest; zero: not draining
-	due      time.Time // earliest Wake that is pending
-	scratch  []*request
+	// leaving is when a draining connection should be gone: from then on it is closed as soon as everything is answered.
+	// Zero: it is not draining.
+	leaving time.Time
+	due     time.Time // earliest Wake that is pending
+	scratch []*request
 }
 
 // NewCore returns the state of a connection that was just opened. firstRequest should be random: late answers to another
@@ -124,6 +127,10 @@ func (c *Core) Frame(now time.Time, cmd *Command) {
 	case phaseOpening:
 		c.held = append(c.held, cmd)
 	case phaseOpen:
+		if c.shouldLeave(now) {
+			c.drop(cmd) // as one that arrives after the close frame, of which the client cannot know yet
+			return
+		}
 		c.command(now, cmd)
 		c.settle(now)
 	case phaseClosed:
@@ -207,7 +214,7 @@ func (c *Core) Tick(now time.Time) time.Time {
 	if c.phase != phaseOpen {
 		return time.Time{}
 	}
-	c.due = c.nextDue()
+	c.due = c.nextDue(now)
 	return c.due
 }
 
@@ -227,9 +234,10 @@ func (c *Core) Replaced() { c.close(clientv1.CloseCode_CLOSE_CODE_SESSION_REPLAC
 // SessionGone says that the session expired or was deleted under its connection: the client comes back and gets a new one.
 func (c *Core) SessionGone() { c.close(clientv1.CloseCode_CLOSE_CODE_INTERNAL) }
 
-// Drain tells the client to come back elsewhere after afterMS and closes once its commands are answered.
+// Drain tells the client to come back elsewhere after afterMS. Until then it is served as before; then it is closed once its
+// commands are answered, and what it still sends is dropped unanswered, as it would be behind the close frame.
 func (c *Core) Drain(now time.Time, afterMS uint32) {
-	if c.phase == phaseClosed || !c.draining.IsZero() {
+	if c.phase == phaseClosed || !c.leaving.IsZero() {
 		return
 	}
 	name := codes.CloseName(clientv1.CloseCode_CLOSE_CODE_DRAIN)
@@ -238,9 +246,8 @@ func (c *Core) Drain(now time.Time, afterMS uint32) {
 		c.close(clientv1.CloseCode_CLOSE_CODE_DRAIN)
 		return
 	}
-	c.draining = now.Add(c.cfg.DrainGrace)
-	c.wake(c.draining)
-	c.settle(now)
+	c.leaving = now.Add(time.Duration(afterMS) * time.Millisecond)
+	c.wake(c.leaving)
 }
 
 // Stop says that the socket is gone: everything is let go and nothing more is sent for it.
@@ -315,10 +322,13 @@ func (c *Core) settle(now time.Time) {
 	}
 	c.pumpPages(now)
 	c.startSave()
-	if !c.draining.IsZero() && (c.Idle() || !now.Before(c.draining)) {
+	if c.shouldLeave(now) && (c.Idle() || !now.Before(c.leaving.Add(c.cfg.DrainGrace))) {
 		c.close(clientv1.CloseCode_CLOSE_CODE_DRAIN)
 	}
 }
+
+// shouldLeave says that the time is over after which a draining connection was to come back elsewhere.
+func (c *Core) shouldLeave(now time.Time) bool { return !c.leaving.IsZero() && !now.Before(c.leaving) }
 
 func (c *Core) close(code clientv1.CloseCode) {
 	if c.phase == phaseClosed {
@@ -348,14 +358,18 @@ func (c *Core) wake(at time.Time) {
 	}
 }
 
-func (c *Core) nextDue() time.Time {
+func (c *Core) nextDue(now time.Time) time.Time {
 	var due time.Time
 	earlier := func(t time.Time) {
 		if !t.IsZero() && (due.IsZero() || t.Before(due)) {
 			due = t
 		}
 	}
-	earlier(c.draining)
+	if c.leaving.After(now) {
+		earlier(c.leaving)
+	} else if !c.leaving.IsZero() {
+		earlier(c.leaving.Add(c.cfg.DrainGrace))
+	}
 	for _, q := range c.requests {
 		earlier(q.due(c.cfg))
 	}

@@ -111,7 +111,7 @@ func (c *chaos) step() {
 			c.core.Drained(c.now)
 		case 3:
 			if c.in.next(8) == 7 {
-				c.core.Drain(c.now, 5)
+				c.core.Drain(c.now, uint32(c.in.next(4)*1000))
 			}
 		case 4:
 			if c.in.next(8) == 7 {

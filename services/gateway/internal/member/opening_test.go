@@ -225,6 +225,11 @@ func TestDrain(t *testing.T) {
 		w.open()
 		w.core.Drain(w.now, 1500)
 		w.expect(`{"reconnect":{"after_ms":1500,"reason":"DRAIN"}}`)
+		w.client(`{"id":1,"ping":{}}`)
+		w.expect(`{"id":1,"pong":{}}`) // it is served until it should be gone
+		w.pass(1400e6)
+		require.Zero(t, w.closed)
+		w.pass(100e6)
 		require.Equal(t, clientv1.CloseCode_CLOSE_CODE_DRAIN, w.closed)
 	})
 	t.Run("publish in flight", func(t *testing.T) {
@@ -236,7 +241,10 @@ func TestDrain(t *testing.T) {
 		w.core.Drain(w.now, 10)
 		w.core.Drain(w.now, 10)
 		w.expect(`{"reconnect":{"after_ms":10,"reason":"DRAIN"}}`)
+		w.pass(4e9)
 		require.Zero(t, w.closed)
+		late := w.client(`{"message":{"target":"a","message_id":"n"}}`)
+		require.Equal(t, []string{outcomeClosed}, w.done[late], "what comes now would keep it here for ever")
 		w.stored(w.last(), 8)
 		w.expect(`{"ack":{"target":"a","message_id":"m","seq":"8"}}`)
 		require.Equal(t, clientv1.CloseCode_CLOSE_CODE_DRAIN, w.closed)
@@ -248,7 +256,22 @@ func TestDrain(t *testing.T) {
 		w.join("a")
 		w.client(`{"message":{"target":"a","message_id":"m"}}`)
 		w.core.Drain(w.now, 10)
-		w.pass(1200e6)
+		w.expect(`{"reconnect":{"after_ms":10,"reason":"DRAIN"}}`)
+		w.pass(4700e6)
+		w.expectError("UNKNOWN_OUTCOME", "a", "m") // L1 holds for it too
+		require.Equal(t, clientv1.CloseCode_CLOSE_CODE_DRAIN, w.closed)
+	})
+	t.Run("a page that the client has no room for", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, Config{})
+		w.open()
+		w.join("a")
+		w.noRoom = true
+		w.client(`{"history":{"room_id":"a"}}`)
+		w.core.Drain(w.now, 10)
+		w.pass(4900e6)
+		require.Zero(t, w.closed)
+		w.pass(200e6)
 		require.Equal(t, clientv1.CloseCode_CLOSE_CODE_DRAIN, w.closed)
 	})
 	t.Run("before the session is open", func(t *testing.T) {

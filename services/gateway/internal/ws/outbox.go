@@ -150,8 +150,17 @@ func (o *outbox) Close(code int, reason string) {
 	o.close(code, reason)
 }
 
-// CloseWith closes with one of Parley's codes and its name.
-func (o *outbox) CloseWith(code clientv1.CloseCode) { o.Close(int(code), codes.CloseName(code)) }
+// CloseWith closes with one of Parley's codes and its name. A client that is to come back gets CloseTimeout to take what is
+// queued, and is cut then: it reconnects either way, and nobody waits for one that does not read.
+func (o *outbox) CloseWith(code clientv1.CloseCode) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if codes.Reconnect(int(code)) && !o.closing && !o.dead {
+		o.slow.Store(true)
+		_ = o.nc.SetWriteDeadline(time.Now().Add(o.s.cfg.CloseTimeout))
+	}
+	o.close(int(code), codes.CloseName(code))
+}
 
 // Closing says that the connection takes no more frames.
 func (o *outbox) Closing() bool {
