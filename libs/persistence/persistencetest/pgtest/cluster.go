@@ -18,6 +18,7 @@ import (
 
 const (
 	dataName = "data"
+	loopback = "127.0.0.1"
 	// startTimeout bounds what Start does, on a machine that is busy with other tests.
 	startTimeout = 2 * time.Minute
 	closeTimeout = 30 * time.Second
@@ -31,12 +32,15 @@ type Options struct {
 	// DataDir is the directory in which the cluster's data directory is made, for example one from SmallDisk. It is given to
 	// the user who runs Postgres. Empty: a temporary directory.
 	DataDir string
+	// Host is an address of this machine at which the server listens besides 127.0.0.1, for clients from the same /24 network. Addr
+	// and URL then have it. Empty: 127.0.0.1 only.
+	Host string
 }
 
 // Settings are what every cluster has: durable like production, small, and with nothing outside its directory.
 func Settings() map[string]string {
 	return map[string]string{
-		"listen_addresses":        "127.0.0.1",
+		"listen_addresses":        loopback,
 		"unix_socket_directories": "",
 		"max_connections":         "200",
 		"shared_buffers":          "128MB",
@@ -57,6 +61,7 @@ func Settings() map[string]string {
 // Cluster is a Postgres server with its data.
 type Cluster struct {
 	install  install
+	host     string
 	dir      *directory
 	data     string // the data directory, maybe outside dir
 	log      *os.File
@@ -114,7 +119,11 @@ func prepare(opts Options, settings map[string]string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{install: i, dir: dir, data: filepath.Join(dir.path, dataName), settings: settings}
+	c := &Cluster{install: i, host: loopback, dir: dir, data: filepath.Join(dir.path, dataName), settings: settings}
+	if opts.Host != "" {
+		c.host = opts.Host
+		c.settings["listen_addresses"] += "," + opts.Host
+	}
 	maps.Copy(c.settings, opts.Settings)
 	if opts.DataDir != "" {
 		c.data = filepath.Join(opts.DataDir, dataName)
@@ -142,7 +151,7 @@ func (c *Cluster) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.configure(); err != nil {
+	if err := errors.Join(c.configure(), c.admit()); err != nil {
 		return err
 	}
 	if err := c.StartAgain(ctx); err != nil {
@@ -159,6 +168,22 @@ func (c *Cluster) configure() error {
 		fmt.Fprintf(&text, "%s = '%s'\n", name, strings.ReplaceAll(c.settings[name], "'", "''"))
 	}
 	if err := os.WriteFile(filepath.Join(c.data, "postgresql.conf"), []byte(text.String()), 0o644); err != nil {
+		return fmt.Errorf("configure Postgres: %w", err)
+	}
+	return nil
+}
+
+// admit lets clients from the host's network in; initdb has let in those from 127.0.0.1.
+func (c *Cluster) admit() (err error) {
+	if c.host == loopback {
+		return nil
+	}
+	hba, err := os.OpenFile(filepath.Join(c.data, "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("configure Postgres: %w", err)
+	}
+	defer func() { err = errors.Join(err, hba.Close()) }()
+	if _, err := fmt.Fprintf(hba, "host all all %s/24 trust\n", c.host); err != nil {
 		return fmt.Errorf("configure Postgres: %w", err)
 	}
 	return nil
@@ -205,7 +230,7 @@ func (c *Cluster) end() error {
 }
 
 // Addr is where the server listens, like "127.0.0.1:41234". It survives restarts.
-func (c *Cluster) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.port.number)) }
+func (c *Cluster) Addr() string { return net.JoinHostPort(c.host, strconv.Itoa(c.port.number)) }
 
 // PID is the postmaster's process id, 0 when it does not run.
 func (c *Cluster) PID() int {

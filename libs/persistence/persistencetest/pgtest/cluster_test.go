@@ -281,3 +281,14 @@ func TestStartTellsWhyItFailed(t *testing.T) {
 	_, err := pgtest.New(limited(t), pgtest.Options{Settings: map[string]string{"no_such_setting": "1"}})
 	require.ErrorContains(t, err, "no_such_setting")
 }
+
+// A cluster may have an address of its own, from which it lets clients in.
+func TestClusterListensOnItsHost(t *testing.T) {
+	t.Parallel()
+	c := pgtest.Start(t, pgtest.Options{Host: "127.0.0.2"})
+	require.True(t, strings.HasPrefix(c.Addr(), "127.0.0.2:"), c.Addr())
+	require.Contains(t, c.URL(), c.Addr())
+	conn, err := pgx.Connect(t.Context(), c.URL())
+	require.NoError(t, err)
+	require.NoError(t, conn.Close(t.Context()))
+}

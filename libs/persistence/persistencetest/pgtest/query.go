@@ -18,7 +18,8 @@ const superuser = "parley"
 // dropTimeout is enough for a schema with many partitions.
 const dropTimeout = 30 * time.Second
 
-// URL is the database's address: postgres://parley@127.0.0.1:PORT/parley?sslmode=disable. It survives restarts.
+// URL is the database's address: postgres://parley@127.0.0.1:PORT/parley?sslmode=disable, or with the host of the Options. It survives
+// restarts.
 func (c *Cluster) URL() string { return urlAt(c.Addr(), superuser) }
 
 // URLVia is URL through a proxy whose target is the cluster.

@@ -1,6 +1,8 @@
 // Command pgtest runs a private Postgres cluster until its standard input ends or it is asked to end, and removes it then. The
 // first line of its output is the cluster's URL. It is for tests that may not import the package.
 //
+//	pgtest [-host ADDRESS]
+//
 // Lines of its input are commands, each of which is answered by a line of output once it is done, "ok" or "error: …":
 //
 //	kill     ends all processes of the server by SIGKILL
@@ -13,6 +15,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -24,13 +27,15 @@ import (
 )
 
 func main() {
-	if err := run(os.Stdin, os.Stdout); err != nil {
+	host := flag.String("host", "", "address that the server listens at besides 127.0.0.1, for clients of its /24 network; the URL has it")
+	flag.Parse()
+	if err := run(pgtest.Options{Host: *host}, os.Stdin, os.Stdout); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "pgtest:", err)
 		os.Exit(1)
 	}
 }
 
-func run(in io.Reader, out io.Writer) (err error) {
+func run(opts pgtest.Options, in io.Reader, out io.Writer) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
@@ -46,7 +51,7 @@ func run(in io.Reader, out io.Writer) (err error) {
 			}
 		}
 	}()
-	cluster, err := pgtest.New(ctx, pgtest.Options{})
+	cluster, err := pgtest.New(ctx, opts)
 	if err != nil {
 		return err
 	}

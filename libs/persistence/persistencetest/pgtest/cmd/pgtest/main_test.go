@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/parley-rt/parley/libs/persistence/persistencetest/pgtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,7 +32,7 @@ func start(t *testing.T) *command {
 	in, hold := io.Pipe()
 	printed, out := io.Pipe()
 	c := &command{in: hold, out: bufio.NewReader(printed), ended: make(chan error, 1)}
-	go func() { c.ended <- run(in, out) }()
+	go func() { c.ended <- run(pgtest.Options{}, in, out) }()
 	c.url = c.line(t)
 	return c
 }
