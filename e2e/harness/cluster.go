@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/parley-rt/parley/e2e/network"
 )
 
 // clusterTimeout is for a machine that is busy building at the same time.
@@ -31,7 +33,13 @@ type Cluster struct {
 //	server := harness.StartDev(t, "--journal", cluster.URL())
 func StartCluster(tb testing.TB) *Cluster {
 	tb.Helper()
-	command, err := startCluster()
+	return StartClusterOn(tb, nil)
+}
+
+// StartClusterOn is StartCluster on a host of its own.
+func StartClusterOn(tb testing.TB, host *network.Host) *Cluster {
+	tb.Helper()
+	command, err := startClusterOn(place{host})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -83,7 +91,9 @@ var buildCluster = sync.OnceValues(func() (string, error) {
 	return goBuild("libs/persistence/persistencetest/pgtest/cmd/pgtest")
 })
 
-func startCluster() (*clusterCommand, error) {
+func startCluster() (*clusterCommand, error) { return startClusterOn(place{}) }
+
+func startClusterOn(where place) (*clusterCommand, error) {
 	binary, err := buildCluster()
 	if err != nil {
 		return nil, err
@@ -93,7 +103,10 @@ func startCluster() (*clusterCommand, error) {
 		return nil, fmt.Errorf("open the Postgres cluster's log: %w", err)
 	}
 	defer func() { _ = log.Close() }() // the command has its own
-	c := &clusterCommand{cmd: exec.Command(binary), logPath: log.Name()}
+	c := &clusterCommand{cmd: where.command(binary), logPath: log.Name()}
+	if where.host != nil {
+		c.cmd.Args = append(c.cmd.Args, "-host", where.ip())
+	}
 	c.cmd.Stderr = log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is for this process, which it then follows
 	if c.in, err = c.cmd.StdinPipe(); err != nil {

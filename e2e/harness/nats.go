@@ -2,20 +2,21 @@ package harness
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/parley-rt/parley/e2e/network"
 )
 
 // NATS is a NATS server with JetStream, a process of its own, and its successors on the same data and port.
 type NATS struct {
+	place   place
 	tb      testing.TB
 	binary  string
 	port    int
@@ -34,6 +35,12 @@ const natsTimeout = 30 * time.Second
 // NewNATS gives a server a port and a directory. It is not started.
 func NewNATS(tb testing.TB) *NATS {
 	tb.Helper()
+	return NewNATSOn(tb, nil)
+}
+
+// NewNATSOn is NewNATS on a host of its own.
+func NewNATSOn(tb testing.TB, host *network.Host) *NATS {
+	tb.Helper()
 	binary, err := buildNATS()
 	if err != nil {
 		tb.Fatal(err)
@@ -42,7 +49,7 @@ func NewNATS(tb testing.TB) *NATS {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	n := &NATS{tb: tb, binary: binary, port: ports[0], dir: tb.TempDir()}
+	n := &NATS{place: place{host}, tb: tb, binary: binary, port: ports[0], dir: tb.TempDir()}
 	if n.log, err = os.Create(filepath.Join(n.dir, "nats.log")); err != nil {
 		tb.Fatal(err)
 	}
@@ -59,12 +66,14 @@ func NewNATS(tb testing.TB) *NATS {
 }
 
 // URL survives Start and Kill9.
-func (n *NATS) URL() string { return fmt.Sprintf("nats://%s:%d", nodeHost, n.port) }
+func (n *NATS) URL() string { return "nats://" + n.addr() }
+
+func (n *NATS) addr() string { return net.JoinHostPort(n.place.ip(), strconv.Itoa(n.port)) }
 
 // Start starts the server, on what an earlier life left, and returns when it accepts connections.
 func (n *NATS) Start() {
 	n.tb.Helper()
-	p, err := launch(exec.Command(n.binary, "-js", "-sd", filepath.Join(n.dir, "data"), "-a", nodeHost, "-p", strconv.Itoa(n.port)), n.log, nil)
+	p, err := launch(n.place.command(n.binary, "-js", "-sd", filepath.Join(n.dir, "data"), "-a", n.place.ip(), "-p", strconv.Itoa(n.port)), n.log, nil)
 	if err != nil {
 		n.tb.Fatal(err)
 	}
@@ -74,7 +83,7 @@ func (n *NATS) Start() {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		c, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(nodeHost, strconv.Itoa(n.port)))
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", n.addr())
 		if err == nil {
 			_ = c.Close() // nothing was said
 			return

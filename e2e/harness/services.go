@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/parley-rt/parley/e2e/network"
 )
 
 // Kind is a binary of Parley.
@@ -32,7 +33,9 @@ const (
 type Deployment struct {
 	// JournalURL and ControlPlaneURL are what the nodes are told; nothing has to be there yet.
 	JournalURL, ControlPlaneURL string
-	nodes                       []*Node
+	// Network gives each node a host of its own. Nil: all are at 127.0.0.1.
+	Network *network.Network
+	nodes   []*Node
 }
 
 // Node is a gateway or rooms process and its successors, with the same name, ports and data directory. Its methods are for one
@@ -41,6 +44,7 @@ type Node struct {
 	Kind Kind
 	Name string
 
+	place      place
 	tb         testing.TB
 	binary     string
 	env        []string
@@ -54,9 +58,6 @@ type Node struct {
 	listenAddr string
 	dir        string
 }
-
-// nodeHost is where all nodes are.
-const nodeHost = "127.0.0.1"
 
 // NewNodes gives n nodes of a kind names and ports; they know each other as seeds, so name all of a kind at once. Nothing is
 // started. More is added to their environment and wins.
@@ -73,9 +74,16 @@ func (d *Deployment) NewNodes(tb testing.TB, kind Kind, n int, more ...string) [
 		if err != nil {
 			tb.Fatal(err)
 		}
-		at := func(port int) string { return net.JoinHostPort(nodeHost, strconv.Itoa(port)) }
+		name := fmt.Sprintf("%s-%d", kind, i+1)
+		where := place{}
+		if d.Network != nil {
+			if where.host, err = d.Network.Host(name); err != nil {
+				tb.Fatal(err)
+			}
+		}
+		at := func(port int) string { return net.JoinHostPort(where.ip(), strconv.Itoa(port)) }
 		nodes[i] = &Node{
-			Kind: kind, Name: fmt.Sprintf("%s-%d", kind, i+1), tb: tb, binary: binary, dir: tb.TempDir(),
+			Kind: kind, Name: name, place: where, tb: tb, binary: binary, dir: tb.TempDir(),
 			remoting: ports[0], discovery: ports[1], peers: ports[2], opsAddr: at(ports[3]), listenAddr: at(ports[4]),
 		}
 		seeds = append(seeds, at(ports[1]))
@@ -98,7 +106,7 @@ func (n *Node) prepare(d *Deployment, seeds, more []string) error {
 	}
 	n.env = append(n.env,
 		"PARLEY_DC=dc-a", "PARLEY_REGION=local", "PARLEY_NODE="+n.Name,
-		"PARLEY_ADVERTISE_HOST="+nodeHost,
+		"PARLEY_ADVERTISE_HOST="+n.place.ip(),
 		"PARLEY_REMOTING_PORT="+strconv.Itoa(n.remoting),
 		"PARLEY_DISCOVERY_PORT="+strconv.Itoa(n.discovery),
 		"PARLEY_PEERS_PORT="+strconv.Itoa(n.peers),
@@ -126,7 +134,7 @@ func (n *Node) Start() {
 	if n.process != nil {
 		n.tb.Fatalf("start %s: it runs", n.Name)
 	}
-	cmd := exec.Command(n.binary)
+	cmd := n.place.command(n.binary)
 	cmd.Env = n.env
 	p, err := launch(cmd, n.log, nil)
 	if err != nil {
@@ -145,6 +153,9 @@ func (n *Node) Running() (bool, error) {
 	}
 	return true, nil
 }
+
+// Host is the node's own, nil when it has none.
+func (n *Node) Host() *network.Host { return n.place.host }
 
 // PID is the number of the running process, 0 when there is none.
 func (n *Node) PID() int {
@@ -292,7 +303,7 @@ var (
 	nextPort = firstFreePort + rand.IntN(lastFreePort-firstFreePort)
 )
 
-// freePorts returns ports of nodeHost that nobody has bound for TCP or UDP.
+// freePorts returns ports of loopback that nobody has bound for TCP or UDP.
 func freePorts(n int) ([]int, error) {
 	portMu.Lock()
 	defer portMu.Unlock()
@@ -311,7 +322,7 @@ func freePorts(n int) ([]int, error) {
 }
 
 func portIsFree(port int) bool {
-	addr := net.JoinHostPort(nodeHost, strconv.Itoa(port))
+	addr := net.JoinHostPort(loopback, strconv.Itoa(port))
 	var config net.ListenConfig
 	l, err := config.Listen(context.Background(), "tcp", addr)
 	if err != nil {

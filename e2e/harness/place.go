@@ -1,0 +1,29 @@
+package harness
+
+import (
+	"os/exec"
+
+	"github.com/parley-rt/parley/e2e/network"
+)
+
+// loopback is where processes are that have no host of their own.
+const loopback = "127.0.0.1"
+
+// place is where a process runs: on a host of its own, or among all others on loopback.
+type place struct{ host *network.Host }
+
+func (p place) ip() string {
+	if p.host == nil {
+		return loopback
+	}
+	return p.host.IP()
+}
+
+// command is one that runs there.
+func (p place) command(binary string, args ...string) *exec.Cmd {
+	cmd := exec.Command(binary, args...)
+	if p.host != nil {
+		p.host.Run(cmd)
+	}
+	return cmd
+}
