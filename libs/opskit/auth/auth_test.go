@@ -245,12 +245,12 @@ func TestConfigTellsEveryProblem(t *testing.T) {
 	}{
 		{"jwt", config(), nil},
 		{"none", Config{Mode: ModeNone}, nil},
-		{"nothing", Config{}, []string{"auth mode is not set"}},
-		{"unknown", Config{Mode: "basic"}, []string{`auth mode "basic" is not known`}},
-		{"no secret", Config{Mode: ModeJWT}, []string{"auth hmac secret is not set"}},
-		{"short secret", Config{Mode: ModeJWT, HMACSecret: opskit.NewSecret(canary[:31])}, []string{"has 31 bytes, it needs at least 32"}},
+		{"nothing", Config{}, []string{"PARLEY_AUTH_MODE: is not set"}},
+		{"unknown", Config{Mode: "basic"}, []string{`PARLEY_AUTH_MODE: "basic" is not known`}},
+		{"no secret", Config{Mode: ModeJWT}, []string{"PARLEY_AUTH_HMAC_SECRET: has 0 bytes"}},
+		{"short secret", Config{Mode: ModeJWT, HMACSecret: opskit.NewSecret(canary[:31])}, []string{"has 31 bytes, mode jwt needs at least 32"}},
 		{"secret without use", Config{Mode: ModeNone, HMACSecret: secret}, []string{"leave those out"}},
-		{"keys", Config{JWKSURL: "https://x"}, []string{"does not fetch keys", "auth mode is not set"}},
+		{"keys", Config{JWKSURL: "https://x"}, []string{"PARLEY_AUTH_JWKS_URL: this build does not fetch keys", "PARLEY_AUTH_MODE: is not set"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -29,29 +29,28 @@ type Config struct {
 	JWKSURL string `name:"jwks-url" hidden:"" help:"Not supported by this build."`
 }
 
-// Check returns every problem, joined, each beginning with the name of the setting without its prefix.
+// Check returns every problem, joined, in terms of the variables PARLEY_AUTH_… and with what to do about it.
 func (c Config) Check() error {
 	var problems []error
-	fail := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	fail := func(setting, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("PARLEY_AUTH_"+setting+": "+format, args...))
+	}
 	if c.JWKSURL != "" {
-		fail("auth jwks url: this build does not fetch keys: sign tokens with the auth hmac secret (HS256)")
+		fail("JWKS_URL", "this build does not fetch keys: sign tokens with PARLEY_AUTH_HMAC_SECRET (HS256)")
 	}
 	switch c.Mode {
 	case ModeNone:
 		if !c.HMACSecret.Empty() || c.Issuer != "" || c.Audience != "" {
-			fail("auth mode is %q, and there is a secret, an issuer or an audience: leave those out, or set the mode to %q", ModeNone, ModeJWT)
+			fail("MODE", "%s asks for no tokens, and there is a secret, an issuer or an audience for them: leave those out, or set %s", ModeNone, ModeJWT)
 		}
 	case ModeJWT:
-		switch n := len(c.HMACSecret.Reveal()); {
-		case n == 0:
-			fail("auth hmac secret is not set: auth mode %q needs it, for example the output of `openssl rand -base64 48`", ModeJWT)
-		case n < MinSecretBytes:
-			fail("auth hmac secret has %d bytes, it needs at least %d, for example the output of `openssl rand -base64 48`", n, MinSecretBytes)
+		if n := len(c.HMACSecret.Reveal()); n < MinSecretBytes {
+			fail("HMAC_SECRET", "has %d bytes, mode %s needs at least %d: give it, for example, the output of `openssl rand -base64 48`", n, ModeJWT, MinSecretBytes)
 		}
 	case "":
-		fail("auth mode is not set: set it to %q, or to %q to let everybody in", ModeJWT, ModeNone)
+		fail("MODE", "is not set: set it to %s, or to %s to let everybody in", ModeJWT, ModeNone)
 	default:
-		fail("auth mode %q is not known: use %q or %q", c.Mode, ModeJWT, ModeNone)
+		fail("MODE", "%q is not known: set it to %s, or to %s to let everybody in", c.Mode, ModeJWT, ModeNone)
 	}
 	return errors.Join(problems...)
 }
