@@ -14,6 +14,7 @@ import (
 
 	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/protocol/ids"
 )
@@ -57,6 +58,10 @@ type Config struct {
 	TakeoverEvery time.Duration
 	// BlindAfter is how long that may fail before the node tells its peers. Default 3 s.
 	BlindAfter time.Duration
+	// APIListen is the address of the API for administrators; port 0 means a free one, see Service.APIAddr. Empty: none.
+	APIListen string
+	// Auth says how administrators prove who they are. Required with APIListen.
+	Auth auth.Config
 }
 
 // Deps are what the service is given. Backend and Directory are required and stay the caller's.
@@ -170,6 +175,9 @@ func (c Config) validate() error {
 	}
 	if c.MaxContentBytes > persistence.MaxPayloadBytes/2 {
 		fail("max content bytes %d is above %d", c.MaxContentBytes, persistence.MaxPayloadBytes/2)
+	}
+	if c.APIListen != "" {
+		problems = append(problems, c.api().Check())
 	}
 	if c.FencedMax < c.FencedMin {
 		fail("fenced max %s is below fenced min %s", c.FencedMax, c.FencedMin)

@@ -15,9 +15,17 @@ import (
 const gatewayService = "gateway"
 
 // lateNode is the node for those that are made before it.
-type lateNode struct{ node atomic.Pointer[actorkit.Node] }
+type lateNode struct {
+	node atomic.Pointer[actorkit.Node]
+	// toSelf takes what is sent to self; nil: nobody does.
+	self   string
+	toSelf func(node string, f actorkit.Frame) error
+}
 
 func (l *lateNode) Send(node string, f actorkit.Frame) error {
+	if l.toSelf != nil && node == l.self {
+		return l.toSelf(node, f)
+	}
 	if n := l.node.Load(); n != nil {
 		return n.Send(node, f)
 	}

@@ -34,6 +34,7 @@ type Service struct {
 	links *lateNode
 	meter *room.Meter
 	door  *door.Door
+	admin *admin
 
 	mu      sync.Mutex
 	started bool
@@ -54,13 +55,18 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := errors.Join(cfg.validate(), deps.validate()); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
-	return &Service{
+	s := &Service{
 		cfg:    cfg,
 		deps:   deps,
 		logger: deps.Logger.With(slog.String("service", ServiceName), slog.String("node", cfg.Node)),
 		links:  &lateNode{},
 		meter:  room.NewMeter(cfg.NodeQueueBytes),
-	}, nil
+	}
+	var err error
+	if s.admin, err = newAdmin(s); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+	}
+	return s, nil
 }
 
 // Name implements opskit.Component.
@@ -114,6 +120,9 @@ func (s *Service) start(ctx context.Context) error {
 	if err := s.reg.Update(ctx, dcplane.StateReady, 0); err != nil {
 		return err
 	}
+	if err := s.admin.start(ctx); err != nil {
+		return err
+	}
 	self := s.node.Self()
 	s.logger.Info("rooms node is ready", slog.String("addr", fmt.Sprintf("%s:%d", self.Host, self.RemotingPort)))
 	return nil
@@ -154,6 +163,7 @@ func (s *Service) spawnHost(ctx context.Context) error {
 	s.door, err = door.New(door.Config{
 		Host:          s.host,
 		Links:         s.links,
+		Answers:       s.admin,
 		Service:       ServiceName,
 		Node:          s.meter,
 		Metrics:       metrics,
@@ -218,6 +228,7 @@ func (s *Service) stop(ctx context.Context) error {
 			s.logger.Warn("directory not told of the drain", slog.Any("err", err))
 		}
 	}
+	problems = append(problems, s.admin.stop(ctx))
 	if s.host != nil {
 		problems = append(problems, s.drain(ctx))
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence/open"
 )
 
@@ -18,6 +19,9 @@ type Settings struct {
 	JournalURL      opskit.Secret `name:"journal-url" required:"true" placeholder:"URL" help:"The journal, the same for all services: postgres://user:password@host/database, or sqlite://path for a single process."`
 	Migrate         string        `enum:"auto,off" default:"off" help:"Whether to bring the journal's schema up to date at the start: auto, or off to refuse one that is not."`
 	ControlPlaneURL opskit.Secret `name:"control-plane-url" required:"true" placeholder:"URL" help:"The control plane, the same for all services: nats://host:port, several separated by commas."`
+
+	APIListen string      `name:"api-listen" placeholder:"HOST:PORT" help:"Address of the API for administrators. Empty: it is not served."`
+	Auth      auth.Config `embed:"" prefix:"auth-"`
 }
 
 // Validate returns every problem with what to do about it.
@@ -48,6 +52,9 @@ func (s *Settings) Validate() error {
 // listens are all addresses that the process binds.
 func (s *Settings) listens() []opskit.Port {
 	ports := []opskit.Port{{Setting: "PARLEY_OPS_LISTEN", Addr: s.OpsListen}}
+	if s.APIListen != "" {
+		ports = append(ports, opskit.Port{Setting: "PARLEY_API_LISTEN", Addr: s.APIListen})
+	}
 	for _, a := range s.Addresses() {
 		ports = append(ports, opskit.Port{Setting: a.Setting, Addr: a.Addr, UDP: a.UDP})
 	}
@@ -64,5 +71,6 @@ func (s *Settings) config() (Config, error) {
 		DC: s.DC, Region: s.Region, Node: s.Node, DataDir: s.DataDir, Version: opskit.Version().Version,
 		Host: node.Host, RemotingPort: node.RemotingPort, DiscoveryPort: node.DiscoveryPort, PeersPort: node.PeersPort,
 		Seeds: node.Seeds, Quorum: node.Quorum,
+		APIListen: s.APIListen, Auth: s.Auth,
 	}, nil
 }

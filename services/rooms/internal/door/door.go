@@ -25,10 +25,19 @@ const busyRetryAfter = 500 // ms
 
 var errKind = errors.New("not a kind of frame that gateways send")
 
+// Answers takes what other rooms nodes answer to this node's own questions. Its methods never block.
+type Answers interface {
+	// Answer says whether the frame was an answer to one of them, or a late one to an earlier.
+	Answer(from string, frame *roomv1.Frame) bool
+	// LinkDown says that answers of a node are lost.
+	LinkDown(node string)
+}
+
 // Config of a door.
 type Config struct {
-	Host  *actor.PID
-	Links room.Links
+	Host    *actor.PID
+	Links   room.Links
+	Answers Answers
 	// Service is what rooms nodes are called in the directory: only they may administer.
 	Service string
 	// Node counts what waits on this node; a frame that does not fit is refused.
@@ -73,6 +82,9 @@ func New(cfg Config) (*Door, error) {
 // HandleFrame takes one frame of a gateway node.
 func (d *Door) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
 	frame, err := Parse(f.Body)
+	if errors.Is(err, errKind) && d.cfg.Answers != nil && d.cfg.Answers.Answer(from.Node, frame) {
+		return
+	}
 	if err == nil && administrative(frame) && from.Service != d.cfg.Service {
 		err = errKind
 	}
@@ -91,14 +103,15 @@ func (d *Door) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
 	d.enter(from, f, frame)
 }
 
-// Parse decodes a frame and checks that it is one that gateways send and that it names a room.
+// Parse decodes a frame and checks that it is one that gateways send and that it names a room. One of another kind is
+// returned beside the error.
 func Parse(body []byte) (*roomv1.Frame, error) {
 	frame := new(roomv1.Frame)
 	if err := proto.Unmarshal(body, frame); err != nil {
 		return nil, fmt.Errorf("decode frame: %w", err)
 	}
 	if !asked(frame) {
-		return nil, errKind
+		return frame, errKind
 	}
 	if frame.GetCompareHeads() == nil {
 		if err := ids.CheckRoom(frame.RoomId); err != nil {
@@ -129,6 +142,9 @@ func (d *Door) HandleLink(e actorkit.LinkEvent) {
 	var message any
 	switch e.Kind {
 	case actorkit.LinkDown:
+		if d.cfg.Answers != nil {
+			d.cfg.Answers.LinkDown(e.Peer.Node)
+		}
 		message = &room.NodeDown{Node: e.Peer.Node}
 	case actorkit.LinkLost:
 		message = &room.NodeLost{Node: e.Peer.Node}

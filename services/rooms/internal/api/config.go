@@ -1,0 +1,84 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/parley-rt/parley/libs/opskit/auth"
+	"github.com/parley-rt/parley/libs/persistence"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+)
+
+// Config of the API. Zero values mean the defaults named; Listen and Auth.Mode have none.
+type Config struct {
+	// Listen is host:port; port 0 takes a free one, see API.Addr.
+	Listen string
+	Auth   auth.Config
+	// MaxInFlight requests are worked on at a time; more get RESOURCE_EXHAUSTED. Default 256.
+	MaxInFlight int
+	// MaxContentBytes of a message, as rooms have it: it decides how large a request may be. Default 64 KiB.
+	MaxContentBytes int
+	// Within bounds one request, reading it not included. Default 5 s.
+	Within time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxInFlight == 0 {
+		c.MaxInFlight = 256
+	}
+	if c.MaxContentBytes == 0 {
+		c.MaxContentBytes = 64 << 10
+	}
+	if c.Within == 0 {
+		c.Within = 5 * time.Second
+	}
+	return c
+}
+
+// maxRequestBytes leaves room for a content whose every byte JSON writes as \u00XX, and for the other fields.
+func (c Config) maxRequestBytes() int { return 6*c.MaxContentBytes + 16<<10 }
+
+// Check reports every problem, joined.
+func (c Config) Check() error {
+	var problems []error
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		problems = append(problems, fmt.Errorf("PARLEY_API_LISTEN: %q is not host:port", c.Listen))
+	}
+	problems = append(problems, c.Auth.Check())
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{{"max in flight", int64(c.MaxInFlight)}, {"max content bytes", int64(c.MaxContentBytes)}, {"within", int64(c.Within)}} {
+		if n.value < 0 {
+			problems = append(problems, fmt.Errorf("api %s is negative", n.name))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// Asker asks the writer of a room: *ask.Asker, whose errors it has.
+type Asker interface {
+	Ask(ctx context.Context, frame *roomv1.Frame) (*roomv1.Frame, error)
+}
+
+// Heads tells whether a room was ever used: a persistence.Journal.
+type Heads interface {
+	Head(ctx context.Context, key persistence.StreamKey) (persistence.Head, error)
+}
+
+// Deps are what the API is given; all are required.
+type Deps struct {
+	Rooms  Asker
+	Heads  Heads
+	Logger *slog.Logger
+	Meter  metric.Meter
+	Tracer trace.Tracer
+	Now    func() time.Time
+}
