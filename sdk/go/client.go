@@ -22,7 +22,6 @@ const (
 
 // Client is one member's connection to Parley, kept up until Close.
 type Client struct {
-	url string
 	cfg Config
 
 	// ctx is the Client's lifetime: cancelled to cut everything off.
@@ -64,20 +63,22 @@ type purpose struct {
 	join bool
 }
 
-// Dial connects to a Parley server at url ("ws://host:8080", the path defaults to /ws). It returns once a session is open.
-// It tries again after failures that may pass until ctx ends, and returns at once what will not: a bad address, a refusal
-// for good. After Dial has returned, ctx has no more influence on the Client.
+// Dial connects to Parley at url: "ws://host:8080", the path defaults to /ws. Several gateways of the same Parley are separated
+// by commas ("ws://a:8080,ws://b:8080"): the Client begins at a random one and goes on to the next after a failure, or when a
+// gateway asks it to leave. Dial returns once a session is open. It tries again after failures that may pass until ctx ends,
+// and returns at once what will not: a bad address, a refusal for good. After Dial has returned, ctx has no more influence on
+// the Client.
 func Dial(ctx context.Context, url string, cfg Config) (*Client, error) {
 	cfg, err := cfg.validate()
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", url, err)
 	}
-	address, err := endpoint(url)
+	at, err := parseAddresses(url)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
 	c := &Client{
-		url: address, cfg: cfg,
+		cfg:     cfg,
 		session: Session{Token: cfg.SessionToken},
 		stop:    make(chan struct{}),
 		opened:  make(chan struct{}),
@@ -87,17 +88,17 @@ func Dial(ctx context.Context, url string, cfg Config) (*Client, error) {
 		asked:   map[uint32]purpose{},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	r := &runner{c: c, backoff: backoff{min: cfg.BackoffMin, max: cfg.BackoffMax}}
+	r := &runner{c: c, at: at, backoff: backoff{min: cfg.BackoffMin, max: cfg.BackoffMax}}
 	go r.run()
 	select {
 	case <-c.opened:
 		return c, nil
 	case <-c.done:
-		return nil, fmt.Errorf("dial %s: %w", address, c.Err())
+		return nil, fmt.Errorf("dial %s: %w", url, c.Err())
 	case <-ctx.Done():
 		c.cancel()
 		<-c.done
-		return nil, fmt.Errorf("dial %s: %w", address, errors.Join(ctx.Err(), r.lastErr))
+		return nil, fmt.Errorf("dial %s: %w", url, errors.Join(ctx.Err(), r.lastErr))
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -87,24 +86,4 @@ func (c Config) validate() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, errors.Join(errs...)
-}
-
-// endpoint checks the server's address. Without a path it gets the default one, /ws.
-func endpoint(raw string) (string, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "", err
-	}
-	switch u.Scheme {
-	case "ws", "wss", "http", "https":
-	default:
-		return "", fmt.Errorf("address %q must start with ws:// or wss://", raw)
-	}
-	if u.Host == "" {
-		return "", fmt.Errorf("address %q has no host", raw)
-	}
-	if u.Path == "" || u.Path == "/" {
-		u.Path = "/ws"
-	}
-	return u.String(), nil
 }

@@ -99,7 +99,8 @@ func TestRetryAfterOfTheHandshake(t *testing.T) {
 	dial(t, s, cfg)
 	require.Zero(t, await(t, states).RetryIn)
 	refused := await(t, states)
-	require.Equal(t, time.Second, refused.RetryIn)
+	require.GreaterOrEqual(t, refused.RetryIn, time.Second)
+	require.Less(t, refused.RetryIn, 2*time.Second)
 	var handshake *parley.HandshakeError
 	require.ErrorAs(t, refused.Err, &handshake)
 	require.Equal(t, 429, handshake.Status)
@@ -122,7 +123,7 @@ func TestTerminalClose(t *testing.T) {
 		<-client.Done()
 		var closed *parley.CloseError
 		require.ErrorAs(t, client.Err(), &closed)
-		require.Equal(t, int(code), closed.Code)
+		require.Equal(t, parley.CloseCode(code), closed.Code)
 		out := await(t, result)
 		require.ErrorAs(t, out.err, &closed)
 		var failed *parley.PublishError
@@ -358,4 +359,76 @@ func TestAttemptsAreNumbered(t *testing.T) {
 		last = hello.GetAttempt()
 	}
 	p.session("token-2", "me", true)
+}
+
+// A gateway that has no time for a client says when to come back, even before it has opened a session.
+func TestServerToldDelayBeforeTheSession(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	_, p := dial(t, s, fast())
+	for _, code := range []clientv1.CloseCode{clientv1.CloseCode_CLOSE_CODE_OVERLOADED, clientv1.CloseCode_CLOSE_CODE_DRAIN} {
+		p.cut()
+		p = s.accept()
+		p.hello()
+		p.send(&clientv1.Envelope{Kind: &clientv1.Envelope_Reconnect{Reconnect: &clientv1.Reconnect{AfterMs: 300}}})
+		told := time.Now()
+		p.close(code)
+		p = s.accept()
+		require.GreaterOrEqual(t, p.at.Sub(told), 290*time.Millisecond)
+		p.hello()
+		p.session("token-2", "me", true)
+	}
+}
+
+// With several gateways a client goes on to the next one when its own fails, drains, or refuses it for a while, and keeps
+// session and rooms.
+func TestSeveralGateways(t *testing.T) {
+	t.Parallel()
+	first, second := newServer(t), newServer(t)
+	dialed := make(chan *parley.Client, 1)
+	go func() {
+		client, err := parley.Dial(context.Background(), first.url()+","+second.url(), fast())
+		if err != nil {
+			t.Error(err)
+		}
+		dialed <- client
+	}()
+	var p *peer
+	select { // it begins at either
+	case p = <-first.peers:
+	case p = <-second.peers:
+		first, second = second, first
+	case <-time.After(patience):
+		t.Fatal("no connection came")
+	}
+	p.hello()
+	p.session("token-1", "me", false)
+	client := <-dialed
+	t.Cleanup(func() { require.NoError(t, client.Close(context.Background())) })
+	room := enter(t, client, p, parley.JoinOptions{})
+	result := publish(t.Context(), room, "hello", "id-1")
+	p.message()
+
+	p.cut()
+	p, hello := resume(t, second, "token-2")
+	require.Equal(t, "token-1", hello.GetSessionToken())
+	m, id := p.message()
+	require.Equal(t, "id-1", m.GetMessageId())
+	p.send(ack(id, m, 11, false))
+	require.NoError(t, await(t, result).err)
+
+	p.send(&clientv1.Envelope{Kind: &clientv1.Envelope_Reconnect{Reconnect: &clientv1.Reconnect{AfterMs: 10, Reason: "DRAIN"}}})
+	p.ended()
+	p, _ = resume(t, first, "token-3")
+
+	second.refuseNext(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "60")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	p.cut()
+	p, hello = resume(t, first, "token-4")
+	require.Equal(t, "token-3", hello.GetSessionToken())
+	p.cut()
+	_, hello = resume(t, first, "token-5") // the second one still wants to be left alone
+	require.Equal(t, "token-4", hello.GetSessionToken())
 }

@@ -43,14 +43,13 @@ func (c *Client) onAnswer(env *clientv1.Envelope) {
 	case *clientv1.Envelope_RoomJoined:
 		c.onJoined(k.RoomJoined)
 	case *clientv1.Envelope_RoomLeft:
-		c.onLeft(k.RoomLeft.GetRoomId())
+		c.onLeft(k.RoomLeft)
 	case *clientv1.Envelope_HistoryPage, *clientv1.Envelope_PresenceState:
 		if known && why.call != nil {
 			why.room.answered(why.call, env, nil)
 		}
 	case *clientv1.Envelope_Reconnect:
-		c.reconnectAt = now.Add(time.Duration(k.Reconnect.GetAfterMs()) * time.Millisecond)
-		c.cfg.Logger.Debug("server asks to reconnect", "reason", k.Reconnect.GetReason(), "after_ms", k.Reconnect.GetAfterMs())
+		c.onReconnect(k.Reconnect, now)
 		c.wakeWriter()
 	case *clientv1.Envelope_Error:
 		if id != 0 && !known {
@@ -59,6 +58,12 @@ func (c *Client) onAnswer(env *clientv1.Envelope) {
 		}
 		c.onError(why, errorOf(k.Error), now)
 	}
+}
+
+// onReconnect notes when the server wants the next connection. The lock is held.
+func (c *Client) onReconnect(r *clientv1.Reconnect, now time.Time) {
+	c.reconnectAt = now.Add(time.Duration(r.GetAfterMs()) * time.Millisecond)
+	c.cfg.Logger.Debug("server asks to reconnect", "reason", r.GetReason(), "after_ms", r.GetAfterMs())
 }
 
 func (c *Client) onAck(a *clientv1.Ack, now time.Time) {
@@ -93,11 +98,26 @@ func (c *Client) onJoined(j *clientv1.RoomJoined) {
 	c.wakeWriter()
 }
 
-// onLeft: the server answers a leave, or has removed the member.
-func (c *Client) onLeft(roomID string) {
-	if r := c.rooms[roomID]; r != nil {
-		r.end(&Error{Code: CodeNotJoined, Message: "the server removed this member from the room", RoomID: roomID})
+// onLeft: the server answers a leave, or says that the member was taken out, and why.
+func (c *Client) onLeft(left *clientv1.RoomLeft) {
+	r := c.rooms[left.GetRoomId()]
+	if r == nil {
+		return
 	}
+	e := &Error{
+		Code: CodeNotJoined, Message: left.GetMessage(), RoomID: left.GetRoomId(),
+		RetryAfter: time.Duration(left.GetRetryAfterMs()) * time.Millisecond,
+	}
+	switch left.GetReason() {
+	case "banned":
+		e.Code = CodeBanned
+	case "forbidden":
+		e.Code = CodeForbidden
+	}
+	if e.Message == "" {
+		e.Message = "the server removed this member from the room"
+	}
+	r.end(e)
 }
 
 func (c *Client) onMessage(ctx context.Context, m *clientv1.Message) {

@@ -100,16 +100,28 @@ func TestRemovalFromARoom(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	client, p := dial(t, s, fast())
-	for _, frame := range []*clientv1.Envelope{
-		refusal(0, parley.CodeBanned, "room", "", false, 0),
-		{Kind: &clientv1.Envelope_RoomLeft{RoomLeft: &clientv1.RoomLeft{RoomId: "room"}}},
+	left := func(reason, message string, after uint32) *clientv1.Envelope {
+		return &clientv1.Envelope{Kind: &clientv1.Envelope_RoomLeft{RoomLeft: &clientv1.RoomLeft{
+			RoomId: "room", Reason: reason, Message: message, RetryAfterMs: after,
+		}}}
+	}
+	for _, test := range []struct {
+		frame *clientv1.Envelope
+		want  parley.Error
+	}{
+		{refusal(0, parley.CodeBanned, "room", "", false, 0), parley.Error{Code: parley.CodeBanned, Message: "no", RoomID: "room"}},
+		{left("", "", 0), parley.Error{Code: parley.CodeNotJoined, Message: "the server removed this member from the room", RoomID: "room"}},
+		{left("kicked", "be nice", 0), parley.Error{Code: parley.CodeNotJoined, Message: "be nice", RoomID: "room"}},
+		{left("banned", "spam", 1500), parley.Error{Code: parley.CodeBanned, Message: "spam", RoomID: "room", RetryAfter: 1500 * time.Millisecond}},
+		{left("forbidden", "private now", 0), parley.Error{Code: parley.CodeForbidden, Message: "private now", RoomID: "room"}},
 	} {
 		room := enter(t, client, p, parley.JoinOptions{})
 		got := consume(t, room)
-		p.send(delivery("room", 11, 10), frame)
+		p.send(delivery("room", 11, 10), test.frame)
 		require.Equal(t, []uint64{11}, seqs(t, got, 1), "what came before is still yielded")
 		var refused *parley.Error
 		require.ErrorAs(t, await(t, got).err, &refused)
+		require.Equal(t, test.want, *refused)
 	}
 }
 

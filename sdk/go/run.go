@@ -14,6 +14,7 @@ import (
 // runner owns a Client's connections, one after the other. It is the goroutine that Dial starts.
 type runner struct {
 	c       *Client
+	at      *addresses
 	backoff backoff
 	// lastErr is why the newest attempt or connection ended. Read by others only after the end.
 	lastErr error
@@ -72,25 +73,30 @@ func (r *runner) wait(d time.Duration) bool {
 	return false
 }
 
-// delay is the wait before the next attempt: what the server asked for, else the backoff.
+// delay moves on to the next address and returns the wait before it is tried: what the server asked for, else the backoff.
 func (r *runner) delay(err error) time.Duration {
-	if at := r.announced; !at.IsZero() {
-		r.announced = time.Time{}
-		return max(0, time.Until(at))
+	now := time.Now()
+	earliest := r.announced
+	r.announced = time.Time{}
+	if earliest.IsZero() {
+		earliest = now.Add(r.backoff.next(rand.Float64()))
 	}
-	d := r.backoff.next(rand.Float64())
 	var handshake *HandshakeError
-	if errors.As(err, &handshake) {
-		d = max(d, handshake.RetryAfter)
+	if errors.As(err, &handshake) && handshake.RetryAfter > 0 {
+		// The header has whole seconds: everybody who got the same would come back at the same moment.
+		r.at.refuse(now, handshake.RetryAfter+rand.N(retrySpread))
 	}
-	return d
+	return max(0, r.at.next(earliest).Sub(now))
 }
+
+// retrySpread is over how much those who were told the same Retry-After come back.
+const retrySpread = time.Second
 
 // final tells whether trying again would be pointless.
 func (r *runner) final(err error) bool {
 	var closed *CloseError
 	if errors.As(err, &closed) {
-		return !codes.Reconnect(closed.Code)
+		return !codes.Reconnect(int(closed.Code))
 	}
 	var handshake *HandshakeError
 	if !errors.As(err, &handshake) {
@@ -101,7 +107,7 @@ func (r *runner) final(err error) bool {
 		return true
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusOK:
 		// Nothing that speaks WebSocket was ever there; during a roll-out of the server it may be gone for a moment.
-		return !r.ever
+		return !r.ever && r.at.single()
 	default:
 		return false
 	}
@@ -170,13 +176,13 @@ func (r *runner) open(ctx context.Context) (_ *socket, err error) {
 			return nil, fmt.Errorf("get token: %w", err)
 		}
 	}
-	sock, err := openSocket(ctx, c.url, c.cfg)
+	sock, err := openSocket(ctx, r.at.current(), c.cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			c.disconnected()
+			r.announced = c.disconnected()
 			_ = sock.ws.CloseNow()
 		}
 	}()
@@ -190,6 +196,12 @@ func (r *runner) open(ctx context.Context) (_ *socket, err error) {
 		}
 		if refusal := env.GetError(); refusal != nil {
 			c.note(errorOf(refusal))
+			continue
+		}
+		if later := env.GetReconnect(); later != nil { // the server has no time for this one now; a close frame follows
+			c.mu.Lock()
+			c.onReconnect(later, time.Now())
+			c.mu.Unlock()
 			continue
 		}
 		if s := env.GetSession(); s != nil {

@@ -12,15 +12,12 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
 	"github.com/parley-rt/parley/libs/protocol/codes"
 	"github.com/parley-rt/parley/sdk/go"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of a test for something that must happen.
 const patience = 10 * time.Second

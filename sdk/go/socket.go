@@ -103,7 +103,7 @@ func closeError(err error) error {
 		return nil
 	}
 	if ce, ok := errors.AsType[websocket.CloseError](err); ok {
-		return &CloseError{Code: int(ce.Code), Reason: ce.Reason}
+		return &CloseError{Code: CloseCode(ce.Code), Reason: ce.Reason}
 	}
 	if errors.Is(err, io.EOF) {
 		return errLost

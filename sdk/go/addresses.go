@@ -1,0 +1,85 @@
+package parley
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// addresses are the gateways of one Parley that a Client may connect to. It stays where it is connected; after a failure
+// it goes on to the next one that may be tried.
+type addresses struct {
+	list []address
+	at   int
+}
+
+type address struct {
+	url string
+	// notBefore is when a gateway that refused the handshake wants to be asked again. It says nothing about the others.
+	notBefore time.Time
+}
+
+// parseAddresses takes one or more addresses separated by commas. Clients begin at a random one, so that many of them spread.
+func parseAddresses(raw string) (*addresses, error) {
+	a := &addresses{}
+	var problems []error
+	for part := range strings.SplitSeq(raw, ",") {
+		u, err := endpoint(strings.TrimSpace(part))
+		if err != nil {
+			problems = append(problems, err)
+		}
+		a.list = append(a.list, address{url: u})
+	}
+	a.at = rand.IntN(len(a.list))
+	return a, errors.Join(problems...)
+}
+
+func (a *addresses) current() string { return a.list[a.at].url }
+
+func (a *addresses) single() bool { return len(a.list) == 1 }
+
+// refuse notes that the current one wants to be left alone for so long.
+func (a *addresses) refuse(now time.Time, after time.Duration) {
+	a.list[a.at].notBefore = now.Add(after)
+}
+
+// next moves on to the first of the others, and of all when there is no other, that may be tried at earliest, or soonest
+// after it. It returns when that is.
+func (a *addresses) next(earliest time.Time) time.Time {
+	best, when := -1, time.Time{}
+	for i := 1; i <= len(a.list); i++ {
+		n := (a.at + i) % len(a.list)
+		t := earliest
+		if a.list[n].notBefore.After(t) {
+			t = a.list[n].notBefore
+		}
+		if best < 0 || t.Before(when) {
+			best, when = n, t
+		}
+	}
+	a.at = best
+	return when
+}
+
+// endpoint checks the server's address. Without a path it gets the default one, /ws.
+func endpoint(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", err
+	}
+	switch u.Scheme {
+	case "ws", "wss", "http", "https":
+	default:
+		return "", fmt.Errorf("address %q must start with ws:// or wss://", raw)
+	}
+	if u.Host == "" {
+		return "", fmt.Errorf("address %q has no host", raw)
+	}
+	if u.Path == "" || u.Path == "/" {
+		u.Path = "/ws"
+	}
+	return u.String(), nil
+}

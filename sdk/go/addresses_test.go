@@ -1,0 +1,49 @@
+package parley
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestParseAddresses(t *testing.T) {
+	t.Parallel()
+	begins := map[int]bool{}
+	for range 200 {
+		a, err := parseAddresses("ws://a:1, wss://b/path,http://c")
+		require.NoError(t, err)
+		require.Equal(t, []address{{url: "ws://a:1/ws"}, {url: "wss://b/path"}, {url: "http://c/ws"}}, a.list)
+		begins[a.at] = true
+	}
+	require.Len(t, begins, 3, "many clients spread")
+	_, err := parseAddresses("ws://a,ftp://b,ws://")
+	require.ErrorContains(t, err, `"ftp://b" must start with`)
+	require.ErrorContains(t, err, `"ws://" has no host`)
+	_, err = parseAddresses("ws://a,")
+	require.Error(t, err)
+}
+
+func TestNextAddress(t *testing.T) {
+	t.Parallel()
+	a := &addresses{list: []address{{url: "a"}, {url: "b"}, {url: "c"}}}
+	require.Equal(t, at(1), a.next(at(1)))
+	require.Equal(t, "b", a.current(), "the next one, not the one that failed")
+	a.refuse(at(1), 20*time.Second)
+	require.Equal(t, at(2), a.next(at(2)))
+	require.Equal(t, "c", a.current())
+	a.refuse(at(2), 5*time.Second)
+	require.Equal(t, at(3), a.next(at(3)))
+	require.Equal(t, "a", a.current(), "what the others ask for does not hold for this one")
+	a.refuse(at(3), 30*time.Second)
+	require.Equal(t, at(7), a.next(at(4)), "all want to be left alone: c the shortest")
+	require.Equal(t, "c", a.current())
+	require.Equal(t, at(25), a.next(at(25)))
+	require.Equal(t, "b", a.current())
+
+	one := &addresses{list: []address{{url: "a"}}}
+	one.refuse(at(0), 3*time.Second)
+	require.Equal(t, at(3), one.next(at(1)))
+	require.Equal(t, at(4), one.next(at(4)))
+	require.Equal(t, "a", one.current())
+}
