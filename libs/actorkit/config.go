@@ -41,10 +41,15 @@ type NodeConfig struct {
 	Host string
 	// Ports; 0 means a free one.
 	RemotingPort, DiscoveryPort, PeersPort int
-	// Seeds are host:discoveryPort of all nodes of the service. Own is added when missing; empty: only this node.
+	// Seeds are host:discoveryPort of all nodes of the service, this one or not. Empty: only this node.
 	Seeds []string
-	// Quorum is the number of members below which the cluster's registry refuses to work. Default 1.
+	// Finder finds the nodes of the service in another way. Default: the seeds.
+	Finder Finder
+	// Quorum is how many members, this one included, must answer before StartNode returns, however long that takes; below it the
+	// cluster's registry refuses to work, and members look for the others again. Default 1.
 	Quorum int
+	// Waiting is told why StartNode waits whenever that changes, and nil when the wait is over. Default: nobody.
+	Waiting func(error)
 	// DataDir holds GoAkt's own files, in a subdirectory of this node that is emptied at the start. Default: GoAkt's
 	// choice, .goakt in the user's home directory. See StartNode.
 	DataDir string
@@ -71,8 +76,14 @@ func (c NodeConfig) withDefaults() NodeConfig {
 	if c.Host == "" {
 		c.Host = "127.0.0.1"
 	}
+	if c.Finder == nil {
+		c.Finder = SeedFinder(c.Seeds, nil)
+	}
 	if c.Quorum == 0 {
 		c.Quorum = 1
+	}
+	if c.Waiting == nil {
+		c.Waiting = func(error) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

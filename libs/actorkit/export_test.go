@@ -1,19 +1,15 @@
 package actorkit
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // StartAlone is for tests that start systems with remoting beside StartNode.
 var StartAlone = startAlone
 
-// Members returns the addresses (Host and RemotingPort only) of the other nodes that GoAkt's cluster knows.
-func (n *Node) Members(ctx context.Context) ([]Peer, error) {
-	peers, err := n.sys.Peers(ctx, time.Second)
-	members := make([]Peer, len(peers))
-	for i, p := range peers {
-		members[i] = Peer{Host: p.Host, RemotingPort: p.RemotingPort}
-	}
-	return members, err
-}
+// FreePort returns a port that is free on host.
+func FreePort(host string) (int, error) { return freePort(host) }
+
+// Outnumbered is what decides who goes when a cluster has fallen apart.
+var Outnumbered = outnumbered
+
+// Alive says whether a node of a system answers at a discovery address.
+func Alive(ctx context.Context, system, addr string) bool { return newProber(system, nil).alive(ctx, addr) }

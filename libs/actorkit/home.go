@@ -19,22 +19,35 @@ func startAlone(f func() error) error {
 	return f()
 }
 
-// withHome runs f with the user's home directory being dir. GoAkt derives the place of its files from it and offers no
-// option; it does so only while a system starts. startMu must be held.
-func withHome(dir string, f func() error) error {
-	if dir == "" {
-		return f()
-	}
-	dir, err := filepath.Abs(dir)
+// beginStart gives the caller the start of a system for itself, with the user's home directory being dir unless that is empty,
+// until the function it returns is called, once or more. GoAkt derives the place of its files from the home directory and
+// offers no option; it does so before it looks for peers.
+func beginStart(dir string) (done func(), err error) {
+	startMu.Lock()
+	restore, err := setHome(dir)
 	if err != nil {
-		return err
+		startMu.Unlock()
+		return nil, err
+	}
+	return sync.OnceFunc(func() {
+		restore()
+		startMu.Unlock()
+	}), nil
+}
+
+func setHome(dir string) (restore func(), err error) {
+	if dir == "" {
+		return func() {}, nil
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
 	}
 	// What an earlier life left behind is of no use: GoAkt opens a new file per start and deletes it on a clean stop.
 	if err := os.RemoveAll(filepath.Join(dir, ".goakt")); err != nil {
-		return fmt.Errorf("clear goakt's files: %w", err)
+		return nil, fmt.Errorf("clear goakt's files: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make goakt's directory: %w", err)
+		return nil, fmt.Errorf("make goakt's directory: %w", err)
 	}
 	name := "HOME"
 	if runtime.GOOS == "windows" {
@@ -42,16 +55,15 @@ func withHome(dir string, f func() error) error {
 	}
 	old, had := os.LookupEnv(name)
 	if err := os.Setenv(name, dir); err != nil {
-		return err
+		return nil, err
 	}
-	defer func() {
+	return func() {
 		if had {
 			_ = os.Setenv(name, old)
 		} else {
 			_ = os.Unsetenv(name)
 		}
-	}()
-	return f()
+	}, nil
 }
 
 func (c NodeConfig) goaktDir() string {

@@ -23,6 +23,8 @@ type Node struct {
 	sys     actor.ActorSystem
 	door    *actor.PID
 	metrics *metrics
+	// provider looks for the other nodes of the service.
+	provider *provider
 	// port keeps other nodes off the remoting port.
 	port net.PacketConn
 

@@ -90,17 +90,11 @@ func TestNodesOfOneSystemFormACluster(t *testing.T) {
 	a := actorkittest.StartNode(t, "a", new(actorkittest.Recorder), func(c *actorkit.NodeConfig) { c.System = "one" })
 	members, err := a.Members(t.Context())
 	require.NoError(t, err)
-	require.Empty(t, members)
+	require.Equal(t, []string{a.DiscoveryAddr()}, members)
 	b := actorkittest.StartNode(t, "b", new(actorkittest.Recorder), func(c *actorkit.NodeConfig) {
 		c.System, c.Seeds = "one", []string{a.DiscoveryAddr()}
 	})
-	for _, c := range []struct{ n, other *actorkit.Node }{{a, b}, {b, a}} {
-		require.Eventually(t, func() bool {
-			members, err := c.n.Members(t.Context())
-			want := actorkit.Peer{Host: c.other.Self().Host, RemotingPort: c.other.Self().RemotingPort}
-			return err == nil && len(members) == 1 && members[0] == want
-		}, waitFor, 10*time.Millisecond)
-	}
+	actorkittest.WaitMembers(t, a, b)
 	// Links work within a cluster as well.
 	actorkittest.Mesh(t, a, b)
 	require.NoError(t, a.Send("b", numbered(1)))

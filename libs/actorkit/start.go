@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/tochemey/goakt/v4/actor"
-	"github.com/tochemey/goakt/v4/discovery/static"
 	"github.com/tochemey/goakt/v4/remote"
 	"github.com/tochemey/goakt/v4/supervisor"
 )
@@ -26,13 +24,13 @@ const (
 	portAttempts = 5
 )
 
-// StartNode starts the clustered system and its door, which takes batches from then on. It may take bootstrapTimeout
-// when other members do not answer; the end of ctx is seen only after that.
+// StartNode starts the clustered system and its door, which takes batches from then on. It waits until cfg.Quorum members
+// answer, for as long as that takes, and then up to bootstrapTimeout for the cluster to agree.
 //
-// Concurrent starts in one process wait for each other. With DataDir set, the process's home directory (the environment
-// variable) points into it while the system starts, since GoAkt knows no other way; other readers may see that.
+// Concurrent starts in one process wait for each other until they look for their peers. With DataDir set, the process's home
+// directory (the environment variable) points into it for that time, since GoAkt knows no other way; other readers may see that.
 //
-// After an error the process should exit: GoAkt may leave parts of the cluster engine running.
+// After an error, also that of ctx's end, the process should exit: GoAkt may leave parts of the cluster engine running.
 func StartNode(ctx context.Context, cfg NodeConfig, h Handler) (*Node, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -41,12 +39,15 @@ func StartNode(ctx context.Context, cfg NodeConfig, h Handler) (*Node, error) {
 	if h == nil {
 		return nil, fmt.Errorf("%w: no handler", ErrInvalidConfig)
 	}
-	sys, port, cfg, err := startSystem(ctx, cfg)
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("start node %s: %w", cfg.Node, context.Cause(ctx))
+	}
+	sys, port, finder, cfg, err := startSystem(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("start node %s: %w", cfg.Node, err)
 	}
 	n := &Node{
-		cfg: cfg, handler: h, sys: sys, port: port,
+		cfg: cfg, handler: h, sys: sys, port: port, provider: finder,
 		self: Peer{
 			Node: cfg.Node, Incarnation: cfg.Incarnation, Service: cfg.Service,
 			Host: cfg.Host, RemotingPort: cfg.RemotingPort,
@@ -106,58 +107,68 @@ func userGuardian(sys actor.ActorSystem) (*actor.PID, error) {
 }
 
 // startSystem starts the actor system. It returns the reservation of its port and the configuration with the ports bound.
-func startSystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, net.PacketConn, NodeConfig, error) {
+func startSystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, net.PacketConn, *provider, NodeConfig, error) {
 	for attempt := 1; ; attempt++ {
 		try := cfg
 		chosen, err := try.fillPorts()
 		if err != nil {
-			return nil, nil, cfg, err
+			return nil, nil, nil, cfg, err
 		}
-		sys, port, err := trySystem(ctx, try)
+		sys, port, finder, err := trySystem(ctx, try)
 		if err == nil {
-			return sys, port, try, nil
+			return sys, port, finder, try, nil
 		}
 		if !chosen || !isAddrInUse(err) || attempt == portAttempts || ctx.Err() != nil {
-			return nil, nil, cfg, err
+			return nil, nil, nil, cfg, err
 		}
 	}
 }
 
-func trySystem(ctx context.Context, cfg NodeConfig) (_ actor.ActorSystem, _ net.PacketConn, err error) {
+func trySystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, net.PacketConn, *provider, error) {
 	port, err := reserve(cfg.Host, cfg.RemotingPort)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reserve remoting port: %w", err)
+		return nil, nil, nil, fmt.Errorf("reserve remoting port: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, port.Close())
-		}
-	}()
-	sys, err := buildSystem(cfg)
+	alone, err := beginStart(cfg.goaktDir())
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, errors.Join(err, port.Close())
 	}
+	defer alone()
+	finder := &provider{
+		finder: cfg.Finder, self: net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.DiscoveryPort)), quorum: cfg.Quorum,
+		alive: newProber(cfg.System, nil).alive, logger: cfg.Logger, waiting: cfg.Waiting, opened: alone, ctx: ctx,
+	}
+	sys, err := buildSystem(cfg, finder)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, port.Close())
+	}
+	started := make(chan error, 1)
 	// Remoting inherits the end of the context that Start gets.
-	err = startAlone(func() error {
-		return withHome(cfg.goaktDir(), func() error { return sys.Start(context.WithoutCancel(ctx)) })
-	})
-	if err != nil {
-		return nil, nil, err
+	go func() { started <- sys.Start(context.WithoutCancel(ctx)) }()
+	select {
+	case err = <-started:
+		if err == nil && ctx.Err() == nil {
+			return sys, port, finder, nil
+		}
+		if err == nil {
+			err = errors.Join(context.Cause(ctx), sys.Stop(context.WithoutCancel(ctx)))
+		}
+		return nil, nil, nil, errors.Join(err, port.Close())
+	case <-ctx.Done():
+		// GoAkt cannot be told to stop waiting. It is left behind, and stopped should it ever start.
+		go func() {
+			if err := <-started; err == nil {
+				_ = sys.Stop(context.Background())
+			}
+			_ = port.Close()
+		}()
+		return nil, nil, nil, context.Cause(ctx)
 	}
-	if ctx.Err() != nil {
-		return nil, nil, errors.Join(ctx.Err(), sys.Stop(context.WithoutCancel(ctx)))
-	}
-	return sys, port, nil
 }
 
-func buildSystem(cfg NodeConfig) (actor.ActorSystem, error) {
-	own := net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.DiscoveryPort))
-	seeds := slices.Clone(cfg.Seeds)
-	if !slices.Contains(seeds, own) {
-		seeds = append(seeds, own)
-	}
+func buildSystem(cfg NodeConfig, finder *provider) (actor.ActorSystem, error) {
 	cluster := actor.NewClusterConfig().
-		WithDiscovery(static.NewDiscovery(&static.Config{Hosts: seeds})).
+		WithDiscovery(finder).
 		WithDiscoveryPort(cfg.DiscoveryPort).
 		WithPeersPort(cfg.PeersPort).
 		WithMinimumPeersQuorum(uint32(cfg.Quorum)).

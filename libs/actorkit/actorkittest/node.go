@@ -3,6 +3,7 @@ package actorkittest
 import (
 	"context"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -70,6 +71,33 @@ func WaitUp(t testing.TB, n *actorkit.Node, node string) {
 		case <-deadline.C:
 			s, ok := n.Link(node)
 			t.Fatalf("link from %s to %s not up within %v: %+v (known: %v)", n.Self().Node, node, Patience, s, ok)
+		}
+	}
+}
+
+// WaitMembers waits until each of the nodes sees all of them as members of its cluster, and nobody else.
+func WaitMembers(t testing.TB, nodes ...*actorkit.Node) {
+	t.Helper()
+	var want []string
+	for _, n := range nodes {
+		want = append(want, n.DiscoveryAddr())
+	}
+	slices.Sort(want)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for _, n := range nodes {
+		for {
+			members, err := n.Members(ctx)
+			if err == nil && slices.Equal(members, want) {
+				break
+			}
+			select {
+			case <-poll.C:
+			case <-ctx.Done():
+				t.Fatalf("members of %s within %v: %v, %v; want %v", n.Self().Node, Patience, members, err, want)
+			}
 		}
 	}
 }

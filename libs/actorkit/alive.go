@@ -1,0 +1,72 @@
+package actorkit
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// aliveTimeout is how long a node may take to answer on its discovery port.
+const aliveTimeout = 2 * time.Second
+
+// prober asks nodes of one cluster whether they are there.
+type prober struct {
+	label string
+	tls   *tls.Config // nil: plain
+}
+
+func newProber(system string, config *tls.Config) prober {
+	return prober{label: "prefix-" + strings.ToLower(system), tls: config}
+}
+
+// alive says whether a node of the cluster runs at a discovery address. A connection is not enough: the kernel accepts one for a
+// process that hangs. So the label of the cluster is sent and nothing else, after which a node that lives closes the connection
+// without a word. A node of another cluster does so as well, which the join then notices.
+func (p prober) alive(ctx context.Context, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, aliveTimeout)
+	defer cancel()
+	conn, err := p.dial(ctx, addr)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = conn.Close() }() // nothing is lost
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return false
+	}
+	if p.tls != nil {
+		// GoAkt's gossip over TLS says first what kind of connection it is.
+		if _, err := conn.Write([]byte{gossipStream}); err != nil {
+			return false
+		}
+	}
+	if err := memberlist.AddLabelHeaderToStream(conn, p.label); err != nil {
+		return false
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+		return false
+	}
+	_, err = io.Copy(io.Discard, conn)
+	return err == nil || !isTimeout(err)
+}
+
+// gossipStream marks a connection of the gossip over TLS as a stream.
+const gossipStream = 2
+
+func (p prober) dial(ctx context.Context, addr string) (net.Conn, error) {
+	if p.tls == nil {
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}
+	return (&tls.Dialer{Config: p.tls}).DialContext(ctx, "tcp", addr)
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}

@@ -1,0 +1,120 @@
+package actorkit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// findTimeout bounds one search for nodes.
+	findTimeout = 5 * time.Second
+	// findEvery is the pause between two searches while too few nodes are there.
+	findEvery = 250 * time.Millisecond
+)
+
+// provider is the discovery provider that GoAkt's cluster engine asks whom to join: once at the start, and every five seconds
+// while this node is in a minority.
+//
+// The engine decides at the start, once, whether it joins others; it then waits for a quorum without looking for them again. So
+// the first answer is held back until the nodes of a quorum answer on their discovery ports, which they have open before they
+// ask the same question. However long that takes, whichever comes first: all then join each other.
+type provider struct {
+	finder Finder
+	self   string // host:discoveryPort
+	quorum int
+	alive  func(ctx context.Context, addr string) bool
+	logger *slog.Logger
+	// waiting is told what is waited for, and nil when it is over.
+	waiting func(error)
+	// opened is called when the engine has begun: what only the beginning of a start needs may be given back.
+	opened func()
+
+	// ctx ends the wait for a quorum.
+	ctx    context.Context
+	formed atomic.Bool
+	open   sync.Once
+	failed error
+}
+
+// providerID is how the engine recognises its provider.
+const providerID = "parley"
+
+func (p *provider) ID() string { return providerID }
+
+func (p *provider) Initialize() error {
+	p.open.Do(func() {
+		p.failed = p.finder.Open(p.self)
+		p.opened()
+	})
+	return p.failed
+}
+
+func (p *provider) Register() error { return nil }
+
+func (p *provider) Deregister() error { return nil }
+
+func (p *provider) Close() error { return p.finder.Close() }
+
+// DiscoverPeers returns the nodes that answer, never this one unless it is the only one.
+func (p *provider) DiscoverPeers() ([]string, error) {
+	said := ""
+	for {
+		others, err := p.look()
+		if p.formed.Load() {
+			return others, err
+		}
+		if err == nil && len(others)+1 >= p.quorum {
+			p.formed.Store(true)
+			p.waiting(nil)
+			if len(others) == 0 {
+				return []string{p.self}, nil
+			}
+			return others, nil
+		}
+		if err == nil {
+			err = fmt.Errorf("%d of the %d nodes that are needed answer: %s", len(others)+1, p.quorum, strings.Join(append(others, p.self), " "))
+		}
+		p.waiting(err)
+		if said != err.Error() {
+			said = err.Error()
+			p.logger.Warn("waiting for other nodes", slog.Any("err", err))
+		}
+		select {
+		case <-p.ctx.Done():
+			return nil, context.Cause(p.ctx)
+		case <-time.After(findEvery):
+		}
+	}
+}
+
+// look finds the other nodes that answer, in order.
+func (p *provider) look() ([]string, error) {
+	// Later searches outlive the start's context.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), findTimeout)
+	defer cancel()
+	found, err := p.finder.Find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(found)
+	found = slices.DeleteFunc(slices.Compact(found), func(addr string) bool { return addr == p.self })
+	answers := make([]bool, len(found))
+	var asked sync.WaitGroup
+	for i, addr := range found {
+		asked.Go(func() { answers[i] = p.alive(ctx, addr) })
+	}
+	asked.Wait()
+	var alive []string
+	for i, addr := range found {
+		if answers[i] {
+			alive = append(alive, addr)
+		}
+	}
+	return alive, nil
+}
