@@ -12,4 +12,6 @@ func FreePort(host string) (int, error) { return freePort(host) }
 var Outnumbered = outnumbered
 
 // Alive says whether a node of a system answers at a discovery address.
-func Alive(ctx context.Context, system, addr string) bool { return newProber(system, nil).alive(ctx, addr) }
+func Alive(ctx context.Context, system, addr string) bool {
+	return newProber(system, nil).alive(ctx, addr)
+}

@@ -20,9 +20,20 @@ type Settings struct {
 	DiscoveryPort int      `default:"3321" help:"TCP and UDP port for gossip between nodes of the same service."`
 	PeersPort     int      `default:"3322" help:"TCP port for the registry of the service's cluster."`
 	Discovery     string   `enum:"static,nats,kubernetes,dns" default:"static" help:"How nodes of the same service find each other: static, nats, kubernetes or dns."`
-	Seeds         []string `placeholder:"HOST:PORT" help:"With static discovery: host:discovery_port of every node of this service in the datacenter, comma-separated. Empty: this node only."`
-	ClusterQuorum int      `placeholder:"N" help:"Nodes of this service that must see each other before the cluster works. Default with static discovery: more than half of the seeds."`
+	Seeds         []string `placeholder:"HOST:PORT" help:"host:discovery_port of every node of this service in the datacenter, comma-separated; with dns discovery a name that has all their addresses. Empty with static discovery: this node only."`
+	ClusterQuorum int      `placeholder:"N" help:"How many nodes of this service must see each other before they start: more than half of all. Default with static discovery: more than half of the seeds; otherwise there is none."`
+
+	KubernetesSelector  string `placeholder:"LABEL=VALUE" help:"With kubernetes discovery: label selector of the pods of this service."`
+	KubernetesNamespace string `placeholder:"NAME" help:"With kubernetes discovery: namespace of the pods. Default: this pod's own."`
 }
+
+// Kinds of discovery.
+const (
+	DiscoveryStatic     = "static"
+	DiscoveryDNS        = "dns"
+	DiscoveryNATS       = "nats"
+	DiscoveryKubernetes = "kubernetes"
+)
 
 // resolveTimeout bounds the look-up of the advertised name.
 const resolveTimeout = 3 * time.Second
@@ -43,26 +54,52 @@ func (s Settings) Validate() error {
 			bad("%s: %d is not a port: give 1 to 65535, or 0 for a free one", p.setting, p.port)
 		}
 	}
-	if s.Discovery != "static" {
-		bad("PARLEY_DISCOVERY: this build knows only static discovery: name all nodes in PARLEY_SEEDS")
-	}
 	for _, seed := range s.Seeds {
 		if err := checkSeed(seed, own); err != nil {
 			problems = append(problems, fmt.Errorf("PARLEY_SEEDS: %w", err))
 		}
 	}
-	if len(s.Seeds) > 0 && s.DiscoveryPort == 0 {
-		bad("PARLEY_DISCOVERY_PORT: 0 takes a free port, which nobody can name in PARLEY_SEEDS: give it a fixed one")
-	}
-	n := s.nodes(own)
-	switch {
-	case s.ClusterQuorum < 0:
-		bad("PARLEY_CLUSTER_QUORUM: %d is negative: give more than half of the nodes, %d", s.ClusterQuorum, n/2+1)
-	case s.ClusterQuorum > n:
-		bad("PARLEY_CLUSTER_QUORUM: %d can never be reached by the %d nodes in PARLEY_SEEDS: give more than half of them, %d, or name all nodes",
-			s.ClusterQuorum, n, n/2+1)
-	}
+	problems = append(problems, s.checkDiscovery()...)
+	problems = append(problems, s.checkQuorum(own)...)
 	return errors.Join(problems...)
+}
+
+// checkDiscovery finds settings that a kind of discovery lacks, and those that it would not look at.
+func (s Settings) checkDiscovery() []error {
+	var problems []error
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	seeded := s.Discovery == DiscoveryStatic || s.Discovery == DiscoveryDNS
+	switch {
+	case s.Discovery == DiscoveryDNS && len(s.Seeds) == 0:
+		bad("PARLEY_SEEDS is required with dns discovery: give name:discovery_port, where the name has the addresses of all nodes of this service")
+	case !seeded && len(s.Seeds) > 0:
+		bad("PARLEY_SEEDS is of no use with %s discovery: leave it out, or set PARLEY_DISCOVERY to static or dns", s.Discovery)
+	}
+	switch {
+	case s.Discovery == DiscoveryKubernetes && s.KubernetesSelector == "":
+		bad("PARLEY_KUBERNETES_SELECTOR is required with kubernetes discovery: give the labels of this service's pods, such as app.kubernetes.io/name=rooms")
+	case s.Discovery != DiscoveryKubernetes && s.KubernetesSelector+s.KubernetesNamespace != "":
+		bad("PARLEY_KUBERNETES_SELECTOR and PARLEY_KUBERNETES_NAMESPACE are of no use with %s discovery: leave them out, or set PARLEY_DISCOVERY to kubernetes", s.Discovery)
+	}
+	if (len(s.Seeds) > 0 || s.Discovery == DiscoveryKubernetes) && s.DiscoveryPort == 0 {
+		bad("PARLEY_DISCOVERY_PORT: 0 takes a free port, which the other nodes cannot know: give it a fixed one")
+	}
+	return problems
+}
+
+func (s Settings) checkQuorum(own netip.Addr) []error {
+	switch n := s.nodes(own); {
+	case s.ClusterQuorum < 0:
+		return []error{fmt.Errorf("PARLEY_CLUSTER_QUORUM: %d is negative: give more than half of the nodes of this service", s.ClusterQuorum)}
+	case s.Discovery == DiscoveryStatic && s.ClusterQuorum > n:
+		return []error{fmt.Errorf("PARLEY_CLUSTER_QUORUM: %d can never be reached by the %d nodes in PARLEY_SEEDS: give more than half of them, %d, or name all nodes",
+			s.ClusterQuorum, n, n/2+1)}
+	case s.Discovery != DiscoveryStatic && s.ClusterQuorum == 0:
+		return []error{fmt.Errorf("PARLEY_CLUSTER_QUORUM is required with %s discovery, which does not tell how many nodes there should be: "+
+			"give more than half of the nodes of this service, such as 2 of 3", s.Discovery)}
+	default:
+		return nil
+	}
 }
 
 // Host returns the IPv4 address that AdvertiseHost means.
@@ -146,15 +183,23 @@ func (s Settings) nodes(own netip.Addr) int {
 	return len(names)
 }
 
-// Apply fills in what s says of a node. s must be valid.
-func (s Settings) Apply(c NodeConfig) (NodeConfig, error) {
+// Apply fills in what s says of a node. s must be valid. natsURL and cluster are for discovery by NATS: the server, and what
+// distinguishes the cluster from others on it.
+func (s Settings) Apply(c NodeConfig, natsURL, cluster string) (NodeConfig, error) {
 	own, err := s.Host()
 	if err != nil {
 		return c, err
 	}
 	c.Host = own.String()
 	c.RemotingPort, c.DiscoveryPort, c.PeersPort = s.RemotingPort, s.DiscoveryPort, s.PeersPort
-	c.Seeds = s.Seeds
+	switch s.Discovery {
+	case DiscoveryNATS:
+		c.Finder = NATSFinder(natsURL, cluster)
+	case DiscoveryKubernetes:
+		c.Finder = KubernetesFinder(KubernetesConfig{Selector: s.KubernetesSelector, Namespace: s.KubernetesNamespace, Port: s.DiscoveryPort})
+	default:
+		c.Finder = SeedFinder(s.Seeds, nil)
+	}
 	c.Quorum = s.ClusterQuorum
 	if c.Quorum == 0 {
 		c.Quorum = s.nodes(own)/2 + 1

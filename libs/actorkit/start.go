@@ -158,7 +158,7 @@ func trySystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, net.Pack
 		// GoAkt cannot be told to stop waiting. It is left behind, and stopped should it ever start.
 		go func() {
 			if err := <-started; err == nil {
-				_ = sys.Stop(context.Background())
+				_ = sys.Stop(context.WithoutCancel(ctx))
 			}
 			_ = port.Close()
 		}()

@@ -65,6 +65,9 @@ type Service struct {
 	cancel context.CancelFunc
 	loops  sync.WaitGroup
 	checks []func()
+	// waiting and failure are about the node's cluster.
+	waiting waiting
+	failure chan error
 }
 
 // New checks everything and starts nothing. The error tells all problems and wraps ErrInvalidConfig.
@@ -78,6 +81,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		cfg: cfg, deps: deps,
 		logger:   deps.Logger.With(slog.String("service", ServiceName), slog.String("node", cfg.Node)),
 		links:    links,
+		failure:  make(chan error, 1),
 		router:   route.NewRouter(links),
 		registry: member.NewRegistry(),
 		sessions: member.NewSessions(deps.Backend, cfg.SessionTTL, member.NewGuest),
@@ -127,6 +131,7 @@ func (s *Service) start(ctx context.Context) error {
 		return err
 	}
 	door := route.NewDoor(s.registry, s.hub, opskit.RateLimited(s.logger))
+	s.addClusterCheck()
 	if s.node, err = actorkit.StartNode(ctx, s.nodeConfig(), door); err != nil {
 		return err
 	}
@@ -137,6 +142,8 @@ func (s *Service) start(ctx context.Context) error {
 	s.loops.Go(func() { s.watchRooms(loopCtx) })
 	s.loops.Go(func() { s.tick(loopCtx) })
 	s.loops.Go(func() { s.wheel.Run(loopCtx) })
+	node := s.node
+	s.loops.Go(func() { s.watchCluster(loopCtx, node) })
 	s.loops.Go(func() { s.sessions.Keep(loopCtx, s.registry, opskit.RateLimited(s.logger)) })
 
 	// Rooms nodes learn from the directory where to answer to.
@@ -191,9 +198,12 @@ func (s *Service) makeParts(ctx context.Context) error {
 	return err
 }
 
+// systemName is what the cluster of a DC is called.
+func systemName(dc string) string { return ServiceName + "-" + dc }
+
 func (s *Service) nodeConfig() actorkit.NodeConfig {
 	return actorkit.NodeConfig{
-		System:        ServiceName + "-" + s.cfg.DC,
+		System:        systemName(s.cfg.DC),
 		Node:          s.cfg.Node,
 		Service:       ServiceName,
 		Host:          s.cfg.Host,
@@ -201,6 +211,8 @@ func (s *Service) nodeConfig() actorkit.NodeConfig {
 		DiscoveryPort: s.cfg.DiscoveryPort,
 		PeersPort:     s.cfg.PeersPort,
 		Seeds:         s.cfg.Seeds,
+		Finder:        s.cfg.Finder,
+		Waiting:       s.waiting.set,
 		Quorum:        s.cfg.Quorum,
 		DataDir:       s.cfg.DataDir,
 		Logger:        s.logger,

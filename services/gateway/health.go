@@ -12,6 +12,13 @@ import (
 // keeps the journal in the same store probes it as well.
 const sessionsProvenFor = 5 * time.Second
 
+// addClusterCheck says what the start of the node waits for.
+func (s *Service) addClusterCheck() {
+	if s.deps.Health != nil {
+		s.checks = append(s.checks, s.deps.Health.AddCheck("gateway-cluster", s.waiting.check))
+	}
+}
+
 // addChecks registers what readiness means for this service.
 func (s *Service) addChecks() {
 	if s.deps.Health == nil {

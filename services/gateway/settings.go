@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/parley-rt/parley/libs/actorkit"
@@ -33,7 +34,11 @@ type Settings struct {
 func (s *Settings) Validate() error {
 	var problems []error
 	if !s.JournalURL.Empty() {
-		if err := open.Check(s.JournalURL.Reveal()); err != nil {
+		err := open.Check(s.JournalURL.Reveal())
+		if err == nil && strings.HasPrefix(s.JournalURL.Reveal(), "memory:") {
+			err = errors.New("memory:// would lose every message with this process and be seen by no other: name a database, postgres://…")
+		}
+		if err != nil {
 			problems = append(problems, fmt.Errorf("PARLEY_JOURNAL_URL: %w", err))
 		}
 	}
@@ -50,6 +55,9 @@ func (s *Settings) Validate() error {
 	}
 	if s.SessionReplayLimit <= 0 {
 		problems = append(problems, fmt.Errorf("PARLEY_SESSION_REPLAY_LIMIT: %d would reset every resume: give at least 1", s.SessionReplayLimit))
+	}
+	if s.Discovery == actorkit.DiscoveryNATS && !s.ControlPlaneURL.Empty() && !strings.HasPrefix(s.ControlPlaneURL.Reveal(), "nats://") && !strings.HasPrefix(s.ControlPlaneURL.Reveal(), "tls://") {
+		problems = append(problems, errors.New("PARLEY_DISCOVERY: nats uses the control plane's server, which is not NATS here: choose static, dns or kubernetes"))
 	}
 	// Only of a configuration that has what every one must have: missing settings are reported as such.
 	if _, err := s.Host(); err == nil && s.DC != "" && s.Node != "" && s.AuthMode == AuthNone {
@@ -74,14 +82,14 @@ func (s *Settings) listens() []opskit.Port {
 
 // config is the service's part.
 func (s *Settings) config() (Config, error) {
-	node, err := s.Apply(actorkit.NodeConfig{})
+	node, err := s.Apply(actorkit.NodeConfig{}, s.ControlPlaneURL.Reveal(), systemName(s.DC))
 	if err != nil {
 		return Config{}, err
 	}
 	return Config{
 		DC: s.DC, Region: s.Region, Node: s.Node, DataDir: s.DataDir, Version: opskit.Version().Version,
 		Host: node.Host, RemotingPort: node.RemotingPort, DiscoveryPort: node.DiscoveryPort, PeersPort: node.PeersPort,
-		Seeds: node.Seeds, Quorum: node.Quorum,
+		Finder: node.Finder, Quorum: node.Quorum,
 		Listen: s.Listen, WSPath: s.WSPath, AuthMode: s.AuthMode, AllowedOrigins: s.AllowedOrigins, MaxMessageBytes: s.MaxMessageBytes,
 		SessionTTL: s.SessionTTL, SessionReplayLimit: s.SessionReplayLimit,
 	}, nil

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/opskit/auth"
@@ -31,7 +32,9 @@ type Config struct {
 	RemotingPort, DiscoveryPort, PeersPort int
 	// Seeds are host:discovery_port of the DC's rooms nodes. Empty: only this one.
 	Seeds []string
-	// Quorum is the number of members below which the cluster refuses to work. Default 1.
+	// Finder finds them in another way. Default: the seeds.
+	Finder actorkit.Finder
+	// Quorum is how many nodes must see each other before the node starts. Default 1.
 	Quorum int
 	// DataDir gets GoAkt's own files. Default: the home directory.
 	DataDir string

@@ -17,6 +17,13 @@ var (
 	errBlind          = errors.New("journal cannot be asked who owns the rooms")
 )
 
+// addClusterCheck says what the start of the node waits for.
+func (s *Service) addClusterCheck() {
+	if s.deps.Health != nil {
+		s.checks = append(s.checks, s.deps.Health.AddCheck("rooms-cluster", s.waiting.check))
+	}
+}
+
 // addChecks registers what readiness means for this service. Health calls each at most every 250 ms.
 func (s *Service) addChecks() {
 	if s.deps.Health == nil {

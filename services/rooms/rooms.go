@@ -46,7 +46,10 @@ type Service struct {
 	cancel context.CancelFunc
 	loops  sync.WaitGroup
 	checks []func()
-	blind  *blindness
+	// waiting and failure are about the node's cluster.
+	waiting waiting
+	failure chan error
+	blind   *blindness
 }
 
 // New checks everything and starts nothing. The error tells all problems and wraps ErrInvalidConfig.
@@ -56,11 +59,12 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
 	s := &Service{
-		cfg:    cfg,
-		deps:   deps,
-		logger: deps.Logger.With(slog.String("service", ServiceName), slog.String("node", cfg.Node)),
-		links:  &lateNode{},
-		meter:  room.NewMeter(cfg.NodeQueueBytes),
+		cfg:     cfg,
+		deps:    deps,
+		logger:  deps.Logger.With(slog.String("service", ServiceName), slog.String("node", cfg.Node)),
+		links:   &lateNode{},
+		failure: make(chan error, 1),
+		meter:   room.NewMeter(cfg.NodeQueueBytes),
 	}
 	var err error
 	if s.admin, err = newAdmin(s); err != nil {
@@ -96,6 +100,7 @@ func (s *Service) start(ctx context.Context) error {
 	if err := s.spawnHost(ctx); err != nil {
 		return err
 	}
+	s.addClusterCheck()
 	if s.node, err = actorkit.StartNode(ctx, s.nodeConfig(), s.door); err != nil {
 		return err
 	}
@@ -107,6 +112,8 @@ func (s *Service) start(ctx context.Context) error {
 	s.loops.Go(func() { s.watchPeers(loopCtx) })
 	s.loops.Go(func() { s.pollTakeovers(loopCtx) })
 	s.loops.Go(func() { s.tick(loopCtx) })
+	node := s.node
+	s.loops.Go(func() { s.watchCluster(loopCtx, node) })
 
 	if s.reg, err = s.deps.Directory.Register(ctx, s.record(dcplane.StateStarting)); err != nil {
 		return err
@@ -174,9 +181,12 @@ func (s *Service) spawnHost(ctx context.Context) error {
 	return err
 }
 
+// systemName is what the cluster of a DC is called.
+func systemName(dc string) string { return ServiceName + "-" + dc }
+
 func (s *Service) nodeConfig() actorkit.NodeConfig {
 	return actorkit.NodeConfig{
-		System:        ServiceName + "-" + s.cfg.DC,
+		System:        systemName(s.cfg.DC),
 		Node:          s.cfg.Node,
 		Service:       ServiceName,
 		Host:          s.cfg.Host,
@@ -184,6 +194,8 @@ func (s *Service) nodeConfig() actorkit.NodeConfig {
 		DiscoveryPort: s.cfg.DiscoveryPort,
 		PeersPort:     s.cfg.PeersPort,
 		Seeds:         s.cfg.Seeds,
+		Finder:        s.cfg.Finder,
+		Waiting:       s.waiting.set,
 		Quorum:        s.cfg.Quorum,
 		DataDir:       s.cfg.DataDir,
 		Logger:        s.logger,

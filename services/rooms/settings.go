@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/opskit"
@@ -28,7 +29,11 @@ type Settings struct {
 func (s *Settings) Validate() error {
 	var problems []error
 	if !s.JournalURL.Empty() {
-		if err := open.Check(s.JournalURL.Reveal()); err != nil {
+		err := open.Check(s.JournalURL.Reveal())
+		if err == nil && strings.HasPrefix(s.JournalURL.Reveal(), "memory:") {
+			err = errors.New("memory:// would lose every message with this process and be seen by no other: name a database, postgres://…")
+		}
+		if err != nil {
 			problems = append(problems, fmt.Errorf("PARLEY_JOURNAL_URL: %w", err))
 		}
 	}
@@ -36,6 +41,9 @@ func (s *Settings) Validate() error {
 		if err := checkControlPlane(s.ControlPlaneURL.Reveal()); err != nil {
 			problems = append(problems, fmt.Errorf("PARLEY_CONTROL_PLANE_URL: %w", err))
 		}
+	}
+	if s.Discovery == actorkit.DiscoveryNATS && !s.ControlPlaneURL.Empty() && !strings.HasPrefix(s.ControlPlaneURL.Reveal(), "nats://") && !strings.HasPrefix(s.ControlPlaneURL.Reveal(), "tls://") {
+		problems = append(problems, errors.New("PARLEY_DISCOVERY: nats uses the control plane's server, which is not NATS here: choose static, dns or kubernetes"))
 	}
 	// Only of a configuration that has what every one must have: missing settings are reported as such.
 	if _, err := s.Host(); err == nil && s.DC != "" && s.Node != "" {
@@ -63,14 +71,14 @@ func (s *Settings) listens() []opskit.Port {
 
 // config is the service's part.
 func (s *Settings) config() (Config, error) {
-	node, err := s.Apply(actorkit.NodeConfig{})
+	node, err := s.Apply(actorkit.NodeConfig{}, s.ControlPlaneURL.Reveal(), systemName(s.DC))
 	if err != nil {
 		return Config{}, err
 	}
 	return Config{
 		DC: s.DC, Region: s.Region, Node: s.Node, DataDir: s.DataDir, Version: opskit.Version().Version,
 		Host: node.Host, RemotingPort: node.RemotingPort, DiscoveryPort: node.DiscoveryPort, PeersPort: node.PeersPort,
-		Seeds: node.Seeds, Quorum: node.Quorum,
+		Finder: node.Finder, Quorum: node.Quorum,
 		APIListen: s.APIListen, Auth: s.Auth,
 	}, nil
 }

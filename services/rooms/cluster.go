@@ -1,0 +1,39 @@
+package rooms
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/parley-rt/parley/libs/actorkit"
+)
+
+// waiting is why the start of the node's cluster waits.
+type waiting struct{ why atomic.Pointer[error] }
+
+func (w *waiting) set(err error) { w.why.Store(&err) }
+
+func (w *waiting) check(context.Context) error {
+	if err := w.why.Load(); err != nil && *err != nil {
+		return fmt.Errorf("waiting for the cluster: %w", *err)
+	}
+	return nil
+}
+
+// Failure delivers a *actorkit.StrayedError when the node has lost its cluster for good and should be stopped, to find it again
+// with its next start. Valid after Start.
+func (s *Service) Failure() <-chan error { return s.failure }
+
+// watchCluster compares the cluster's members with the directory.
+func (s *Service) watchCluster(ctx context.Context, node *actorkit.Node) {
+	err := node.WatchMembership(ctx, actorkit.MembershipPatience, func() ([]string, bool) {
+		var hosts []string
+		for _, n := range s.deps.Directory.Nodes(s.cfg.DC, ServiceName) {
+			hosts = append(hosts, n.Host)
+		}
+		return hosts, s.deps.Directory.Ready()
+	})
+	if err != nil {
+		s.failure <- err
+	}
+}
