@@ -9,9 +9,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -46,27 +46,17 @@ next:
 	return 0
 }
 
-// form starts three nodes at the same time, each with a finder of its own, and waits until they are one cluster that needs two.
-func form(t *testing.T, system string, port int, finder func() actorkit.Finder) []*actorkit.Node {
+// form starts three nodes, each with a finder of its own, and waits until they are one cluster. Those of one process cannot wait
+// for each other, see TestStartWaitsForItsQuorum.
+func form(t *testing.T, system string, port int, finder func() actorkit.Finder) {
 	t.Helper()
-	nodes := make([]*actorkit.Node, len(hosts))
-	errs := make([]error, len(hosts))
-	var started sync.WaitGroup
+	var nodes []*actorkit.Node
 	for i, host := range hosts {
-		started.Go(func() {
-			nodes[i], errs[i] = actorkit.StartNode(context.Background(), actorkit.NodeConfig{
-				System: system, Node: system + strconv.Itoa(i), Host: host, DiscoveryPort: port, DataDir: t.TempDir(),
-				Finder: finder(), Quorum: 2,
-			}, new(actorkittest.Recorder))
-		})
-	}
-	started.Wait()
-	for i, n := range nodes {
-		require.NoError(t, errs[i])
-		t.Cleanup(func() { actorkittest.StopNode(t, n) })
+		nodes = append(nodes, actorkittest.StartNode(t, system+strconv.Itoa(i), new(actorkittest.Recorder), func(c *actorkit.NodeConfig) {
+			c.System, c.Host, c.DiscoveryPort, c.Finder = system, host, port, finder()
+		}))
 	}
 	actorkittest.WaitMembers(t, nodes...)
-	return nodes
 }
 
 func TestNodesFindEachOtherBySeeds(t *testing.T) {
@@ -93,11 +83,15 @@ func TestNodesFindEachOtherByNATS(t *testing.T) {
 
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, Username: "parley", Password: "secret", NoSigs: true, NoLog: true})
 	require.NoError(t, err)
-	time.AfterFunc(time.Second, s.Start) // after the nodes have begun to look
+	s.Start()
 	t.Cleanup(func() {
 		s.Shutdown()
 		s.WaitForShutdown()
 	})
+	require.Eventually(t, func() bool {
+		found, err := alone.Find(t.Context())
+		return err == nil && slices.Equal(found, []string{"127.0.0.1:1"})
+	}, waitFor, 10*time.Millisecond)
 	form(t, "nats", samePort(t), func() actorkit.Finder { return actorkit.NATSFinder(address, "nats") })
 
 	found, err := alone.Find(t.Context())
@@ -227,42 +221,26 @@ func TestKubernetesFinderOutsideAPod(t *testing.T) {
 	require.ErrorContains(t, actorkit.KubernetesFinder(actorkit.KubernetesConfig{}).Open(""), "this is not a pod")
 }
 
-// A start waits for its quorum for as long as it takes, and says so.
+// A start waits for its quorum for as long as it takes, and says so; the nodes may come in any order and at the same time.
 func TestStartWaitsForItsQuorum(t *testing.T) {
 	t.Parallel()
 	port := samePort(t)
-	seeds := []string{net.JoinHostPort(hosts[0], strconv.Itoa(port)), net.JoinHostPort(hosts[1], strconv.Itoa(port))}
-	waits := make(chan error, 100)
-	config := func(i int) actorkit.NodeConfig {
-		return actorkit.NodeConfig{
-			System: "quorum", Node: "quorum" + strconv.Itoa(i), Host: hosts[i], DiscoveryPort: port, DataDir: t.TempDir(), Seeds: seeds, Quorum: 2,
-		}
+	var seeds []string
+	for _, host := range hosts {
+		seeds = append(seeds, net.JoinHostPort(host, strconv.Itoa(port)))
 	}
-	first := make(chan *actorkit.Node, 1)
-	go func() {
-		c := config(0)
-		c.Waiting = func(err error) { waits <- err }
-		n, err := actorkit.StartNode(context.Background(), c, new(actorkittest.Recorder))
-		if err != nil {
-			t.Error(err)
-		}
-		first <- n
-	}()
-	require.ErrorContains(t, <-waits, "1 of the 2 nodes that are needed answer: "+seeds[0])
+	config := func(i int) processConfig {
+		return processConfig{System: "quorum", Node: "quorum" + strconv.Itoa(i), Host: hosts[i], Port: port, Seeds: seeds, Quorum: 2, Dir: t.TempDir()}
+	}
+	first := startProcess(t, config(0))
+	first.expect(t, "waiting: 1 of the 2 nodes that are needed answer: "+seeds[0])
 	require.True(t, actorkit.Alive(t.Context(), "quorum", seeds[0]), "who waits can be seen by those who come")
 
-	b, err := actorkit.StartNode(context.Background(), config(1), new(actorkittest.Recorder))
-	require.NoError(t, err)
-	t.Cleanup(func() { actorkittest.StopNode(t, b) })
-	a := <-first
-	require.NotNil(t, a)
-	t.Cleanup(func() { actorkittest.StopNode(t, a) })
-	for err := range waits {
-		if err == nil {
-			break
-		}
+	others := []*process{startProcess(t, config(1)), startProcess(t, config(2))}
+	first.expect(t, "waiting: over")
+	for _, p := range append(others, first) {
+		p.expect(t, "members: "+strings.Join(seeds, " "))
 	}
-	actorkittest.WaitMembers(t, a, b)
 }
 
 // A process that hangs accepts connections, its kernel does; it is not there all the same.

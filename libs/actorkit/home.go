@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// startMu serialises the starts of systems with remoting: GoAkt writes a package variable when it listens, and we may
-// redirect the process's home directory.
+// startMu serialises the starts of systems with remoting: GoAkt and its cluster engine keep a start's progress in variables of
+// their packages, and we may redirect the process's home directory. So two nodes of one process cannot wait for each other.
 var startMu sync.Mutex
 
 // startAlone runs f, the start of a system, alone in the process.
@@ -19,22 +19,8 @@ func startAlone(f func() error) error {
 	return f()
 }
 
-// beginStart gives the caller the start of a system for itself, with the user's home directory being dir unless that is empty,
-// until the function it returns is called, once or more. GoAkt derives the place of its files from the home directory and
-// offers no option; it does so before it looks for peers.
-func beginStart(dir string) (done func(), err error) {
-	startMu.Lock()
-	restore, err := setHome(dir)
-	if err != nil {
-		startMu.Unlock()
-		return nil, err
-	}
-	return sync.OnceFunc(func() {
-		restore()
-		startMu.Unlock()
-	}), nil
-}
-
+// setHome makes dir the user's home directory until restore is called, once or more; nothing when it is empty. GoAkt derives the
+// place of its files from the home directory and offers no option; it does so before it looks for peers. startMu must be held.
 func setHome(dir string) (restore func(), err error) {
 	if dir == "" {
 		return func() {}, nil
@@ -57,13 +43,13 @@ func setHome(dir string) (restore func(), err error) {
 	if err := os.Setenv(name, dir); err != nil {
 		return nil, err
 	}
-	return func() {
+	return sync.OnceFunc(func() {
 		if had {
 			_ = os.Setenv(name, old)
 		} else {
 			_ = os.Unsetenv(name)
 		}
-	}, nil
+	}), nil
 }
 
 func (c NodeConfig) goaktDir() string {

@@ -1,6 +1,8 @@
 package actorkit_test
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -9,5 +11,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(processVariable); text != "" {
+		if err := runProcess(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	goleak.VerifyTestMain(m, actorkittest.LeakOptions()...)
 }

@@ -27,8 +27,9 @@ const (
 // StartNode starts the clustered system and its door, which takes batches from then on. It waits until cfg.Quorum members
 // answer, for as long as that takes, and then up to bootstrapTimeout for the cluster to agree.
 //
-// Concurrent starts in one process wait for each other until they look for their peers. With DataDir set, the process's home
-// directory (the environment variable) points into it for that time, since GoAkt knows no other way; other readers may see that.
+// Concurrent starts in one process wait for each other, so the nodes of a quorum are in several. With DataDir set, the process's
+// home directory (the environment variable) points into it until the node looks for peers, since GoAkt knows no other way; other
+// readers may see that.
 //
 // After an error, also that of ctx's end, the process should exit: GoAkt may leave parts of the cluster engine running.
 func StartNode(ctx context.Context, cfg NodeConfig, h Handler) (*Node, error) {
@@ -129,22 +130,27 @@ func trySystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, net.Pack
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("reserve remoting port: %w", err)
 	}
-	alone, err := beginStart(cfg.goaktDir())
-	if err != nil {
-		return nil, nil, nil, errors.Join(err, port.Close())
-	}
-	defer alone()
 	finder := &provider{
 		finder: cfg.Finder, self: net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.DiscoveryPort)), quorum: cfg.Quorum,
-		alive: newProber(cfg.System, nil).alive, logger: cfg.Logger, waiting: cfg.Waiting, opened: alone, ctx: ctx,
+		alive: newProber(cfg.System, nil).alive, logger: cfg.Logger, waiting: cfg.Waiting, ctx: ctx,
 	}
 	sys, err := buildSystem(cfg, finder)
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, port.Close())
 	}
 	started := make(chan error, 1)
-	// Remoting inherits the end of the context that Start gets.
-	go func() { started <- sys.Start(context.WithoutCancel(ctx)) }()
+	go func() {
+		started <- startAlone(func() error {
+			restore, err := setHome(cfg.goaktDir())
+			if err != nil {
+				return err
+			}
+			defer restore()
+			finder.opened = restore
+			// Remoting inherits the end of the context that Start gets.
+			return sys.Start(context.WithoutCancel(ctx))
+		})
+	}()
 	select {
 	case err = <-started:
 		if err == nil && ctx.Err() == nil {
