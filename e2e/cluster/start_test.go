@@ -64,11 +64,14 @@ func TestStartOrderDoesNotMatter(t *testing.T) {
 			pause(t, time.Duration(200+random.IntN(1500))*time.Millisecond)
 		}
 		t.Log("started in the order", names)
+		begin := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		for _, n := range nodes {
 			require.NoError(t, n.AwaitReady(ctx))
 		}
+		t.Log("ready", time.Since(begin))
 		converse(ctx, t, gateways, fmt.Sprintf("order-%d", i))
+		t.Log("conversed", time.Since(begin))
 		cancel()
 		for _, n := range nodes {
 			n.Kill9()
