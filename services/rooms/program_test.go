@@ -19,7 +19,8 @@ var update = flag.Bool("update", false, "write generated pages instead of compar
 func TestReferencePage(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join("..", "..", "docs", "reference", "config-rooms.md")
-	want, err := Program().Page("go test ./services/rooms -run ReferencePage -update")
+	const generate = "go test ./services/rooms -run ReferencePage -update"
+	want, err := Program().Page(generate)
 	require.NoError(t, err)
 	if *update {
 		require.NoError(t, os.WriteFile(path, []byte(want), 0o600))
@@ -27,7 +28,7 @@ func TestReferencePage(t *testing.T) {
 	}
 	got, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.Equal(t, want, string(got))
+	require.True(t, want == string(got), "the page is out of date: %s", generate)
 }
 
 // environ is a configuration without a problem, changed and extended by more.
