@@ -21,18 +21,31 @@ func (v Version) Compare(o Version) int {
 	return cmp.Or(cmp.Compare(v.Generation, o.Generation), cmp.Compare(v.Revision, o.Revision))
 }
 
-// Observation is one key as the control plane showed it: a record, or the marker of its deletion.
+// Observation is one key as the control plane showed it: a record, the marker of its deletion, or its end.
 type Observation struct {
 	Key     Key
 	Version Version
+	// Deleted is a node that deregistered.
 	Deleted bool
-	Node    Node // zero when Deleted
+	// Lapsed is a record that the control plane removed because its lease ran out. Only with CacheConfig.ServerLeases.
+	Lapsed bool
+	Node   Node // zero when Deleted or Lapsed
+}
+
+// Listing is everything a control plane held at one moment.
+type Listing struct {
+	// Generation is that of all the observations; another one than before says that the control plane lost its content.
+	Generation   uint64
+	Observations []Observation
 }
 
 // CacheConfig has the durations a Cache measures with. All must be positive.
 type CacheConfig struct {
 	// Lease is how long a node lives after its last observed renewal.
 	Lease time.Duration
+	// ServerLeases says that the control plane keeps the leases itself: a renewal shows nothing, what is listed is alive,
+	// and what has lapsed is removed by it.
+	ServerLeases bool
 	// Quiet is the silence after which Tick asks for a refresh. Below Outage.
 	Quiet time.Duration
 	// Outage is the silence after which the control plane counts as having been away. Below Lease.
@@ -79,11 +92,18 @@ type Change struct {
 // watch is no evidence, it may be the watch that died. Second, when nothing was heard from the control plane for Outage,
 // the next sign of life gives every entry a whole new lease, since the nodes could not renew either. For the same reason
 // a key that a replace lacks is not deleted but left to its lease: the control plane may have come back empty.
+//
+// With ServerLeases every sign of life renews all entries but the lapsed ones. An entry lapses when the control plane says
+// that its lease ran out; then it is expired by the next replace that lacks it, unless an outage ended less than a lease
+// ago, in which nodes could not renew. It lapses too when a replace lacks it and nobody said why; then it has a lease left.
 type Cache struct {
 	cfg     CacheConfig
 	entries map[Key]*cacheEntry
 	// contact is when the control plane last proved to be answering with everything it has.
 	contact time.Duration
+	// recovered is when the last outage ended, or the first sync came.
+	recovered  time.Duration
+	generation uint64 // of the last listing
 	// replaced is when the last full replace was applied.
 	replaced time.Duration
 	synced   bool
@@ -93,6 +113,8 @@ type cacheEntry struct {
 	node    Node
 	version Version
 	renewed time.Duration
+	// lapsed says that the control plane no longer vouches for the entry; with ServerLeases only.
+	lapsed bool
 	// gone marks an expired or deleted entry. It is kept until the next replace, so that the same or an older record,
 	// seen late, does not bring the node back.
 	gone bool
@@ -109,20 +131,30 @@ func (c *Cache) Observe(now time.Duration, o Observation) []Change {
 	return c.apply(nil, now, o)
 }
 
+// Contact takes in a sign of life, seen at now, that brings no news: the control plane answers and the watch missed nothing.
+func (c *Cache) Contact(now time.Duration) { c.touch(now) }
+
 // Replace applies a complete listing of the control plane that was asked for at began and complete at now.
-func (c *Cache) Replace(began, now time.Duration, listing []Observation) []Change {
+func (c *Cache) Replace(began, now time.Duration, l Listing) []Change {
+	vouched := c.contact
 	c.touch(now)
-	c.synced, c.replaced = true, now
+	if !c.synced || l.Generation != c.generation {
+		c.recover(now)
+	}
+	c.synced, c.replaced, c.generation = true, now, l.Generation
 	var changes []Change
-	listed := make(map[Key]struct{}, len(listing))
-	for _, o := range listing {
+	listed := make(map[Key]struct{}, len(l.Observations))
+	for _, o := range l.Observations {
 		listed[o.Key] = struct{}{}
 		changes = c.apply(changes, now, o)
 	}
 	for key, e := range c.entries {
 		_, inListing := listed[key]
+		if c.cfg.ServerLeases && !inListing && !e.gone && !e.lapsed {
+			e.lapsed, e.renewed = true, max(vouched, c.recovered)
+		}
 		switch {
-		case !e.gone && began-e.renewed > c.cfg.Lease:
+		case !e.gone && c.leaseOver(e, began) && !(c.cfg.ServerLeases && inListing):
 			e.gone = true
 			changes = append(changes, Change{NodeExpired, e.node})
 			if !inListing {
@@ -136,23 +168,41 @@ func (c *Cache) Replace(began, now time.Duration, listing []Observation) []Chang
 	return changes
 }
 
+// leaseOver says that nothing renewed the entry for longer than a lease.
+func (c *Cache) leaseOver(e *cacheEntry, at time.Duration) bool {
+	return (e.lapsed || !c.cfg.ServerLeases) && at-e.renewed > c.cfg.Lease
+}
+
 // touch records a sign of life and ends an outage.
 func (c *Cache) touch(now time.Duration) {
 	if now-c.contact > c.cfg.Outage {
-		for _, e := range c.entries {
-			e.renewed = now
-		}
+		c.recover(now)
 	}
 	c.contact = now
+}
+
+// recover gives every entry a whole lease, because nodes could not renew or because the control plane lost what they did.
+func (c *Cache) recover(now time.Duration) {
+	c.recovered = now
+	for _, e := range c.entries {
+		e.renewed = now
+	}
 }
 
 // apply takes in one observation if it is newer than what is known of its key.
 func (c *Cache) apply(changes []Change, now time.Duration, o Observation) []Change {
 	e, known := c.entries[o.Key]
 	if known && o.Version.Compare(e.version) <= 0 {
+		// Listed again although it was missing: the listing that lacked it was asked for before it was written.
+		e.lapsed = e.lapsed && o.Version != e.version
 		return changes
 	}
 	switch {
+	case o.Lapsed && known:
+		e.version, e.lapsed, e.renewed = o.Version, true, c.recovered
+		return changes
+	case o.Lapsed:
+		return changes
 	case o.Deleted && known && !e.gone:
 		changes = append(changes, Change{NodeDeregistered, e.node})
 	case o.Deleted:
@@ -174,7 +224,7 @@ func (c *Cache) RefreshDue(now time.Duration) bool {
 		return true
 	}
 	for _, e := range c.entries {
-		if !e.gone && now-e.renewed > c.cfg.Lease {
+		if !e.gone && c.leaseOver(e, now) {
 			return true
 		}
 	}

@@ -110,7 +110,7 @@ func (w *world) tick() {
 		if len(w.records) == 0 {
 			w.grace()
 		}
-		w.check(w.cache.Replace(w.now, w.now, listing))
+		w.check(w.cache.Replace(w.now, w.now, Listing{w.generation, listing}))
 		w.watching = true
 	}
 	for name, n := range w.alive {

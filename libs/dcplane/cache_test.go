@@ -25,6 +25,15 @@ func deletion(n Node, generation, revision uint64) Observation {
 	return Observation{Key: n.Key(), Version: Version{generation, revision}, Deleted: true}
 }
 
+// listing has the generation of its first observation.
+func listing(o ...Observation) Listing {
+	l := Listing{Generation: 1, Observations: o}
+	if len(o) > 0 {
+		l.Generation = o[0].Version.Generation
+	}
+	return l
+}
+
 // seconds makes the tables below readable.
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
@@ -115,7 +124,7 @@ func TestCache(t *testing.T) {
 			for i, s := range steps {
 				var changes []Change
 				if s.replace != nil {
-					changes = c.Replace(seconds(s.at), seconds(s.at), s.replace)
+					changes = c.Replace(seconds(s.at), seconds(s.at), listing(s.replace...))
 				}
 				for _, o := range s.observe {
 					changes = append(changes, c.Observe(seconds(s.at), o)...)
@@ -137,11 +146,11 @@ func TestCacheCountsFromTheQuestion(t *testing.T) {
 	t.Parallel()
 	c := NewCache(testCacheConfig)
 	a := testNode("a")
-	c.Replace(0, 0, []Observation{put(a, 1, 1)})
-	c.Replace(seconds(2), seconds(2), []Observation{put(a, 1, 1)})
-	require.Empty(t, c.Replace(seconds(3.9), seconds(4), []Observation{put(a, 1, 1)}))
+	c.Replace(0, 0, listing(put(a, 1, 1)))
+	c.Replace(seconds(2), seconds(2), listing(put(a, 1, 1)))
+	require.Empty(t, c.Replace(seconds(3.9), seconds(4), listing(put(a, 1, 1))))
 	require.Len(t, c.Live(), 1)
-	require.Len(t, c.Replace(seconds(4.1), seconds(5), []Observation{put(a, 1, 1)}), 1)
+	require.Len(t, c.Replace(seconds(4.1), seconds(5), listing(put(a, 1, 1))), 1)
 }
 
 func TestCacheAsksForRefresh(t *testing.T) {
@@ -149,7 +158,7 @@ func TestCacheAsksForRefresh(t *testing.T) {
 	c := NewCache(testCacheConfig)
 	a, b := testNode("a"), testNode("b")
 	require.True(t, c.RefreshDue(0), "never synced")
-	c.Replace(0, 0, []Observation{put(a, 1, 1), put(b, 1, 2)})
+	c.Replace(0, 0, listing(put(a, 1, 1), put(b, 1, 2)))
 	require.False(t, c.RefreshDue(seconds(0.9)))
 	require.True(t, c.RefreshDue(seconds(1)), "silence")
 	revision := uint64(2)
@@ -159,7 +168,7 @@ func TestCacheAsksForRefresh(t *testing.T) {
 	}
 	require.False(t, c.RefreshDue(seconds(4)))
 	require.True(t, c.RefreshDue(seconds(4.1)), "the lease of a has run out")
-	c.Replace(seconds(4.1), seconds(4.1), []Observation{put(a, 1, 1), put(b, 1, revision)})
+	c.Replace(seconds(4.1), seconds(4.1), listing(put(a, 1, 1), put(b, 1, revision)))
 	require.False(t, c.RefreshDue(seconds(4.1)))
 	for s := 4.5; s <= 14; s += 0.5 {
 		revision++
@@ -174,7 +183,7 @@ func TestCacheAge(t *testing.T) {
 	c := NewCache(testCacheConfig)
 	require.False(t, c.Ready(0))
 	require.Equal(t, seconds(3), c.Age(seconds(3)))
-	c.Replace(seconds(3), seconds(4), nil)
+	c.Replace(seconds(3), seconds(4), listing())
 	require.Zero(t, c.Age(seconds(4)))
 	c.Observe(seconds(5), put(testNode("a"), 1, 1))
 	require.True(t, c.Ready(seconds(35)))

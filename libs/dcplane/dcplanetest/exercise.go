@@ -30,25 +30,39 @@ type Plane interface {
 // Exercise runs the whole suite. open returns a fresh control plane that ends with the test it is given.
 func Exercise(t *testing.T, open func(t *testing.T) Plane) {
 	t.Helper()
-	for name, test := range map[string]func(*testing.T, *bench){
-		"register is seen by everybody":              testRegister,
+	run(t, open, map[string]func(*testing.T, *bench){
+		"register is seen by everybody":             testRegister,
+		"invalid nodes are refused":                 testInvalid,
+		"update is seen by everybody":               testUpdate,
+		"deregister is seen at once":                testDeregister,
+		"close deregisters":                         testClose,
+		"crash expires after the lease, not before": testCrash,
+		"new incarnation replaces":                  testReplace,
+		"later of two processes wins":               testDuel,
+		"changes are never missed":                  testChanged,
+		"refresh covers a dead watch":               testWatchGap,
+		"names are opaque":                          testNames,
+	})
+	ExerciseOutages(t, open)
+}
+
+// ExerciseOutages runs the part of the suite in which the control plane is stopped. For a control plane that can be lost in
+// several ways.
+func ExerciseOutages(t *testing.T, open func(t *testing.T) Plane) {
+	t.Helper()
+	run(t, open, map[string]func(*testing.T, *bench){
 		"processes start before the control plane":   testStartOrder,
-		"invalid nodes are refused":                  testInvalid,
-		"update is seen by everybody":                testUpdate,
-		"deregister is seen at once":                 testDeregister,
-		"close deregisters":                          testClose,
-		"crash expires after the lease, not before":  testCrash,
 		"outage removes nobody":                      testOutage,
 		"writes during an outage":                    testOutageWrites,
 		"control plane comes back empty":             testEmpty,
 		"crash during an outage":                     testCrashInOutage,
-		"new incarnation replaces":                   testReplace,
-		"later of two processes wins":                testDuel,
 		"later of two wins after everything is lost": testDuelEmpty,
-		"changes are never missed":                   testChanged,
-		"refresh covers a dead watch":                testWatchGap,
-		"names are opaque":                           testNames,
-	} {
+	})
+}
+
+func run(t *testing.T, open func(t *testing.T) Plane, tests map[string]func(*testing.T, *bench)) {
+	t.Helper()
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, &bench{t: t, plane: open(t)})

@@ -81,9 +81,9 @@ func (s *store) Delete(ctx context.Context, key dcplane.Key, revision uint64) er
 	return nil
 }
 
-func (s *store) Sync(ctx context.Context) ([]dcplane.Observation, engine.Watch, error) {
+func (s *store) Sync(ctx context.Context) (dcplane.Listing, engine.Watch, error) {
 	if err := s.enter(ctx); err != nil {
-		return nil, nil, err
+		return dcplane.Listing{}, nil, err
 	}
 	p := s.plane
 	defer p.mu.Unlock()
@@ -100,7 +100,7 @@ func (s *store) Sync(ctx context.Context) ([]dcplane.Observation, engine.Watch, 
 	}
 	w := &watch{plane: p}
 	p.watches[w] = struct{}{}
-	return listing, w, nil
+	return dcplane.Listing{Generation: p.generation, Observations: listing}, w, nil
 }
 
 func (s *store) Close() {}
@@ -114,28 +114,28 @@ func (p *Plane) version() dcplane.Version {
 // the order.
 func (p *Plane) tell(o dcplane.Observation) {
 	for w := range p.watches {
-		if w.observe == nil {
+		if w.follower == nil {
 			w.early = append(w.early, o)
 			continue
 		}
-		w.observe(o)
+		w.follower.Observe(o)
 	}
 }
 
 // watch is guarded by its plane's mu. It never ends by itself.
 type watch struct {
-	plane   *Plane
-	observe func(dcplane.Observation)
-	early   []dcplane.Observation // seen before Follow, which comes right after Sync
+	plane    *Plane
+	follower engine.Follower
+	early    []dcplane.Observation // seen before Follow, which comes right after Sync
 }
 
-func (w *watch) Follow(observe func(dcplane.Observation)) {
+func (w *watch) Follow(f engine.Follower) {
 	w.plane.mu.Lock()
 	defer w.plane.mu.Unlock()
 	for _, o := range w.early {
-		observe(o)
+		f.Observe(o)
 	}
-	w.early, w.observe = nil, observe
+	w.early, w.follower = nil, f
 }
 
 func (w *watch) Done() <-chan struct{} { return nil }

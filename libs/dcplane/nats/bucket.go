@@ -8,6 +8,8 @@ import (
 
 	natsio "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parley-rt/parley/libs/dcplane/internal/document"
 )
 
 // open returns a handle on the bucket, which it creates when it is missing. The handle goes by name and stays good when
@@ -49,7 +51,7 @@ func (s *store) create(ctx context.Context) (jetstream.KeyValue, error) {
 		Description:  "Parley node directory: one leased record per running node",
 		TTL:          backstopTTL,
 		History:      1,
-		MaxValueSize: maxRecordBytes,
+		MaxValueSize: document.MaxBytes,
 		MaxBytes:     maxBucketBytes,
 		Storage:      jetstream.MemoryStorage,
 		Replicas:     s.cfg.Replicas,

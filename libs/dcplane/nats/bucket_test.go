@@ -12,6 +12,8 @@ import (
 
 	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/dcplane/dcplanetest"
+	"github.com/parley-rt/parley/libs/dcplane/internal/document"
+	"github.com/parley-rt/parley/libs/dcplane/internal/engine"
 )
 
 func TestBucketSettings(t *testing.T) {
@@ -112,9 +114,9 @@ func TestForeignRecordsAreIgnored(t *testing.T) {
 	require.NoError(t, err)
 	foreign := map[string]string{
 		"nodes/dc-a/rooms/garbage":   "\xff\x00",
-		"nodes/dc-a/rooms/elsewhere": goldenRecord,
-		"nodes/dc-a/rooms/=41":       goldenRecord,
-		"nodes/short":                goldenRecord,
+		"nodes/dc-a/rooms/elsewhere": record(t),
+		"nodes/dc-a/rooms/=41":       record(t),
+		"nodes/short":                record(t),
 		"intent/dc-a":                `{"state":"ACTIVE"}`,
 	}
 	for key, value := range foreign {
@@ -150,9 +152,9 @@ func TestOverwrittenRecordIsRepaired(t *testing.T) {
 	require.NoError(t, err)
 	kv, err := p.admin(t).KeyValue(t.Context(), DefaultBucket)
 	require.NoError(t, err)
-	written, err := kv.Put(t.Context(), encodeKey(sample().Key()), []byte("scribble"))
+	written, err := kv.Put(t.Context(), document.EncodeKey(sample().Key()), []byte("scribble"))
 	require.NoError(t, err)
-	watcher, err := kv.Watch(t.Context(), encodeKey(sample().Key()))
+	watcher, err := kv.Watch(t.Context(), document.EncodeKey(sample().Key()))
 	require.NoError(t, err)
 	deadline := time.After(patience)
 	for repaired := false; !repaired; {
@@ -165,4 +167,19 @@ func TestOverwrittenRecordIsRepaired(t *testing.T) {
 	}
 	require.NoError(t, watcher.Stop())
 	awaitNode(t, d, sample())
+}
+
+func sample() dcplane.Node {
+	return dcplane.Node{
+		Service: "rooms", DC: "dc-a", Region: "eu", Name: "rooms-1", Incarnation: "7f", Host: "10.0.0.1", RemotingPort: 4001,
+		State: dcplane.StateReady, Load: 0.25, Version: "v1.2.3",
+	}
+}
+
+// record is a well-formed one, of sample.
+func record(t *testing.T) string {
+	t.Helper()
+	value, err := document.Encode(engine.Record{Node: sample(), Claim: 1700000000000})
+	require.NoError(t, err)
+	return string(value)
 }

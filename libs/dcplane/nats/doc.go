@@ -2,10 +2,8 @@
 //
 // # Layout
 //
-// One bucket, parley_nodes, in memory, one value per key. Keys are nodes/<dc>/<service>/<node> with every part encoded
-// by package-private rules (=XX for each byte outside [A-Za-z0-9_-]), so a name cannot leave its place whatever is in it.
-// Values are JSON documents. The fields v, claim and incarnation mean the same in every version; a reader that does not
-// know v ignores the record.
+// One bucket, parley_nodes, in memory, one value per key. Keys are nodes/<dc>/<service>/<node>, values JSON documents, as in
+// every control plane.
 //
 // The bucket's time-to-live only collects garbage: JetStream announces no expiry to watchers, so liveness is decided by
 // every reader from the renewals it sees (package dcplane). Since the content is rebuilt from the nodes' own renewals

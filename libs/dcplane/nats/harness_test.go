@@ -3,8 +3,6 @@ package nats
 import (
 	"context"
 	"log/slog"
-	"net"
-	"sync"
 	"testing"
 
 	natsio "github.com/nats-io/nats.go"
@@ -23,7 +21,7 @@ func TestMain(m *testing.M) { dcplanetest.Main(m) }
 type plane struct {
 	server *embedded.Server
 	dir    string
-	proxy  *proxy
+	proxy  *dcplanetest.Proxy
 	// freezes makes an outage one in which connections stay open and nothing passes, as behind a cut cable or a server
 	// that hangs; what was sent arrives when it ends.
 	freezes bool
@@ -32,7 +30,7 @@ type plane struct {
 func newPlane(t *testing.T) *plane {
 	t.Helper()
 	p := &plane{dir: t.TempDir()}
-	p.proxy = newProxy(t)
+	p.proxy = dcplanetest.NewProxy(t)
 	p.startServer(t)
 	t.Cleanup(func() { require.NoError(t, p.server.Shutdown(context.Background())) })
 	return p
@@ -43,12 +41,12 @@ func (p *plane) startServer(t *testing.T) {
 	var err error
 	p.server, err = embedded.Start(t.Context(), embedded.Config{Dir: p.dir, Listen: "127.0.0.1:0"})
 	require.NoError(t, err)
-	p.proxy.connect(p.server.URL()[len("nats://"):])
+	p.proxy.Connect(p.server.URL()[len("nats://"):])
 }
 
 func (p *plane) config(timing dcplanetest.Timing) Config {
 	return Config{
-		URL: "nats://" + p.proxy.addr(), Logger: slog.New(slog.DiscardHandler),
+		URL: "nats://" + p.proxy.Addr(), Logger: slog.New(slog.DiscardHandler),
 		Lease: timing.Lease, RefreshEvery: timing.RefreshEvery, MaxCacheStaleness: timing.MaxCacheStaleness,
 	}
 }
@@ -77,21 +75,21 @@ func closeAtEnd(t *testing.T, d dcplane.Directory) {
 
 func (p *plane) Stop(*testing.T) {
 	if p.freezes {
-		p.proxy.freeze(true)
+		p.proxy.Freeze(true)
 		return
 	}
-	p.proxy.cut()
+	p.proxy.Cut()
 }
 
 func (p *plane) Start(t *testing.T, empty bool) {
 	t.Helper()
-	defer p.proxy.freeze(false)
+	defer p.proxy.Freeze(false)
 	if empty {
 		require.NoError(t, p.server.Shutdown(t.Context()))
 		p.startServer(t)
 		return
 	}
-	p.proxy.connect(p.server.URL()[len("nats://"):])
+	p.proxy.Connect(p.server.URL()[len("nats://"):])
 }
 
 func (p *plane) Crash(_ *testing.T, d dcplane.Directory) { d.(*directory).abandon() }
@@ -119,115 +117,4 @@ func (p *plane) admin(t *testing.T) jetstream.JetStream {
 	js, err := jetstream.New(conn)
 	require.NoError(t, err)
 	return js
-}
-
-// proxy forwards TCP connections to a server that may change, or to none.
-type proxy struct {
-	listener net.Listener
-	wg       sync.WaitGroup
-
-	mu     sync.Mutex
-	target string // "" refuses
-	conns  map[net.Conn]struct{}
-	thawed chan struct{} // closed when traffic passes
-}
-
-func newProxy(t *testing.T) *proxy {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	p := &proxy{listener: listener, conns: make(map[net.Conn]struct{}), thawed: make(chan struct{})}
-	close(p.thawed)
-	p.wg.Go(p.accept)
-	t.Cleanup(func() {
-		_ = listener.Close()
-		p.cut()
-		p.freeze(false)
-		p.wg.Wait()
-	})
-	return p
-}
-
-func (p *proxy) addr() string { return p.listener.Addr().String() }
-
-func (p *proxy) connect(target string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.target = target
-}
-
-// cut refuses new connections and breaks the open ones.
-func (p *proxy) cut() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.target = ""
-	for c := range p.conns {
-		_ = c.Close()
-	}
-	clear(p.conns)
-}
-
-func (p *proxy) accept() {
-	for {
-		client, err := p.listener.Accept()
-		if err != nil {
-			return
-		}
-		p.forward(client)
-	}
-}
-
-func (p *proxy) forward(client net.Conn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.target == "" {
-		_ = client.Close()
-		return
-	}
-	server, err := net.Dial("tcp", p.target)
-	if err != nil {
-		_ = client.Close()
-		return
-	}
-	p.conns[client], p.conns[server] = struct{}{}, struct{}{}
-	p.wg.Go(func() { p.pipe(server, client) })
-	p.wg.Go(func() { p.pipe(client, server) })
-}
-
-// pipe copies until either end breaks.
-func (p *proxy) pipe(to, from net.Conn) {
-	defer func() {
-		_ = to.Close()
-		_ = from.Close()
-	}()
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		if err != nil {
-			return
-		}
-		p.mu.Lock()
-		thawed := p.thawed
-		p.mu.Unlock()
-		<-thawed
-		if _, err := to.Write(buf[:n]); err != nil {
-			return
-		}
-	}
-}
-
-// freeze stops or resumes the traffic of all connections, present and future.
-func (p *proxy) freeze(frozen bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	select {
-	case <-p.thawed:
-		if frozen {
-			p.thawed = make(chan struct{})
-		}
-	default:
-		if !frozen {
-			close(p.thawed)
-		}
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parley-rt/parley/libs/dcplane"
+	"github.com/parley-rt/parley/libs/dcplane/internal/document"
 	"github.com/parley-rt/parley/libs/dcplane/internal/engine"
 )
 
@@ -44,11 +45,11 @@ func (s *store) Close() {
 func (s *store) Get(ctx context.Context, key dcplane.Key) (engine.Stored, error) {
 	var found engine.Stored
 	err := s.do(ctx, func(kv jetstream.KeyValue) error {
-		entry, err := kv.Get(ctx, encodeKey(key))
+		entry, err := kv.Get(ctx, document.EncodeKey(key))
 		if err != nil {
 			return err
 		}
-		record, err := decodeRecord(key, entry.Value())
+		record, err := document.Decode(key, entry.Value())
 		if err != nil {
 			s.warn(entry, err)
 		}
@@ -76,13 +77,13 @@ func (s *store) Update(ctx context.Context, r engine.Record, revision uint64) (u
 }
 
 func (s *store) put(ctx context.Context, r engine.Record, write func(jetstream.KeyValue, string, []byte) (uint64, error)) (uint64, error) {
-	value, err := encodeRecord(r)
+	value, err := document.Encode(r)
 	if err != nil {
 		return 0, err
 	}
 	var revision uint64
 	err = s.do(ctx, func(kv jetstream.KeyValue) (err error) {
-		revision, err = write(kv, encodeKey(r.Node.Key()), value)
+		revision, err = write(kv, document.EncodeKey(r.Node.Key()), value)
 		return err
 	})
 	return revision, conflict(err)
@@ -91,7 +92,7 @@ func (s *store) put(ctx context.Context, r engine.Record, write func(jetstream.K
 // Delete implements engine.Store. The marker it leaves tells readers that missed the event.
 func (s *store) Delete(ctx context.Context, key dcplane.Key, revision uint64) error {
 	return conflict(s.do(ctx, func(kv jetstream.KeyValue) error {
-		return kv.Delete(ctx, encodeKey(key), jetstream.LastRevision(revision))
+		return kv.Delete(ctx, document.EncodeKey(key), jetstream.LastRevision(revision))
 	}))
 }
 

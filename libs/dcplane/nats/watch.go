@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parley-rt/parley/libs/dcplane"
+	"github.com/parley-rt/parley/libs/dcplane/internal/document"
 	"github.com/parley-rt/parley/libs/dcplane/internal/engine"
 )
 
@@ -17,7 +18,7 @@ import (
 var errReplaced = errors.New("bucket was replaced during the listing")
 
 // Sync implements engine.Store.
-func (s *store) Sync(ctx context.Context) ([]dcplane.Observation, engine.Watch, error) {
+func (s *store) Sync(ctx context.Context) (dcplane.Listing, engine.Watch, error) {
 	var kv jetstream.KeyValue
 	var created time.Time
 	err := s.do(ctx, func(opened jetstream.KeyValue) (err error) {
@@ -26,11 +27,12 @@ func (s *store) Sync(ctx context.Context) ([]dcplane.Observation, engine.Watch, 
 		return err
 	})
 	if err != nil {
-		return nil, nil, err
+		return dcplane.Listing{}, nil, err
 	}
-	w, err := s.watch(ctx, kv, s.generationOf(created))
+	generation := s.generationOf(created)
+	w, err := s.watch(ctx, kv, generation)
 	if err != nil {
-		return nil, nil, fmt.Errorf("watch bucket %s: %w", s.cfg.Bucket, err)
+		return dcplane.Listing{}, nil, fmt.Errorf("watch bucket %s: %w", s.cfg.Bucket, err)
 	}
 	listing, err := w.list(ctx)
 	if err == nil {
@@ -41,9 +43,9 @@ func (s *store) Sync(ctx context.Context) ([]dcplane.Observation, engine.Watch, 
 	}
 	if err != nil {
 		w.Stop()
-		return nil, nil, fmt.Errorf("list bucket %s: %w", s.cfg.Bucket, err)
+		return dcplane.Listing{}, nil, fmt.Errorf("list bucket %s: %w", s.cfg.Bucket, err)
 	}
-	return listing, w, nil
+	return dcplane.Listing{Generation: generation, Observations: listing}, w, nil
 }
 
 // watch is one subscription to the bucket. Its pump runs from the start and ends when the client has closed the
@@ -55,10 +57,10 @@ type watch struct {
 	listed     chan []dcplane.Observation // the listing, once
 	done       chan struct{}              // closed when the pump has ended
 
-	mu      sync.Mutex
-	stopped bool
-	observe func(dcplane.Observation)
-	early   []dcplane.Observation // seen between the listing and Follow
+	mu       sync.Mutex
+	stopped  bool
+	follower engine.Follower
+	early    []dcplane.Observation // seen between the listing and Follow
 }
 
 // watch opens a subscription that lives until Stop. ctx bounds only its creation.
@@ -112,10 +114,10 @@ func (w *watch) event(o dcplane.Observation) {
 	defer w.mu.Unlock()
 	switch {
 	case w.stopped:
-	case w.observe == nil:
+	case w.follower == nil:
 		w.early = append(w.early, o)
 	default:
-		w.observe(o)
+		w.follower.Observe(o)
 	}
 }
 
@@ -131,13 +133,13 @@ func (w *watch) list(ctx context.Context) ([]dcplane.Observation, error) {
 }
 
 // Follow implements engine.Watch.
-func (w *watch) Follow(observe func(dcplane.Observation)) {
+func (w *watch) Follow(f engine.Follower) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, o := range w.early {
-		observe(o)
+		f.Observe(o)
 	}
-	w.early, w.observe = nil, observe
+	w.early, w.follower = nil, f
 }
 
 // Done implements engine.Watch.
@@ -155,7 +157,7 @@ func (w *watch) Stop() {
 func (s *store) observation(entry jetstream.KeyValueEntry, generation uint64) (dcplane.Observation, bool) {
 	o := dcplane.Observation{Version: dcplane.Version{Generation: generation, Revision: entry.Revision()}}
 	var err error
-	if o.Key, err = decodeKey(entry.Key()); err != nil {
+	if o.Key, err = document.DecodeKey(entry.Key()); err != nil {
 		s.warn(entry, err)
 		return o, false
 	}
@@ -163,7 +165,7 @@ func (s *store) observation(entry jetstream.KeyValueEntry, generation uint64) (d
 		o.Deleted = true
 		return o, true
 	}
-	record, err := decodeRecord(o.Key, entry.Value())
+	record, err := document.Decode(o.Key, entry.Value())
 	if err != nil {
 		s.warn(entry, err)
 		return o, false

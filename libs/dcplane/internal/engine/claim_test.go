@@ -43,10 +43,12 @@ func TestTimingOrder(t *testing.T) {
 	t.Parallel()
 	timing := Timing{}.WithDefaults()
 	require.NoError(t, timing.Validate())
-	cache := timing.cache()
-	require.Less(t, timing.tick(), cache.Quiet)
-	require.Less(t, cache.Quiet+timing.tick(), cache.Outage, "ordinary silence is not an outage")
-	require.Less(t, cache.Outage+timing.renew(), timing.Lease, "an outage too short to be noticed costs no lease")
+	for _, serverLeases := range []bool{false, true} {
+		cache := timing.cache(serverLeases)
+		require.Less(t, timing.tick(), cache.Quiet)
+		require.Less(t, cache.Quiet+timing.tick(), cache.Outage, "ordinary silence is not an outage")
+		require.Less(t, cache.Outage+timing.renew(), timing.Lease, "an outage too short to be noticed costs no lease")
+	}
 	for range 1000 {
 		d := jittered(timing.renew())
 		require.LessOrEqual(t, d, timing.renew())

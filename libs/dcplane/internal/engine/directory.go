@@ -21,6 +21,8 @@ type Config struct {
 	Timing        Timing               // zero fields get defaults
 	Logger        *slog.Logger         // nil discards
 	MeterProvider metric.MeterProvider // nil counts nothing
+	// ServerLeases says that the store's leases are the control plane's own (see dcplane.CacheConfig).
+	ServerLeases bool
 	// Now is the monotonic clock, nil for the real one; Wall is the time of day for display and for first claims.
 	Now  func() time.Duration
 	Wall func() time.Time
@@ -113,7 +115,7 @@ func newDirectory(store Store, cfg Config) (*Directory, error) {
 	if d.wall == nil {
 		d.wall = time.Now
 	}
-	d.replica = newReplica(d.timing.cache(), d.now, d.logger)
+	d.replica = newReplica(d.timing.cache(cfg.ServerLeases), d.now, d.logger)
 	var err error
 	if d.metrics, err = newMetrics(cfg.MeterProvider, d.replica); err != nil {
 		store.Close()
@@ -174,7 +176,7 @@ func (d *Directory) refresh(ctx context.Context) error {
 	d.watch, d.forced = watch, false
 	d.failure.Store(nil)
 	d.replica.replace(began, listing, d.wall())
-	watch.Follow(d.replica.observe)
+	watch.Follow(d.replica)
 	if d.away {
 		d.away = false
 		d.logger.Info("control plane answering again")

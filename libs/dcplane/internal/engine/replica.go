@@ -30,13 +30,22 @@ func newReplica(cfg dcplane.CacheConfig, now func() time.Duration, logger *slog.
 	return r
 }
 
-func (r *replica) observe(o dcplane.Observation) {
+// Observe implements Follower.
+func (r *replica) Observe(o dcplane.Observation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.publish(r.cache.Observe(r.now(), o))
 }
 
-func (r *replica) replace(began time.Duration, listing []dcplane.Observation, wall time.Time) {
+// Contact implements Follower.
+func (r *replica) Contact() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cache.Contact(r.now())
+	r.publish(nil)
+}
+
+func (r *replica) replace(began time.Duration, listing dcplane.Listing, wall time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lastRefresh = wall

@@ -21,12 +21,12 @@ func observation(i int, revision uint64) dcplane.Observation {
 }
 
 func fullReplica(nodes int) *replica {
-	r := newReplica(Timing{}.WithDefaults().cache(), func() time.Duration { return time.Second }, slog.New(slog.DiscardHandler))
+	r := newReplica(Timing{}.WithDefaults().cache(false), func() time.Duration { return time.Second }, slog.New(slog.DiscardHandler))
 	listing := make([]dcplane.Observation, nodes)
 	for i := range listing {
 		listing[i] = observation(i, 1)
 	}
-	r.replace(0, listing, time.Time{})
+	r.replace(0, dcplane.Listing{Generation: 1, Observations: listing}, time.Time{})
 	return r
 }
 
@@ -37,14 +37,14 @@ func TestRenewalWakesNobody(t *testing.T) {
 	changed, seen := r.changedChan(), r.view.Load()
 	o := observation(1, 1)
 	o.Version.Revision = 2
-	r.observe(o)
+	r.Observe(o)
 	require.Same(t, seen, r.view.Load())
 	select {
 	case <-changed:
 		require.FailNow(t, "a renewal without news woke the waiters")
 	default:
 	}
-	r.observe(observation(1, 3))
+	r.Observe(observation(1, 3))
 	<-changed
 }
 
@@ -59,9 +59,9 @@ func TestViewFollowsCache(t *testing.T) {
 				o.Deleted, o.Node = true, dcplane.Node{}
 			}
 			if rapid.Bool().Draw(t, "replace") {
-				r.replace(0, []dcplane.Observation{o, observation(7, revision+2)}, time.Time{})
+				r.replace(0, dcplane.Listing{Generation: 1, Observations: []dcplane.Observation{o, observation(7, revision+2)}}, time.Time{})
 			} else {
-				r.observe(o)
+				r.Observe(o)
 			}
 			require.Equal(t, newView(r.cache.Live()), r.view.Load())
 		}
@@ -92,6 +92,6 @@ func BenchmarkUpdate(b *testing.B) {
 	revision := uint64(1)
 	for b.Loop() {
 		revision++
-		r.observe(observation(100, revision))
+		r.Observe(observation(100, revision))
 	}
 }

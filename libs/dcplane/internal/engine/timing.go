@@ -60,12 +60,18 @@ func jittered(d time.Duration) time.Duration {
 	return d - time.Duration(rand.Int64N(int64(d)/5+1))
 }
 
-func (t Timing) cache() dcplane.CacheConfig {
-	return dcplane.CacheConfig{
+func (t Timing) cache(serverLeases bool) dcplane.CacheConfig {
+	c := dcplane.CacheConfig{
 		Lease:        t.Lease,
+		ServerLeases: serverLeases,
 		Quiet:        t.Lease / 4, // 1 s: with any node alive, its renewals are heard more often
 		Outage:       t.Lease / 2, // 2 s: shorter, and nodes still renew in time by themselves
 		RefreshEvery: t.RefreshEvery,
 		MaxStaleness: t.MaxStaleness,
 	}
+	if serverLeases {
+		// 1.5 s: the control plane counts from a renewal that may be a second old, and reconnecting takes a while.
+		c.Outage = t.Lease * 3 / 8
+	}
+	return c
 }

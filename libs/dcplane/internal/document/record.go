@@ -1,4 +1,4 @@
-package nats
+package document
 
 import (
 	"encoding/json"
@@ -11,8 +11,8 @@ import (
 // recordVersion is raised when a reader of the old version would misread the new one. New optional fields do not.
 const recordVersion = 1
 
-// maxRecordBytes is above what the longest valid node needs, escapes included.
-const maxRecordBytes = 16 << 10
+// MaxBytes is above what the longest valid node needs, escapes included.
+const MaxBytes = 16 << 10
 
 // document is the JSON form of a record.
 type document struct {
@@ -30,7 +30,8 @@ type document struct {
 	Version      string            `json:"version,omitempty"`
 }
 
-func encodeRecord(r engine.Record) ([]byte, error) {
+// Encode writes a record.
+func Encode(r engine.Record) ([]byte, error) {
 	n := r.Node
 	return json.Marshal(document{
 		V: recordVersion, Claim: r.Claim, Incarnation: n.Incarnation, DC: n.DC, Service: n.Service, Node: n.Name,
@@ -38,9 +39,9 @@ func encodeRecord(r engine.Record) ([]byte, error) {
 	})
 }
 
-// decodeRecord reads the record stored under key. With an error the record still has the claim and incarnation, as far
+// Decode reads the record stored under key. With an error the record still has the claim and incarnation, as far
 // as they could be read: they decide who owns the key, whoever wrote the rest.
-func decodeRecord(key dcplane.Key, value []byte) (engine.Record, error) {
+func Decode(key dcplane.Key, value []byte) (engine.Record, error) {
 	var d document
 	if err := json.Unmarshal(value, &d); err != nil {
 		return engine.Record{}, fmt.Errorf("decode record of node %s: %w", key, err)

@@ -1,4 +1,4 @@
-package nats
+package document
 
 import (
 	"fmt"
@@ -7,15 +7,15 @@ import (
 	"github.com/parley-rt/parley/libs/dcplane"
 )
 
-// keyPrefix is the first part of every node's key.
-const keyPrefix = "nodes/"
+// KeyPrefix is the first part of every node's key.
+const KeyPrefix = "nodes/"
 
 const hexDigits = "0123456789ABCDEF"
 
-// encodeKey writes a key in the alphabet of JetStream keys. Dots are encoded too: they separate subject tokens, and an
-// empty token is not a valid subject.
-func encodeKey(k dcplane.Key) string {
-	return keyPrefix + encodePart(k.DC) + "/" + encodePart(k.Service) + "/" + encodePart(k.Name)
+// EncodeKey writes a key in the alphabet of JetStream keys, the narrowest there is. Dots are encoded too: they separate
+// subject tokens, and an empty token is not a valid subject.
+func EncodeKey(k dcplane.Key) string {
+	return KeyPrefix + encodePart(k.DC) + "/" + encodePart(k.Service) + "/" + encodePart(k.Name)
 }
 
 func encodePart(s string) string {
@@ -36,12 +36,12 @@ func plain(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
 }
 
-// decodeKey undoes encodeKey and accepts nothing else, so every node has exactly one key.
-func decodeKey(key string) (dcplane.Key, error) {
-	rest, ok := strings.CutPrefix(key, keyPrefix)
+// DecodeKey undoes EncodeKey and accepts nothing else, so every node has exactly one key.
+func DecodeKey(key string) (dcplane.Key, error) {
+	rest, ok := strings.CutPrefix(key, KeyPrefix)
 	parts := strings.Split(rest, "/")
 	if !ok || len(parts) != 3 {
-		return dcplane.Key{}, fmt.Errorf("key %q is not %s<dc>/<service>/<node>", key, keyPrefix)
+		return dcplane.Key{}, fmt.Errorf("key %q is not %s<dc>/<service>/<node>", key, KeyPrefix)
 	}
 	for i, part := range parts {
 		decoded, ok := decodePart(part)

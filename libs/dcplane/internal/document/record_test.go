@@ -1,4 +1,4 @@
-package nats
+package document
 
 import (
 	"strings"
@@ -24,13 +24,13 @@ const goldenRecord = `{"v":1,"claim":1700000000000,"incarnation":"7f","dc":"dc-a
 func TestRecordGolden(t *testing.T) {
 	t.Parallel()
 	r := engine.Record{Node: sample(), Claim: 1700000000000}
-	value, err := encodeRecord(r)
+	value, err := Encode(r)
 	require.NoError(t, err)
 	require.Equal(t, goldenRecord, string(value))
-	got, err := decodeRecord(r.Node.Key(), value)
+	got, err := Decode(r.Node.Key(), value)
 	require.NoError(t, err)
 	require.Equal(t, r, got)
-	got, err = decodeRecord(r.Node.Key(), []byte(strings.Replace(goldenRecord, `"v":1`, `"v":1,"later":{"a":[1]}`, 1)))
+	got, err = Decode(r.Node.Key(), []byte(strings.Replace(goldenRecord, `"v":1`, `"v":1,"later":{"a":[1]}`, 1)))
 	require.NoError(t, err, "unknown fields are ignored")
 	require.Equal(t, r, got)
 }
@@ -53,7 +53,7 @@ func TestRecordRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := decodeRecord(key, []byte(c.value))
+			got, err := Decode(key, []byte(c.value))
 			require.ErrorContains(t, err, c.want)
 			require.Equal(t, c.owner, got)
 		})
@@ -71,17 +71,17 @@ func TestLargestRecordFits(t *testing.T) {
 	n.DC, n.Service, n.Name, n.Region, n.Incarnation, n.Version = worst, worst, worst, worst, worst, worst
 	n.Host = strings.Repeat("\x01", dcplane.MaxHostBytes)
 	require.NoError(t, n.Validate())
-	value, err := encodeRecord(engine.Record{Node: n, Claim: 1})
+	value, err := Encode(engine.Record{Node: n, Claim: 1})
 	require.NoError(t, err)
-	require.Less(t, len(value), maxRecordBytes)
+	require.Less(t, len(value), MaxBytes)
 }
 
-// FuzzDecodeRecord: no bytes in the bucket make a node that Register would refuse.
-func FuzzDecodeRecord(f *testing.F) {
+// FuzzDecode: no bytes in the bucket make a node that Register would refuse.
+func FuzzDecode(f *testing.F) {
 	f.Add([]byte(goldenRecord))
 	f.Add([]byte(`{"v":1,"load":1e999}`))
 	f.Fuzz(func(t *testing.T, value []byte) {
-		r, err := decodeRecord(sample().Key(), value)
+		r, err := Decode(sample().Key(), value)
 		if err == nil {
 			require.NoError(t, r.Node.Validate())
 			require.Equal(t, sample().Key(), r.Node.Key())

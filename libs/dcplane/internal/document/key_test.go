@@ -1,4 +1,4 @@
-package nats
+package document
 
 import (
 	"regexp"
@@ -18,8 +18,8 @@ func TestEncodeKey(t *testing.T) {
 		"nodes/=2A/=3E/=24KV":      {DC: "*", Service: ">", Name: "$KV"},
 		"nodes/=3D41/=00/=C3=A9_-": {DC: "=41", Service: "\x00", Name: "é_-"},
 	} {
-		require.Equal(t, want, encodeKey(k))
-		got, err := decodeKey(want)
+		require.Equal(t, want, EncodeKey(k))
+		got, err := DecodeKey(want)
 		require.NoError(t, err)
 		require.Equal(t, k, got)
 	}
@@ -31,7 +31,7 @@ func TestDecodeKeyRefuses(t *testing.T) {
 		"", "nodes", "nodes/", "nodes/a/b", "nodes/a/b/c/d", "node/a/b/c", "intent/a", "nodes/a//c", "nodes//b/c",
 		"nodes/a/b/c.d", "nodes/a/b/=", "nodes/a/b/=4", "nodes/a/b/=2e", "nodes/a/b/=41", "nodes/a/b/=GG", "nodes/a/b/=2E=",
 	} {
-		_, err := decodeKey(key)
+		_, err := DecodeKey(key)
 		require.Error(t, err, "%q", key)
 	}
 }
@@ -43,9 +43,9 @@ func TestKeyProperties(t *testing.T) {
 	part := rapid.OneOf(rapid.StringN(1, 20, 128), rapid.StringMatching(`[./=*>$A-C0-2-]{1,6}`))
 	rapid.Check(t, func(t *rapid.T) {
 		k := dcplane.Key{DC: part.Draw(t, "dc"), Service: part.Draw(t, "service"), Name: part.Draw(t, "name")}
-		key := encodeKey(k)
+		key := EncodeKey(k)
 		require.Regexp(t, valid, key)
-		got, err := decodeKey(key)
+		got, err := DecodeKey(key)
 		require.NoError(t, err)
 		require.Equal(t, k, got)
 	})
@@ -56,8 +56,8 @@ func FuzzDecodeKey(f *testing.F) {
 	f.Add("nodes/dc-a/rooms/rooms-1")
 	f.Add("nodes/a=2Fb/x/=2E=2E")
 	f.Fuzz(func(t *testing.T, key string) {
-		if k, err := decodeKey(key); err == nil {
-			require.Equal(t, key, encodeKey(k))
+		if k, err := DecodeKey(key); err == nil {
+			require.Equal(t, key, EncodeKey(k))
 		}
 	})
 }
