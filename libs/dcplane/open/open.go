@@ -2,17 +2,20 @@
 //
 //	nats://[user:password@]host[:4222][,host…][?parameters]       NATS with JetStream
 //	tls://…                                                       the same over TLS
+//	etcd://[user:password@]host[:2379][,host…][/prefix]           etcd v3
+//	etcds://…[?parameters]                                        the same over TLS
 //
 // What comes before @ is for all hosts: a user and a password, or a NATS token alone. Special characters in it are
-// percent-encoded (@ is %40, : is %3A, / is %2F). Servers may also be written nats://host1,nats://host2.
+// percent-encoded (@ is %40, : is %3A, / is %2F). Servers may also be written nats://host1,nats://host2. Deployments that
+// share etcd take different prefixes (/parley if there is none), those that share NATS different buckets.
 //
-//	parameter      of          value
-//	ca             tls         PEM file of the authorities that may sign the server's certificate; else the system's
-//	cert, key      tls         PEM files of the client's certificate; read again for every connection
-//	creds          nats, tls   NATS credentials file (JWT and key); read again for every connection
-//	nkey           nats, tls   NATS nkey seed file
-//	bucket         nats, tls   the bucket's name; deployments that share a server take different ones
-//	replicas       nats, tls   copies of a bucket that does not exist yet, 1–5
+//	parameter   of           value
+//	ca          tls, etcds   PEM file of the authorities that may sign the server's certificate; else the system's
+//	cert, key   tls, etcds   PEM files of the client's certificate; read again for every connection
+//	creds       nats, tls    NATS credentials file (JWT and key); read again for every connection
+//	nkey        nats, tls    NATS nkey seed file
+//	bucket      nats, tls    the bucket's name
+//	replicas    nats, tls    copies of a bucket that does not exist yet, 1–5
 //
 // No error of this package, and no log or error of a directory that it opened, contains a password or token of the URL;
 // Redact makes a URL fit to be shown.
@@ -47,7 +50,7 @@ type Options struct {
 // on trying until Close, becomes Ready once it has seen everything, and its Problem says what is in the way. Register
 // waits for it. So processes may start before their control plane; who wants to wait for it calls dcplane.AwaitReady.
 //
-// It may take two seconds for each server that does not answer, and fails only for a url that names no control plane or
+// It may take two seconds for each NATS server that does not answer, and fails only for a url that names no control plane or
 // files that cannot be read; then the error wraps ErrInvalid and tells all problems, each with what to write instead.
 func Open(url string, opts Options) (dcplane.Directory, error) {
 	p, err := parse(url)
@@ -83,15 +86,19 @@ func parse(url string) (plane, error) {
 	return p, nil
 }
 
-const examples = "want nats://host:4222"
+const examples = "want nats://host:4222 or etcd://host1:2379,host2:2379"
 
 // planeOf takes an address whose scheme is known to be one, for example of another system.
 func planeOf(a address) (plane, []error) {
 	switch a.scheme {
 	case "nats", "tls":
 		return natsPlane(a)
+	case "etcd", "etcds":
+		return etcdPlane(a)
+	case "http", "https":
+		return nil, []error{fmt.Errorf("scheme %s is not known: etcd is written etcd://host:2379, or etcds:// with TLS", a.scheme)}
 	case "memory":
-		return nil, []error{errors.New("memory is not a control plane that processes could share: run NATS, " + examples)}
+		return nil, []error{errors.New("memory is not a control plane that processes could share, " + examples)}
 	default:
 		return nil, []error{fmt.Errorf("scheme %q is not known, %s", a.scheme, examples)}
 	}

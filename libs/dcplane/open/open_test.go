@@ -177,6 +177,16 @@ func TestRefused(t *testing.T) {
 		"nats://h?nkey=" + text:                 {"parameter nkey: " + text},
 		"nats://h?nkey=" + nkey:                 nil,
 		"nats://secret@h?nkey=" + nkey:          {"give one of user and password, token, parameter creds and parameter nkey"},
+		"etcd://":                               {"a host is missing"},
+		"etcd://h":                              nil,
+		"etcd://[::1],h:1/":                     nil,
+		"etcd://h/a/b/":                         nil,
+		"etcd://h//b":                           {`prefix "//b/" is not like /name/`},
+		"etcd://u@h":                            {"a user needs a password"},
+		"etcd://h?bucket=x":                     {"parameter bucket is not known to etcd://, which takes ca, cert, key"},
+		"etcd://h?ca=x":                         {"parameter ca is for TLS: write etcds:// instead of etcd://"},
+		"etcds://h?ca=" + text:                  {"has no certificate in PEM form"},
+		"https://h:2379":                        {"etcd is written etcd://host:2379, or etcds:// with TLS"},
 		// Everything at once.
 		"nats://u:@h:0,[x]/y?color=red&replicas=9&ca=z": {
 			"user or password is empty", `port is "0"`, "not an IPv6", "takes no path", "parameter color", "parameter replicas", "parameter ca",
