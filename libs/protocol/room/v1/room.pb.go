@@ -3738,7 +3738,9 @@ func (x *ListedMember) GetConnections() uint32 {
 type Preload struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// About what the room takes in memory.
-	WeightBytes   uint64 `protobuf:"varint,1,opt,name=weight_bytes,json=weightBytes,proto3" json:"weight_bytes,omitempty"`
+	WeightBytes uint64 `protobuf:"varint,1,opt,name=weight_bytes,json=weightBytes,proto3" json:"weight_bytes,omitempty"`
+	// The sender keeps the room when it is not taken: a node with enough to do refuses it.
+	MayStay       bool `protobuf:"varint,2,opt,name=may_stay,json=mayStay,proto3" json:"may_stay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3778,6 +3780,13 @@ func (x *Preload) GetWeightBytes() uint64 {
 		return x.WeightBytes
 	}
 	return 0
+}
+
+func (x *Preload) GetMayStay() bool {
+	if x != nil {
+		return x.MayStay
+	}
+	return false
 }
 
 // Preloaded: the node takes the room if it is handed over now.
@@ -4258,9 +4267,10 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"expires_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1c\n" +
 	"\tmoderator\x18\a \x01(\bR\tmoderator\x12\x1a\n" +
 	"\bsessions\x18\b \x01(\rR\bsessions\x12 \n" +
-	"\vconnections\x18\t \x01(\rR\vconnections\",\n" +
+	"\vconnections\x18\t \x01(\rR\vconnections\"G\n" +
 	"\aPreload\x12!\n" +
-	"\fweight_bytes\x18\x01 \x01(\x04R\vweightBytes\"\v\n" +
+	"\fweight_bytes\x18\x01 \x01(\x04R\vweightBytes\x12\x19\n" +
+	"\bmay_stay\x18\x02 \x01(\bR\amayStay\"\v\n" +
 	"\tPreloaded\"k\n" +
 	"\bHandOver\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12%\n" +

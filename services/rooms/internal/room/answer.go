@@ -65,6 +65,15 @@ func Moved(links Links, metrics *Metrics, in *Inbound, owner string) {
 	}
 }
 
+// Send sends a frame about a room.
+func Send(links Links, node, roomID string, frame *roomv1.Frame) error {
+	body, err := encodeFrame(roomID, frame)
+	if err != nil {
+		return err
+	}
+	return links.Send(node, actorkit.Frame{Body: body})
+}
+
 func closedFrame(epoch uint64, owner string) *roomv1.Frame {
 	return &roomv1.Frame{Kind: &roomv1.Frame_Closed{Closed: &roomv1.Closed{Epoch: epoch, Owner: owner}}}
 }

@@ -1,6 +1,6 @@
 package room
 
-// Messages from the host to a room. After Finish the host sends nothing more unless the room answers Keep.
+// Messages from the host to a room. After Finish the host hands it no frames any more, unless the room answers Keep or gets GoOn.
 type (
 	// Tick comes when the slot's wake time has passed.
 	Tick struct{}
@@ -16,6 +16,10 @@ type (
 	}
 	// Finish asks the room to come to its end: finish what it has and answer Finished.
 	Finish struct{ Why Why }
+	// GoOn takes a Finish back after Finished: the room stays here.
+	GoOn struct{}
+	// HandedOver says, after Finished, that another node has the room now.
+	HandedOver struct{ Owner string }
 )
 
 // Why an activation ends.
@@ -26,6 +30,8 @@ const (
 	WhyIdle Why = "idle"
 	// WhyDrain: the node gives its rooms away. Subscribers are told after the release.
 	WhyDrain Why = "drain"
+	// WhyMove: the room is handed over to another node.
+	WhyMove Why = "move"
 	// WhyFailed: the room asked for it with Stopping.
 	WhyFailed Why = "failed"
 )
@@ -40,10 +46,13 @@ type (
 		Owner  string
 		Err    error
 	}
-	// Finished says that nothing is in flight any more; the actor may be shut down.
+	// Finished says that nothing is in flight any more; the actor may be shut down. The epochs are those of its streams, with
+	// which the room can be handed over; 0 and nil when they are lost.
 	Finished struct {
-		RoomID string
-		Slot   *Slot
+		RoomID        string
+		Slot          *Slot
+		Epoch         uint64
+		MembersEpochs []uint64
 	}
 	// Keep refuses a Finish for idleness: the room is in use again.
 	Keep struct {

@@ -25,3 +25,6 @@ func (m *Meter) Add(n int) { m.used.Add(int64(n)) }
 
 // Used returns the bytes counted in.
 func (m *Meter) Used() int64 { return m.used.Load() }
+
+// HalfFull tells whether more than half of the bound is used.
+func (m *Meter) HalfFull() bool { return m.used.Load() > m.limit/2 }

@@ -24,6 +24,8 @@ type Metrics struct {
 	lost          metric.Int64Counter
 	answersLost   metric.Int64Counter
 	reads         metric.Int64Counter
+	moves         metric.Int64Counter
+	movePause     metric.Float64Histogram
 
 	refusedBy map[clientv1.ErrorCode]metric.MeasurementOption
 	fromTail  metric.MeasurementOption
@@ -45,6 +47,8 @@ func NewMetrics(provider metric.MeterProvider, node *Meter) (*Metrics, error) {
 		lost:          b.counter("parley.room.subscriptions.lost", "Subscriptions ended because the gateway node could not be sent to or its frames are missing.", "{subscription}"),
 		answersLost:   b.counter("parley.room.answers.lost", "Answers that no link took; the asker asks again.", "{frame}"),
 		reads:         b.counter("parley.room.reads", "Pages read, by where they came from.", "{page}"),
+		moves:         b.counter("parley.room.moves", "Rooms offered to other nodes, by reason and what became of it.", "{room}"),
+		movePause:     b.seconds("parley.room.move.pause", "How long a room that moved took no frames."),
 		refusedBy:     make(map[clientv1.ErrorCode]metric.MeasurementOption),
 		fromTail:      metric.WithAttributeSet(attribute.NewSet(attribute.String("source", "memory"))),
 		fromStore:     metric.WithAttributeSet(attribute.NewSet(attribute.String("source", "journal"))),
@@ -60,6 +64,25 @@ func NewMetrics(provider metric.MeterProvider, node *Meter) (*Metrics, error) {
 func (m *Metrics) Refused(code clientv1.ErrorCode, n int) {
 	if option, ok := m.refusedBy[code]; ok {
 		m.refused.Add(context.Background(), int64(n), option)
+	}
+}
+
+// MoveReason is why a room is given to another node.
+type MoveReason string
+
+const (
+	// MoveDrain: this node stops.
+	MoveDrain MoveReason = "drain"
+	// MoveJoin: the other node has joined and is the room's first choice.
+	MoveJoin MoveReason = "join"
+)
+
+// Moved counts the end of a room's move; pause is that of one that succeeded.
+func (m *Metrics) Moved(reason MoveReason, result string, pause time.Duration) {
+	why := attribute.String("reason", string(reason))
+	m.moves.Add(context.Background(), 1, metric.WithAttributes(why, attribute.String("result", result)))
+	if pause > 0 {
+		m.movePause.Record(context.Background(), pause.Seconds(), metric.WithAttributes(why))
 	}
 }
 

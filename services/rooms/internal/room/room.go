@@ -22,7 +22,7 @@ type Room struct {
 	id     string
 	slot   *Slot
 	host   *actor.PID
-	guard  persistence.Guard
+	start  Start
 	logger *slog.Logger
 
 	stream *actorkit.Persistent[*core.State, *write, written]
@@ -47,6 +47,8 @@ type Room struct {
 	ending   Why
 	finished bool
 	dead     *death
+	// The node that has the room now; empty while it is here.
+	handed   string
 	startErr error
 	started  bool
 	// Set while Receive runs, so that PostStop can tell a panic from an orderly end.
@@ -60,21 +62,30 @@ type death struct {
 	owner  string
 }
 
-// New returns the actor of a room. It claims the room only while its epoch is still the given one. host gets Stopping,
-// Finished and Keep.
-func New(env Env, id string, slot *Slot, epoch uint64, host *actor.PID) *Room {
+// Start says what an activation begins with.
+type Start struct {
+	// Epoch is the room's at the look that allowed the start; it is claimed only while it is still that.
+	Epoch uint64
+	// MembersEpochs are those of the members streams of a room that was handed over, nil of another.
+	MembersEpochs []uint64
+	// Warm is what was read ahead; nil: nothing.
+	Warm *Warm
+}
+
+// New returns the actor of a room. host gets Stopping, Finished and Keep.
+func New(env Env, id string, slot *Slot, start Start, host *actor.PID) *Room {
 	r := &Room{
 		env:         env,
 		id:          id,
 		slot:        slot,
 		host:        host,
-		guard:       persistence.GuardEpoch{Epoch: epoch},
+		start:       start,
 		logger:      env.Logger.With(slog.String("room_id", id)),
 		subscribers: make(map[string]struct{}),
 		owed:        make(map[string]struct{}),
 		presence:    core.NewPresence(),
 	}
-	r.stream = actorkit.NewPersistent(r.streamConfig(), streamBehavior{r}, actorkit.PersistentHandler[*write, written]{
+	r.stream = actorkit.NewPersistent(r.streamConfig(), streamBehavior{limits: env.Limits, roster: &r.roster}, actorkit.PersistentHandler[*write, written]{
 		Committed: r.committed,
 		Failed:    r.writeFailed,
 		Appending: r.appending,
@@ -133,6 +144,10 @@ func (r *Room) receive(rctx *actor.ReceiveContext) {
 		r.lost(rctx, m)
 	case *Finish:
 		r.finish(rctx, m.Why)
+	case *GoOn:
+		r.ending, r.finished = "", false
+	case *HandedOver:
+		r.handedOver(m.Owner)
 	case *pageRead:
 		r.pages.done(rctx, m)
 	case *cursorChecked:
@@ -216,6 +231,7 @@ func (r *Room) task(rctx *actor.ReceiveContext, work func(ctx context.Context) a
 // step does what any message may have made possible.
 func (r *Room) step(rctx *actor.ReceiveContext) {
 	r.slot.subscribers.Store(int64(len(r.subscribers)))
+	r.slot.weight.Store(int64(r.stream.State().Weight() + r.roster.weight()))
 	// A snapshot may have been the first to find out that a stream is lost.
 	if err := r.stopped(); err != nil {
 		r.die(rctx, err)
@@ -224,7 +240,11 @@ func (r *Room) step(rctx *actor.ReceiveContext) {
 		return
 	}
 	r.finished = true
-	r.tell(rctx, &Finished{RoomID: r.id, Slot: r.slot})
+	f := &Finished{RoomID: r.id, Slot: r.slot}
+	if r.dead == nil {
+		f.Epoch, f.MembersEpochs = r.epoch(), r.roster.epochs()
+	}
+	r.tell(rctx, f)
 }
 
 // stopped returns why one of the streams may not be written any more, nil while all may.

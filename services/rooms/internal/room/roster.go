@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tochemey/goakt/v4/actor"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/persistence"
@@ -65,31 +66,66 @@ func shardKey(roomID string, n int) persistence.StreamKey {
 	return persistence.StreamKey(key)
 }
 
-// recover claims all shards there are.
-func (t *roster) recover(ctx context.Context) error {
+// recover claims all shards there are; of a room that was handed over, those that its writer held.
+func (t *roster) recover(ctx context.Context, warm *Warm) error {
+	if epochs := t.room.start.MembersEpochs; epochs != nil {
+		return t.recoverGiven(ctx, epochs, warm)
+	}
 	for n := 0; ; n++ {
 		if n > 0 {
-			head, err := t.room.env.Journal.Head(ctx, shardKey(t.room.id, n))
-			if err != nil {
-				return fmt.Errorf("look for members shard %d: %w", n, err)
-			}
-			if head.Epoch == 0 {
-				return nil
+			more, err := hasShard(ctx, t.room.env.Journal, t.room.id, n)
+			if err != nil || !more {
+				return err
 			}
 		}
-		s := t.newShard(n)
+		s := t.newShard(n, nil)
 		t.shards = append(t.shards, s)
-		if err := s.stream.Recover(ctx); err != nil {
+		if _, err := s.stream.RecoverFrom(ctx, warm.shard(n)); err != nil {
 			return fmt.Errorf("recover members shard %d: %w", n, err)
 		}
 	}
 }
 
-func (t *roster) newShard(n int) *shard {
+func (t *roster) recoverGiven(ctx context.Context, epochs []uint64, warm *Warm) error {
+	t.shards = make([]*shard, len(epochs))
+	g, ctx := errgroup.WithContext(ctx)
+	for n, epoch := range epochs {
+		s := t.newShard(n, persistence.GuardEpoch{Epoch: epoch})
+		t.shards[n] = s
+		g.Go(guarded(ctx, func(ctx context.Context) error {
+			if _, err := s.stream.RecoverFrom(ctx, warm.shard(n)); err != nil {
+				return fmt.Errorf("recover members shard %d: %w", n, err)
+			}
+			return nil
+		}))
+	}
+	return g.Wait()
+}
+
+// epochs returns what the claims of the shards are, in their order.
+func (t *roster) epochs() []uint64 {
+	epochs := make([]uint64, len(t.shards))
+	for n, s := range t.shards {
+		epochs[n] = s.stream.Claim().Epoch
+	}
+	return epochs
+}
+
+// weight returns about how many bytes the memberships take in memory.
+func (t *roster) weight() int {
+	weight := 0
+	for _, s := range t.shards {
+		weight += s.stream.State().Weight()
+	}
+	return weight
+}
+
+func (t *roster) newShard(n int, guard persistence.Guard) *shard {
 	return &shard{stream: actorkit.NewPersistent(actorkit.PersistentConfig{
 		Key:           shardKey(t.room.id, n),
 		Owner:         t.room.env.Node,
 		Journal:       t.room.env.Journal,
+		Claim:         persistence.ClaimOptions{Guard: guard},
 		Logger:        t.room.logger,
 		CommitTimeout: t.room.env.Limits.CommitTimeout,
 		Now:           t.room.env.Now,
@@ -277,7 +313,7 @@ func (t *roster) open(rctx *actor.ReceiveContext) {
 		return
 	}
 	t.opening = true
-	s := t.newShard(len(t.shards))
+	s := t.newShard(len(t.shards), nil)
 	t.room.task(rctx, func(ctx context.Context) any {
 		return &shardOpened{shard: s, err: s.stream.Recover(ctx)}
 	}, func(err error) any { return &shardOpened{err: err} })

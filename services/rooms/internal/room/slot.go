@@ -14,6 +14,7 @@ type Slot struct {
 	// this node.
 	acknowledged atomic.Uint64
 	subscribers  atomic.Int64
+	weight       atomic.Int64
 	// wakeAt is when the room wants its next Tick, in Unix nanoseconds; 0: not at all.
 	wakeAt atomic.Int64
 
@@ -32,6 +33,11 @@ func NewSlot(queueBytes int64, acknowledged uint64) *Slot {
 // Acknowledged returns the seq of the room's stream up to which this node has acknowledged events.
 func (s *Slot) Acknowledged() uint64 { return s.acknowledged.Load() }
 
+// RaiseAcknowledged notes what an activation on another node has acknowledged. Only before the activation starts.
+func (s *Slot) RaiseAcknowledged(seq uint64) {
+	s.acknowledged.Store(max(s.acknowledged.Load(), seq))
+}
+
 // Head returns the activation's epoch and the seq of its newest message; both 0 before it is ready.
 func (s *Slot) Head() (epoch, lastMessage uint64) {
 	// The epoch is set last and never changes: one that is not 0 comes with a head.
@@ -43,6 +49,9 @@ func (s *Slot) Head() (epoch, lastMessage uint64) {
 func (s *Slot) Idle(since int64) bool {
 	return s.subscribers.Load() == 0 && s.lastUsed.Load() < since && s.Queue.Used() == 0
 }
+
+// Weight returns about how many bytes the room's state takes in memory.
+func (s *Slot) Weight() int64 { return s.weight.Load() }
 
 // Touch notes that a frame came.
 func (s *Slot) Touch(now int64) { s.lastUsed.Store(now) }

@@ -14,7 +14,7 @@ import (
 // die ends the activation's right to speak for the room: its streams may not be written any more. Subscribers are told
 // at once where to look; the host is asked to route around and start anew.
 func (r *Room) die(rctx *actor.ReceiveContext, err error) {
-	if r.dead != nil {
+	if r.dead != nil || r.handed != "" {
 		return
 	}
 	d := &death{err: err, owner: r.env.Node}
@@ -43,11 +43,22 @@ func (r *Room) die(rctx *actor.ReceiveContext, err error) {
 		r.moved(w.in)
 	}
 	r.pages.waiting = nil
-	r.closeAll(d.owner)
+	r.dismiss(d.owner)
+	r.tell(rctx, &Stopping{RoomID: r.id, Slot: r.slot, Fenced: d.fenced, Owner: d.owner, Err: err})
+}
+
+// dismiss ends all subscriptions. owner is where the hubs should look.
+func (r *Room) dismiss(owner string) {
+	r.closeAll(owner)
 	for node := range r.subscribers {
 		r.removeSubscriber(node)
 	}
-	r.tell(rctx, &Stopping{RoomID: r.id, Slot: r.slot, Fenced: d.fenced, Owner: d.owner, Err: err})
+}
+
+// handedOver ends an activation whose room runs at another node already: there is nothing to save and to give back.
+func (r *Room) handedOver(owner string) {
+	r.handed = owner
+	r.dismiss(owner)
 }
 
 // lost handles the journal's word that one of the streams has another writer now.
@@ -72,7 +83,7 @@ func (r *Room) finish(rctx *actor.ReceiveContext, why Why) {
 	r.ending = why
 }
 
-// PostStop takes the final snapshots and gives the room back, unless the activation was fenced or has failed. It runs in
+// PostStop takes the final snapshots and gives the room back, unless the activation was fenced, has failed or was handed over. It runs in
 // the host's task, or wherever a supervisor stops a room that panicked: then it does no I/O.
 func (r *Room) PostStop(ctx *actor.Context) error {
 	if !r.started {
@@ -83,7 +94,7 @@ func (r *Room) PostStop(ctx *actor.Context) error {
 	switch {
 	case panicked:
 		r.logger.Error("room stopped by a panic")
-	case r.dead == nil:
+	case r.dead == nil && r.handed == "":
 		if err := r.giveBack(ctx.Context()); err != nil {
 			// The next activation recovers from the events; only time is lost.
 			r.logger.Warn("room was not given back cleanly", slog.Any("err", err))
@@ -100,6 +111,8 @@ func (r *Room) why(panicked bool) string {
 		return "panic"
 	case r.dead != nil && r.dead.fenced:
 		return "fenced"
+	case r.handed != "":
+		return "moved"
 	case r.ending == "":
 		return "stopped"
 	default:

@@ -22,8 +22,10 @@ const (
 	backfillBytes = 1 << 20
 )
 
-func (r *Room) streamKey() persistence.StreamKey {
-	return persistence.StreamKey(names.RoomStream(r.id))
+func (r *Room) streamKey() persistence.StreamKey { return streamKey(r.id) }
+
+func streamKey(id string) persistence.StreamKey {
+	return persistence.StreamKey(names.RoomStream(id))
 }
 
 func (r *Room) streamConfig() actorkit.PersistentConfig {
@@ -31,7 +33,7 @@ func (r *Room) streamConfig() actorkit.PersistentConfig {
 		Key:           r.streamKey(),
 		Owner:         r.env.Node,
 		Journal:       r.env.Journal,
-		Claim:         persistence.ClaimOptions{Guard: r.guard},
+		Claim:         persistence.ClaimOptions{Guard: persistence.GuardEpoch{Epoch: r.start.Epoch}},
 		Logger:        r.logger,
 		Acknowledged:  r.slot.Acknowledged(),
 		CommitTimeout: r.env.Limits.CommitTimeout,
@@ -39,21 +41,38 @@ func (r *Room) streamConfig() actorkit.PersistentConfig {
 	}
 }
 
-// recover claims the room's stream first: its guard decides who may, and only the winner touches the memberships. The
-// rest runs side by side.
+// recover claims and reads the room. Its stream comes first: its guard decides who may, and only the winner touches the
+// memberships. Of a room that was handed over all streams are claimed at once, each guarded by what its writer held.
 func (r *Room) recover(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.env.Limits.StartTimeout)
 	defer cancel()
-	if err := r.stream.Recover(ctx); err != nil {
-		return fmt.Errorf("recover room %s: %w", r.id, err)
+	warm := r.start.Warm
+	r.start.Warm = nil // used up
+	g, gctx := errgroup.WithContext(ctx)
+	read := func() error { return nil }
+	claim := guarded(gctx, func(ctx context.Context) (err error) {
+		read, err = r.claim(ctx, warm)
+		return err
+	})
+	if r.start.MembersEpochs != nil {
+		g.Go(func() error {
+			if err := claim(); err != nil {
+				return err
+			}
+			return read()
+		})
+	} else {
+		if err := claim(); err != nil {
+			return fmt.Errorf("recover room %s: %w", r.id, err)
+		}
+		g.Go(read)
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(guarded(ctx, r.backfill))
-	g.Go(guarded(ctx, r.roster.recover))
+	g.Go(guarded(gctx, func(ctx context.Context) error { return r.roster.recover(ctx, warm) }))
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("recover room %s: %w", r.id, err)
 	}
 	state := r.stream.State()
+	state.Raise(r.stream.Claim().TrimSeq)
 	state.Live(r.env.Now())
 	if err := r.retain.recovered(ctx); err != nil {
 		return fmt.Errorf("recover room %s: %w", r.id, err)
@@ -63,6 +82,21 @@ func (r *Room) recover(ctx context.Context) error {
 	r.slot.acknowledged.Store(r.stream.Seq()) // less than before when a tail was lost, which is announced now
 	r.slot.epoch.Store(r.epoch())
 	return nil
+}
+
+// claim claims and replays the room's stream, and returns what is still to be read.
+func (r *Room) claim(ctx context.Context, warm *Warm) (read func() error, err error) {
+	var pre *actorkit.Preloaded[*core.State]
+	if warm != nil {
+		pre = warm.stream
+	}
+	used, err := r.stream.RecoverFrom(ctx, pre)
+	if err != nil || used {
+		return func() error { return nil }, err
+	}
+	return guarded(ctx, func(ctx context.Context) error {
+		return backfill(ctx, r.env.Journal, r.streamKey(), r.stream.State())
+	}), nil
 }
 
 // guarded turns a panic into an error: one room's history must not end the process (S9).
@@ -79,11 +113,10 @@ func guarded(ctx context.Context, f func(context.Context) error) func() error {
 
 // backfill reads the events before the snapshot back until they are too old for the dedupe window (S3). Only one window of
 // them is in memory at a time.
-func (r *Room) backfill(ctx context.Context) error {
-	state := r.stream.State()
+func backfill(ctx context.Context, journal persistence.Journal, key persistence.StreamKey, state *core.State) error {
 	before, size := state.Base()+1, backfillFirst
 	for before > state.Stored()+1 {
-		events, err := r.env.Journal.ReadReverse(ctx, r.streamKey(), before, size)
+		events, err := journal.ReadReverse(ctx, key, before, size)
 		if errors.Is(err, persistence.ErrTrimmed) || err == nil && len(events) == 0 {
 			return nil
 		}
@@ -112,10 +145,13 @@ func nextWindow(last []persistence.Event) int {
 }
 
 // streamBehavior adapts core.State to actorkit.Persistent.
-type streamBehavior struct{ r *Room }
+type streamBehavior struct {
+	limits Limits
+	roster *roster
+}
 
 func (b streamBehavior) Zero(c persistence.Claim) *core.State {
-	return core.NewState(c, b.r.env.Limits.WindowMax)
+	return core.NewState(c, b.limits.WindowMax)
 }
 
 func (b streamBehavior) Apply(s *core.State, e persistence.Event) (*core.State, error) {
@@ -123,13 +159,13 @@ func (b streamBehavior) Apply(s *core.State, e persistence.Event) (*core.State, 
 }
 
 func (b streamBehavior) Draft(s *core.State) actorkit.Draft[*write, written] {
-	return streamDraft{s.Draft(b.r.env.Limits.MaxContentBytes, &b.r.roster)}
+	return streamDraft{s.Draft(b.limits.MaxContentBytes, b.roster)}
 }
 
 func (b streamBehavior) Snapshot(s *core.State) (persistence.Snapshot, error) { return s.Snapshot() }
 
 func (b streamBehavior) Restore(c persistence.Claim, snap persistence.Snapshot) (*core.State, error) {
-	return core.RestoreState(c, snap, b.r.env.Limits.WindowMax)
+	return core.RestoreState(c, snap, b.limits.WindowMax)
 }
 
 type streamDraft struct{ draft *core.Draft }

@@ -3,6 +3,7 @@ package roomhost
 import (
 	"time"
 
+	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/services/rooms/internal/room"
 )
 
@@ -11,8 +12,8 @@ type Config struct {
 	Env room.Env
 	// Node counts the bytes of all frames waiting on this node.
 	Node *room.Meter
-	// Live tells whether the directory has a record of a rooms node. Safe for concurrent use.
-	Live func(node string) bool
+	// Directory tells of the rooms nodes.
+	Directory Directory
 
 	// QueueBytes bounds what waits for one room. Default 8 MiB.
 	QueueBytes int64
@@ -36,6 +37,33 @@ type Config struct {
 	Heads int
 	// Starts and Stops are how many rooms start and stop at a time. Defaults 64 and 64.
 	Starts, Stops int
+
+	// Preloads is how many rooms are read ahead at a time: by this node, and by others for this one. Default 32.
+	Preloads int
+	// Pauses is how many rooms pause at a time because they are being handed over. Default 16.
+	Pauses int
+	// PreloadTimeout bounds the wait for another node to read a room ahead, HandOverTimeout the wait for it to take one.
+	// Defaults 15 s and 2 s.
+	PreloadTimeout, HandOverTimeout time.Duration
+	// WarmRooms and WarmBytes bound what was read ahead and waits to be handed over; it is forgotten after WarmFor. What has
+	// no place is read when it comes. Defaults 512, 64 MiB and 15 s.
+	WarmRooms int
+	WarmBytes int64
+	WarmFor   time.Duration
+	// MovesPerSecond is how many rooms are given to nodes that joined; negative: none are. Default 200.
+	MovesPerSecond int
+	// SettleAfter is how long the rooms nodes must have been the same before. Default 10 s.
+	SettleAfter time.Duration
+	// RestFor is how long a room stays after it came here or could not be moved. Default 2 min.
+	RestFor time.Duration
+}
+
+// Directory is what a host knows of the DC's rooms nodes. Its methods are safe for concurrent use and do not block.
+type Directory interface {
+	// Nodes returns all of them, this one included, in a slice of the caller's. fresh: the view is complete and not old.
+	Nodes() (nodes []dcplane.Node, fresh bool)
+	// Lookup tells whether there is a record of a node, and when the view was last known to be complete.
+	Lookup(node string) (found bool, asOf time.Time)
 }
 
 // WithDefaults fills in what is zero.
@@ -66,5 +94,19 @@ func (c Config) WithDefaults() Config {
 	duration(&c.RetryMax, 5*time.Second)
 	duration(&c.JournalRetryMax, time.Second)
 	duration(&c.StopTimeout, 5*time.Second)
+	number(&c.Preloads, 32)
+	number(&c.Pauses, 16)
+	duration(&c.PreloadTimeout, 15*time.Second)
+	duration(&c.HandOverTimeout, 2*time.Second)
+	number(&c.WarmRooms, 512)
+	if c.WarmBytes <= 0 {
+		c.WarmBytes = 64 << 20
+	}
+	duration(&c.WarmFor, 15*time.Second)
+	if c.MovesPerSecond == 0 {
+		c.MovesPerSecond = 200
+	}
+	duration(&c.SettleAfter, 10*time.Second)
+	duration(&c.RestFor, 2*time.Minute)
 	return c
 }

@@ -29,14 +29,33 @@ type Host struct {
 	holds  map[string]*hold
 	heads  *heads
 
-	starts, stops           int
-	startQueue, finishQueue []*slot
-	stopQueue               []*slot
-	finishing               int
+	starts, stops int
+	startQueue    startQueue
+	finishQueue   []*slot
+	stopQueue     []*slot
+	finishing     int
 	// Numbers activations: the name of one that is going away must not be used again yet.
 	activations uint64
 
+	// Rooms on their way to other nodes: those that were offered, by number, and those that wait for a place.
+	moves                 map[uint64]*slot
+	moveQueue, pauseQueue []*slot
+	preloading, paused    int
+	moveNumber            uint64
+	// distrusted nodes let a hand-over hang; until when they get no more.
+	distrusted map[string]time.Time
+	tallies    map[room.MoveReason]*tally
+	balance    balance
+	// calmUntil is how long rooms stay where they are after something went wrong.
+	calmUntil time.Time
+
+	// Rooms on their way to this node.
+	warm    *warmStore
+	reading int
+
 	draining []chan struct{}
+	// moveUntil is when a drain stops to hand rooms over and releases them.
+	moveUntil time.Time
 }
 
 // New returns the host of a node.
@@ -50,6 +69,12 @@ func New(cfg Config) *Host {
 		byName:  make(map[string]*slot),
 		holds:   make(map[string]*hold),
 		heads:   newHeads(cfg.Heads),
+
+		moves:      make(map[uint64]*slot),
+		distrusted: make(map[string]time.Time),
+		tallies:    make(map[room.MoveReason]*tally),
+		balance:    newBalance(cfg),
+		warm:       newWarmStore(cfg.WarmRooms, cfg.WarmBytes, cfg.WarmFor),
 	}
 }
 
@@ -81,8 +106,14 @@ func (h *Host) Receive(rctx *actor.ReceiveContext) {
 		h.roomKept(rctx, m)
 	case *room.NodeDown:
 		h.broadcast(rctx, m)
+		h.peerLost(rctx, m.Node)
 	case *room.NodeLost:
 		h.broadcast(rctx, m)
+		h.peerLost(rctx, m.Node)
+	case *PeerFrame:
+		h.peerFrame(rctx, m)
+	case *preloadResult:
+		h.wasRead(rctx, m)
 	case *Takeovers:
 		h.takeovers(rctx, m)
 	case *Tick:
@@ -110,35 +141,53 @@ func (h *Host) inbound(rctx *actor.ReceiveContext, in *room.Inbound) {
 		room.Refuse(h.cfg.Env.Links, h.cfg.Env.Metrics, in, codeBusy, "too much is waiting for the room", busyRetryAfter)
 		return
 	}
-	if s.state == running {
+	switch {
+	case s.state == running:
 		h.hand(rctx, s, in)
-		return
+	case s.gone:
+		h.sendOn(in, s.owner)
+	default:
+		h.enqueue(s, in)
 	}
-	h.enqueue(s, in)
 }
 
 // admit makes a slot for a room that is not here, unless the frame is answered another way.
 func (h *Host) admit(rctx *actor.ReceiveContext, in *room.Inbound) *slot {
-	if len(h.draining) > 0 || in.Unanswered() {
-		h.moved(in, "")
+	held, isHeld := h.holds[in.Frame.RoomId]
+	left := time.Duration(0)
+	if isHeld {
+		left = held.until.Sub(h.cfg.Env.Now())
+	}
+	switch {
+	case left > 0 && held.fenced:
+		h.sendOn(in, held.owner)
+		return nil
+	case len(h.draining) > 0, in.Unanswered():
+		h.sendOn(in, "")
+		return nil
+	case left > 0:
+		room.Refuse(h.cfg.Env.Links, h.cfg.Env.Metrics, in, codeUnavailable, "the room cannot be started at the moment",
+			uint32(left/time.Millisecond)+1)
 		return nil
 	}
-	if held, ok := h.holds[in.Frame.RoomId]; ok {
-		if left := held.until.Sub(h.cfg.Env.Now()); left > 0 {
-			if held.fenced {
-				h.moved(in, held.owner)
-			} else {
-				room.Refuse(h.cfg.Env.Links, h.cfg.Env.Metrics, in, codeUnavailable, "the room cannot be started at the moment",
-					uint32(left/time.Millisecond)+1)
-			}
-			return nil
-		}
-	}
-	s := &slot{roomID: in.Frame.RoomId, shared: room.NewSlot(h.cfg.QueueBytes, h.heads.of(in.Frame.RoomId))}
-	h.slots[s.roomID] = s
-	h.startQueue = append(h.startQueue, s)
+	s := h.newSlot(in.Frame.RoomId)
+	h.startQueue.push(s, urgencyOf(in))
 	h.startMore(rctx)
 	return s
+}
+
+func (h *Host) newSlot(roomID string) *slot {
+	s := &slot{roomID: roomID, shared: room.NewSlot(h.cfg.QueueBytes, h.heads.of(roomID))}
+	h.slots[roomID] = s
+	return s
+}
+
+// urgencyOf tells how soon a room should start for the sake of a frame.
+func urgencyOf(in *room.Inbound) urgency {
+	if _, ok := in.Frame.Kind.(*roomv1.Frame_Subscribe); ok {
+		return subscribedOnly
+	}
+	return askedFor
 }
 
 func (h *Host) enqueue(s *slot, in *room.Inbound) {
@@ -147,6 +196,9 @@ func (h *Host) enqueue(s *slot, in *room.Inbound) {
 		return
 	}
 	s.queue = append(s.queue, in)
+	if s.state == waitingStart {
+		h.startQueue.raise(s, urgencyOf(in))
+	}
 }
 
 func (h *Host) hand(rctx *actor.ReceiveContext, s *slot, in *room.Inbound) {
@@ -157,17 +209,21 @@ func (h *Host) hand(rctx *actor.ReceiveContext, s *slot, in *room.Inbound) {
 	}
 }
 
-// startMore starts what waits for a place.
+// startMore starts what waits for a place. Rooms that were handed over have some more places: their number is bounded by
+// what the nodes that give them have under way.
 func (h *Host) startMore(rctx *actor.ReceiveContext) {
-	for h.starts < h.cfg.Starts && len(h.startQueue) > 0 {
-		s := h.startQueue[0]
-		h.startQueue = h.startQueue[1:]
+	for h.starts < h.cfg.Starts || h.starts < h.cfg.Starts+h.cfg.Pauses && h.startQueue.first() == givenFirst {
+		s := h.startQueue.pop()
+		if s == nil {
+			return
+		}
 		h.starts++
 		s.state = starting
 		h.activations++
 		name := names.Room(s.roomID) + "." + strconv.FormatUint(h.activations, 36)
+		w := wish{slot: s, name: name, gift: s.gift, warm: h.warm.take(s.roomID)}
 		self, cfg := rctx.Self(), h.cfg
-		h.pipe(rctx, func() any { return start(self, cfg, s, name) }, func(err error) any { return &startResult{slot: s, err: err} })
+		h.pipe(rctx, func() any { return start(self, cfg, w) }, func(err error) any { return &startResult{wish: w, err: err} })
 	}
 }
 
@@ -175,30 +231,39 @@ func (h *Host) startMore(rctx *actor.ReceiveContext) {
 func (h *Host) started(rctx *actor.ReceiveContext, m *startResult) {
 	s := m.slot
 	h.starts--
-	h.startMore(rctx)
 	switch {
+	case m.moved && s.gift != nil && s.gift != m.gift:
+		// It was handed over meanwhile.
+		s.state = waitingStart
+		h.startQueue.push(s, givenFirst)
 	case m.moved:
+		h.answerGift(s, errNotOurs)
 		h.remove(s)
 		for _, in := range s.queue {
-			h.moved(in, m.owner)
+			h.sendOn(in, m.owner)
 		}
 	case m.err != nil:
+		h.answerGift(s, m.err)
 		h.startFailed(s, m.err)
 	default:
 		// A hold stays in memory for a while: a room that starts and crashes again waits longer each time.
 		s.state, s.pid = running, m.pid
 		h.byName[m.pid.Name()] = s
 		rctx.Watch(m.pid)
-		s.shared.Touch(h.cfg.Env.Now().UnixNano())
+		s.since = h.cfg.Env.Now()
+		s.shared.Touch(s.since.UnixNano())
+		h.answerGift(s, nil)
 		h.flush(rctx, s)
-		if s.drain {
-			h.finish(rctx, s, room.WhyDrain)
+		if len(h.draining) > 0 {
+			h.giveAway(s)
 		}
 		if !m.pid.IsRunning() {
 			// It died before it was watched: no Terminated will come.
 			h.terminated(rctx, m.pid.Name())
 		}
 	}
+	h.startMore(rctx)
+	h.giveMore(rctx)
 	h.drained()
 }
 
@@ -207,6 +272,7 @@ func (h *Host) startFailed(s *slot, err error) {
 	wait, logger := h.holdOff(s.roomID, h.retryMax(err)), h.logger
 	if journalAway(err) {
 		logger = h.limited
+		h.calm()
 	}
 	logger.Warn("room cannot be started", slog.String("room_id", s.roomID), slog.Duration("retry_after", wait), slog.Any("err", err))
 	code, text := startRefusal(err)
@@ -264,7 +330,8 @@ func (h *Host) remove(s *slot) {
 	}
 }
 
-func (h *Host) moved(in *room.Inbound, owner string) {
+// sendOn answers a frame for a room that is not here.
+func (h *Host) sendOn(in *room.Inbound, owner string) {
 	room.Moved(h.cfg.Env.Links, h.cfg.Env.Metrics, in, owner)
 }
 

@@ -17,6 +17,8 @@ const (
 	running
 	// finishing: the room was told Finish.
 	finishing
+	// waitingAnswer: the room has finished and was handed over to another node.
+	waitingAnswer
 	// waitingStop: the room has finished; a task will shut it down when one of the places for that is free.
 	waitingStop
 	stopping
@@ -30,7 +32,16 @@ type slot struct {
 	pid    *actor.PID
 	// Frames for the next activation, or for this one while it starts.
 	queue []*room.Inbound
-	// A drain that came while the room was starting.
+	// urgency is how soon it should start, while it waits for that.
+	urgency urgency
+	// gift is who hands the room over, until that is answered.
+	gift *gift
+	// since is when the room began to run here, or a move of it failed.
+	since time.Time
+	// move is the room's way to another node; nil: none. gone: it has arrived there, at owner.
+	move *move
+	gone bool
+	// drain: it is one of those that were told to finish for a drain.
 	drain bool
 	// What the room said when it asked to be stopped.
 	fenced bool

@@ -24,24 +24,40 @@ const (
 	guardRetries = 3
 )
 
-// start looks at the room's head and starts it if it may run here. It runs in a task.
-func start(self *actor.PID, cfg Config, s *slot, name string) *startResult {
+// start looks at the room's head and starts it if it may run here. It runs in a task. A room that was handed over needs no
+// look: its owner has allowed it, and the claim is guarded by what the owner holds.
+func start(self *actor.PID, cfg Config, w wish) *startResult {
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.Env.Limits.StartTimeout)
 	defer cancel()
-	key := persistence.StreamKey(names.RoomStream(s.roomID))
+	result := func(r startResult) *startResult { r.wish = w; return &r }
+	// Every try has its own name: GoAkt may still know the one before.
+	name := func(try int) string { return w.name + "." + strconv.Itoa(try) }
 	var err error
+	if g := w.gift; g != nil {
+		var pid *actor.PID
+		begin := room.Start{Epoch: g.epoch, MembersEpochs: g.membersEpochs, Warm: w.warm}
+		w.warm = nil
+		if pid, err = spawn(ctx, self, cfg, w.slot, name(0), begin); err == nil {
+			return result(startResult{pid: pid})
+		}
+		if !errors.Is(err, persistence.ErrGuard) {
+			return result(startResult{err: err})
+		}
+	}
+	key := persistence.StreamKey(names.RoomStream(w.slot.roomID))
 	for try := range guardRetries {
 		var head persistence.Head
 		if head, err = cfg.Env.Journal.Head(ctx, key); err != nil {
-			return &startResult{slot: s, err: fmt.Errorf("look at head of room: %w", err)}
+			return result(startResult{err: fmt.Errorf("look at head of room: %w", err)})
 		}
-		if !mayClaim(cfg.Env.Node, head, ownerOf(cfg, head.Owner)) {
-			return &startResult{slot: s, moved: true, owner: head.Owner}
+		if !mayClaim(cfg.Env.Node, head, ownerOf(cfg, head)) {
+			return result(startResult{moved: true, owner: head.Owner})
 		}
 		var pid *actor.PID
-		// Every try has its own name: GoAkt may still know the one before.
-		if pid, err = spawn(ctx, self, cfg, s, name+"."+strconv.Itoa(try), head.Epoch); err == nil {
-			return &startResult{slot: s, pid: pid}
+		begin := room.Start{Epoch: head.Epoch, Warm: w.warm}
+		w.warm = nil
+		if pid, err = spawn(ctx, self, cfg, w.slot, name(try+1), begin); err == nil {
+			return result(startResult{pid: pid})
 		}
 		if !errors.Is(err, persistence.ErrGuard) {
 			break
@@ -49,20 +65,21 @@ func start(self *actor.PID, cfg Config, s *slot, name string) *startResult {
 	}
 	var fenced *persistence.FencedError
 	if errors.As(err, &fenced) && fenced.Owner != cfg.Env.Node {
-		return &startResult{slot: s, moved: true, owner: fenced.Owner}
+		return result(startResult{moved: true, owner: fenced.Owner})
 	}
-	return &startResult{slot: s, err: err}
+	return result(startResult{err: err})
 }
 
-func ownerOf(cfg Config, node string) Owner {
-	o := Owner{Live: cfg.Live(node)}
-	o.Link, o.Known = cfg.Env.Links.Link(node)
+func ownerOf(cfg Config, head persistence.Head) Owner {
+	var o Owner
+	o.Live, o.AsOf = cfg.Directory.Lookup(head.Owner)
+	o.Link, o.Known = cfg.Env.Links.Link(head.Owner)
 	return o
 }
 
 // spawn starts the actor, which claims and recovers the room.
-func spawn(ctx context.Context, self *actor.PID, cfg Config, s *slot, name string, epoch uint64) (*actor.PID, error) {
-	r := room.New(cfg.Env, s.roomID, s.shared, epoch, self)
+func spawn(ctx context.Context, self *actor.PID, cfg Config, s *slot, name string, begin room.Start) (*actor.PID, error) {
+	r := room.New(cfg.Env, s.roomID, s.shared, begin, self)
 	pid, err := self.SpawnChild(ctx, name, r, actorkit.SpawnOptions()...)
 	if err != nil {
 		return nil, fmt.Errorf("spawn room %s: %w", s.roomID, err)

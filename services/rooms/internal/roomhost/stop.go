@@ -47,8 +47,8 @@ func (h *Host) roomKept(rctx *actor.ReceiveContext, m *room.Keep) {
 	case s.failed:
 		h.finish(rctx, s, room.WhyFailed)
 	case len(h.draining) > 0:
-		h.finishQueue = append(h.finishQueue, s)
-		h.finishMore(rctx)
+		h.giveAway(s)
+		h.giveMore(rctx)
 	}
 }
 
@@ -58,6 +58,19 @@ func (h *Host) roomFinished(rctx *actor.ReceiveContext, m *room.Finished) {
 	if !ok || s.shared != m.Slot || s.state != finishing {
 		return
 	}
+	switch {
+	case s.move == nil:
+		h.stopSlot(rctx, s)
+	case m.Epoch == 0: // its streams are lost
+		h.forgetMove(s)
+		h.stopSlot(rctx, s)
+	default:
+		h.handOver(rctx, s, m)
+	}
+}
+
+// stopSlot lets a room that has finished wait for its shutdown.
+func (h *Host) stopSlot(rctx *actor.ReceiveContext, s *slot) {
 	s.state = waitingStop
 	h.stopQueue = append(h.stopQueue, s)
 	h.stopMore(rctx)
@@ -104,11 +117,15 @@ func (h *Host) terminated(rctx *actor.ReceiveContext, name string) {
 		h.logger.Error("room crashed", slog.String("room_id", s.roomID), slog.Duration("retry_after", wait))
 	}
 	h.remove(s)
+	h.forgetMove(s)
 	if s.drain {
 		h.finishing--
-		h.finishMore(rctx)
 	}
-	if s.fenced {
+	if len(h.draining) > 0 && !s.gone {
+		h.tally(room.MoveDrain).released++
+	}
+	h.giveMore(rctx)
+	if s.fenced || s.gone {
 		h.holdFenced(s.roomID, s.owner)
 	}
 	queue := s.queue
@@ -130,49 +147,6 @@ func (h *Host) leaveQueues(s *slot) {
 		if q == s {
 			h.stopQueue = append(h.stopQueue[:i], h.stopQueue[i+1:]...)
 			return
-		}
-	}
-}
-
-// drain ends all rooms, as many at a time as may stop.
-func (h *Host) drain(rctx *actor.ReceiveContext, m *Drain) {
-	h.draining = append(h.draining, m.Done)
-	if len(h.draining) > 1 {
-		h.drained()
-		return
-	}
-	for _, s := range h.slots {
-		switch s.state {
-		case waitingStart, starting:
-			s.drain = true
-		case running:
-			h.finishQueue = append(h.finishQueue, s)
-		}
-	}
-	h.finishMore(rctx)
-	h.drained()
-}
-
-// finishMore lets the next rooms end, a few more than can be shut down at once so that none of those places is idle.
-func (h *Host) finishMore(rctx *actor.ReceiveContext) {
-	for h.finishing < 2*h.cfg.Stops && len(h.finishQueue) > 0 {
-		s := h.finishQueue[0]
-		h.finishQueue = h.finishQueue[1:]
-		if s.state == running && h.slots[s.roomID] == s {
-			h.finish(rctx, s, room.WhyDrain)
-		}
-	}
-}
-
-// drained tells who waits for it that no room is left.
-func (h *Host) drained() {
-	if len(h.slots) > 0 {
-		return
-	}
-	for i, done := range h.draining {
-		if done != nil {
-			close(done)
-			h.draining[i] = nil
 		}
 	}
 }

@@ -24,10 +24,14 @@ func (h *Host) tick(rctx *actor.ReceiveContext) {
 		if s.shared.Due(now.UnixNano()) {
 			_ = rctx.Self().Tell(context.Background(), s.pid, &room.Tick{}) // a room that is gone needs no tick
 		}
-		if s.shared.Idle(idleSince) {
+		if s.shared.Idle(idleSince) && s.move == nil {
 			h.finish(rctx, s, room.WhyIdle)
 		}
 	}
+	h.warm.expire(now)
+	h.moveNoMore(rctx, now)
+	h.expireMoves(rctx, now)
+	h.rebalance(rctx, now)
 	for id, held := range h.holds {
 		// A failure is remembered a while longer, so that the wait grows only for rooms that keep failing.
 		if now.Sub(held.until) > h.cfg.RetryMax {
