@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/tochemey/goakt/v4/actor"
@@ -130,4 +131,20 @@ func (n *Node) tickLinks() {
 			}
 		}
 	}
+}
+
+// KeepLiving returns the listed peers and, besides, those that have a Link which is up and whose names are not listed. Given
+// to SetPeers that keeps Links to peers that left the directory and still answer.
+func (n *Node) KeepLiving(listed []Peer) []Peer {
+	named := make(map[string]struct{}, len(listed))
+	for _, p := range listed {
+		named[p.Node] = struct{}{}
+	}
+	peers := slices.Clone(listed)
+	for name, l := range *n.links.Load() {
+		if _, ok := named[name]; !ok && l.status().Up {
+			peers = append(peers, l.peer)
+		}
+	}
+	return peers
 }

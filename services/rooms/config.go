@@ -57,6 +57,12 @@ type Config struct {
 	FencedMin, FencedMax time.Duration
 	// DrainTimeout bounds giving the rooms away in Stop; less when Stop's context ends earlier. Default 30 s.
 	DrainTimeout time.Duration
+	// MovesPerSecond is how many rooms this node gives at most to nodes that have joined; negative: none. Default 200.
+	MovesPerSecond int
+	// SettleAfter is how long the rooms nodes must have been the same before that. Default 10 s.
+	SettleAfter time.Duration
+	// RestFor is how long a room stays after it came here or could not be given away. Default 2 min.
+	RestFor time.Duration
 	// TakeoverEvery is the period of asking the journal for rooms that were lost. Default 1 s.
 	TakeoverEvery time.Duration
 	// BlindAfter is how long that may fail before the node tells its peers. Default 3 s.
@@ -65,6 +71,9 @@ type Config struct {
 	APIListen string
 	// Auth says how administrators prove who they are. Required with APIListen.
 	Auth auth.Config
+
+	// knownAfter is shortened by tests that let nodes rob each other.
+	knownAfter time.Duration
 }
 
 // Deps are what the service is given. Backend and Directory are required and stay the caller's.
@@ -113,6 +122,9 @@ func (c Config) withDefaults() Config {
 	duration(&c.DrainTimeout, 30*time.Second)
 	duration(&c.TakeoverEvery, time.Second)
 	duration(&c.BlindAfter, 3*time.Second)
+	number(&c.MovesPerSecond, 200)
+	duration(&c.SettleAfter, 10*time.Second)
+	duration(&c.RestFor, 2*time.Minute)
 	return c
 }
 
@@ -169,6 +181,8 @@ func (c Config) validate() error {
 		{"start timeout", int64(c.StartTimeout)},
 		{"fenced min", int64(c.FencedMin)},
 		{"drain timeout", int64(c.DrainTimeout)},
+		{"settle after", int64(c.SettleAfter)},
+		{"rest for", int64(c.RestFor)},
 		{"takeover every", int64(c.TakeoverEvery)},
 		{"blind after", int64(c.BlindAfter)},
 	} {

@@ -94,6 +94,7 @@ func TestCorruptRoomIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	_, err = backend.Append(t.Context(), c, 0, []persistence.Event{{MessageID: [16]byte{1}, Manifest: "parley.journal.v9.Unheard", Payload: []byte("x")}})
 	require.NoError(t, err)
+	require.NoError(t, backend.Release(t.Context(), c))
 	b := setup(t, backend)
 	refusedWith(t, b.gw.ask("rooms-1", "lobby", joinFrame("ada", "s-ada", 1, nil)), clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE)
 	b.gw.join("rooms-1", "other", "ada")

@@ -12,6 +12,7 @@ import (
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 	"github.com/parley-rt/parley/services/rooms/internal/room/core"
 
+	"github.com/parley-rt/parley/libs/actorkit/actorkittest"
 	"github.com/parley-rt/parley/libs/persistence"
 )
 
@@ -84,6 +85,7 @@ func TestPresence(t *testing.T) {
 
 	// The gateway node disappears: its share goes with it.
 	require.NoError(t, other.reg.Deregister(t.Context()))
+	actorkittest.StopNode(t, other.node)
 	require.Eventually(t, func() bool {
 		l := list()
 		return l.Count == 2 && l.Members[0].Connections == 2

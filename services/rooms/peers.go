@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/dcplane"
@@ -39,17 +40,24 @@ func (l *lateNode) Link(node string) (actorkit.LinkStatus, bool) {
 	return actorkit.LinkStatus{}, false
 }
 
+// livingEvery is how often Links are looked at that are kept only because their peers answer.
+const livingEvery = 500 * time.Millisecond
+
 // watchPeers keeps Links to the DC's gateway nodes, which subscribe here, and to its other rooms nodes, whose Links tell
-// whether they live.
+// whether they live. A peer that is not in the directory any more but answers keeps its Link: it may merely be cut off from
+// the control plane.
 func (s *Service) watchPeers(ctx context.Context) {
+	living := time.NewTicker(livingEvery)
+	defer living.Stop()
 	for {
 		changed := s.deps.Directory.Changed()
 		// Before the first complete view there is nobody: Links that exist must not be closed for that.
 		if s.deps.Directory.Ready() {
-			s.node.SetPeers(s.peers())
+			s.node.SetPeers(s.node.KeepLiving(s.peers()))
 		}
 		select {
 		case <-changed:
+		case <-living.C:
 		case <-ctx.Done():
 			return
 		}
@@ -81,7 +89,8 @@ func (s *Service) peers() []actorkit.Peer {
 func (s *Service) waitForDirectory(ctx context.Context) error {
 	for {
 		changed := s.deps.Directory.Changed()
-		if s.deps.Directory.Ready() && s.live(s.cfg.Node) {
+		_, known := s.deps.Directory.Lookup(s.cfg.DC, ServiceName, s.cfg.Node)
+		if s.deps.Directory.Ready() && known {
 			return nil
 		}
 		select {
@@ -106,4 +115,22 @@ func (s *Service) watchRegistration(ctx context.Context, reg dcplane.Registratio
 		}
 	case <-ctx.Done():
 	}
+}
+
+// roomsDirectory is what the room host knows of the DC's rooms nodes.
+type roomsDirectory struct {
+	directory dcplane.Directory
+	dc        string
+}
+
+// Nodes implements roomhost.Directory.
+func (d roomsDirectory) Nodes() ([]dcplane.Node, bool) {
+	return d.directory.Nodes(d.dc, ServiceName), d.directory.Age() <= dcplane.DefaultLease
+}
+
+// Lookup implements roomhost.Directory.
+func (d roomsDirectory) Lookup(node string) (bool, time.Time) {
+	asOf := time.Now().Add(-d.directory.Age())
+	_, ok := d.directory.Lookup(d.dc, ServiceName, node)
+	return ok, asOf
 }

@@ -158,11 +158,16 @@ func (s *Service) spawnHost(ctx context.Context) error {
 			Now:   time.Now,
 		},
 		Node:       s.meter,
-		Live:       s.live,
+		Directory:  roomsDirectory{s.deps.Directory, s.cfg.DC},
 		QueueBytes: s.cfg.RoomQueueBytes,
 		IdleAfter:  s.cfg.IdleAfter,
 		FencedMin:  s.cfg.FencedMin,
 		FencedMax:  s.cfg.FencedMax,
+
+		MovesPerSecond: s.cfg.MovesPerSecond,
+		SettleAfter:    s.cfg.SettleAfter,
+		RestFor:        s.cfg.RestFor,
+		KnownAfter:     s.cfg.knownAfter,
 	})
 	if s.host, err = s.local.Spawn(ctx, names.RoomHost, host, actorkit.SpawnOptions()...); err != nil {
 		return fmt.Errorf("spawn room host: %w", err)
@@ -218,15 +223,9 @@ func (s *Service) record(state dcplane.NodeState) dcplane.Node {
 	}
 }
 
-// live tells whether the directory has a record of a rooms node of this DC.
-func (s *Service) live(node string) bool {
-	_, ok := s.deps.Directory.Lookup(s.cfg.DC, ServiceName, node)
-	return ok
-}
-
-// Stop drains: the node stops taking rooms, gives those it has away and tells their subscribers, then leaves. It is
-// bounded by DrainTimeout and ctx; rooms that could not be given away by then are simply left, which costs their next
-// owner nothing but a claim.
+// Stop drains: the node takes no more rooms and hands those it has over to others, one after the other, so that each pauses
+// for a moment only. What nobody takes, or has no time for that, is released, and its subscribers are told. Then the node
+// leaves. It is bounded by DrainTimeout and ctx; rooms that are left by then cost their next owner nothing but a claim.
 func (s *Service) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -277,7 +276,10 @@ func (s *Service) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
 	defer cancel()
 	done := make(chan struct{})
-	if err := actor.Tell(ctx, s.host, &roomhost.Drain{Done: done}); err != nil {
+	// What is not handed over in half of the time is released in the other half (L5).
+	deadline, _ := ctx.Deadline()
+	until := time.Now().Add(time.Until(deadline) / 2)
+	if err := actor.Tell(ctx, s.host, &roomhost.Drain{Done: done, MoveUntil: until}); err != nil {
 		return fmt.Errorf("drain rooms: %w", err)
 	}
 	select {

@@ -15,12 +15,13 @@ import (
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/persistence"
 	journalmemory "github.com/parley-rt/parley/libs/persistence/memory"
+	"github.com/parley-rt/parley/libs/persistence/postgres"
 	"github.com/parley-rt/parley/libs/persistence/sqlite"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 )
 
-// eachBackend runs a test on every backend that needs nothing installed.
+// eachBackend runs a test on every backend.
 func eachBackend(t *testing.T, test func(*testing.T, persistence.Backend)) {
 	t.Run("memory", func(t *testing.T) {
 		t.Parallel()
@@ -33,6 +34,19 @@ func eachBackend(t *testing.T, test func(*testing.T, persistence.Backend)) {
 		t.Cleanup(func() { require.NoError(t, backend.Close(context.Background())) })
 		test(t, backend)
 	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, openPostgres(t))
+	})
+}
+
+// openPostgres opens a journal of the test's own in the shared server.
+func openPostgres(t testing.TB) persistence.Backend {
+	t.Helper()
+	backend, err := postgres.Open(context.Background(), cluster.SchemaURL(t), postgres.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, backend.Close(context.Background())) })
+	return backend
 }
 
 // newService makes a service that is not started, with a plane of its own.

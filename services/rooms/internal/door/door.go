@@ -85,7 +85,7 @@ func (d *Door) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
 	if errors.Is(err, errKind) && d.cfg.Answers != nil && d.cfg.Answers.Answer(from.Node, frame) {
 		return
 	}
-	if err == nil && administrative(frame) && from.Service != d.cfg.Service {
+	if err == nil && (administrative(frame) || moving(frame)) && from.Service != d.cfg.Service {
 		err = errKind
 	}
 	if err != nil {
@@ -100,17 +100,24 @@ func (d *Door) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
 		d.cfg.Logger.Warn("frame dropped", slog.String("peer", from.Node), slog.Any("err", err))
 		return
 	}
+	if moving(frame) {
+		// Their number is bounded by what the nodes have under way.
+		if err := actor.Tell(context.Background(), d.cfg.Host, &room.PeerFrame{From: from, Frame: frame}); err != nil {
+			d.cfg.Logger.Error("room host does not take frames", slog.Any("err", err))
+		}
+		return
+	}
 	d.enter(from, f, frame)
 }
 
-// Parse decodes a frame and checks that it is one that gateways send and that it names a room. One of another kind is
+// Parse decodes a frame and checks that it is one that rooms nodes are sent and that it names a room. One of another kind is
 // returned beside the error.
 func Parse(body []byte) (*roomv1.Frame, error) {
 	frame := new(roomv1.Frame)
 	if err := proto.Unmarshal(body, frame); err != nil {
 		return nil, fmt.Errorf("decode frame: %w", err)
 	}
-	if !asked(frame) {
+	if !asked(frame) && !moving(frame) {
 		return frame, errKind
 	}
 	if frame.GetCompareHeads() == nil {
@@ -163,6 +170,16 @@ func asked(frame *roomv1.Frame) bool {
 	case *roomv1.Frame_Join, *roomv1.Frame_Leave, *roomv1.Frame_Publish, *roomv1.Frame_Signal, *roomv1.Frame_Read,
 		*roomv1.Frame_PresenceQuery, *roomv1.Frame_Subscribe, *roomv1.Frame_Unsubscribe, *roomv1.Frame_Online,
 		*roomv1.Frame_CompareHeads, *roomv1.Frame_Administer, *roomv1.Frame_Describe, *roomv1.Frame_List:
+		return true
+	default:
+		return false
+	}
+}
+
+// moving tells whether a frame is one that rooms nodes send each other when a room moves.
+func moving(frame *roomv1.Frame) bool {
+	switch frame.Kind.(type) {
+	case *roomv1.Frame_Preload, *roomv1.Frame_Preloaded, *roomv1.Frame_HandOver, *roomv1.Frame_TakenOver, *roomv1.Frame_NotTaken:
 		return true
 	default:
 		return false

@@ -65,3 +65,9 @@ func (in *Inbound) Unanswered() bool {
 		return false
 	}
 }
+
+// PeerFrame is what another rooms node says about a room's move. It is for the host.
+type PeerFrame struct {
+	From  actorkit.Peer
+	Frame *roomv1.Frame
+}

@@ -3,6 +3,7 @@ package roomhost
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/persistence"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 	"github.com/parley-rt/parley/services/rooms/internal/room"
@@ -60,6 +62,21 @@ func (l *fakeLinks) onSend(hook func(*roomv1.Frame) error) {
 	l.hook = hook
 }
 
+// fakeDirectory knows every node that is looked up and lists those it is given.
+type fakeDirectory struct {
+	mu    sync.Mutex
+	nodes []dcplane.Node
+	stale bool
+}
+
+func (d *fakeDirectory) Nodes() ([]dcplane.Node, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.nodes), !d.stale
+}
+
+func (d *fakeDirectory) Lookup(string) (bool, time.Time) { return true, time.Now() }
+
 // bundle is a host in a local system, asked directly.
 type bundle struct {
 	t     testing.TB
@@ -85,8 +102,8 @@ func setup(t testing.TB, journal persistence.Journal, edit ...func(*Config)) *bu
 			Reads:   make(chan struct{}, 64),
 			Now:     time.Now,
 		},
-		Node: b.meter,
-		Live: func(string) bool { return true },
+		Node:      b.meter,
+		Directory: &fakeDirectory{},
 	}
 	for _, e := range edit {
 		e(&cfg)

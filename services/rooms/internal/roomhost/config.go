@@ -56,6 +56,9 @@ type Config struct {
 	SettleAfter time.Duration
 	// RestFor is how long a room stays after it came here or could not be moved. Default 2 min.
 	RestFor time.Duration
+	// KnownAfter is how long after it claimed a room an owner that lives must be in a directory that is complete: nodes
+	// register before they claim. Default 2 s; negative: one without a record is always taken for gone.
+	KnownAfter time.Duration
 }
 
 // Directory is what a host knows of the DC's rooms nodes. Its methods are safe for concurrent use and do not block.
@@ -108,5 +111,8 @@ func (c Config) WithDefaults() Config {
 	}
 	duration(&c.SettleAfter, 10*time.Second)
 	duration(&c.RestFor, 2*time.Minute)
+	if c.KnownAfter == 0 {
+		c.KnownAfter = 2 * time.Second
+	}
 	return c
 }

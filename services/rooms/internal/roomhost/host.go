@@ -110,7 +110,7 @@ func (h *Host) Receive(rctx *actor.ReceiveContext) {
 	case *room.NodeLost:
 		h.broadcast(rctx, m)
 		h.peerLost(rctx, m.Node)
-	case *PeerFrame:
+	case *room.PeerFrame:
 		h.peerFrame(rctx, m)
 	case *preloadResult:
 		h.wasRead(rctx, m)
@@ -153,27 +153,37 @@ func (h *Host) inbound(rctx *actor.ReceiveContext, in *room.Inbound) {
 
 // admit makes a slot for a room that is not here, unless the frame is answered another way.
 func (h *Host) admit(rctx *actor.ReceiveContext, in *room.Inbound) *slot {
-	held, isHeld := h.holds[in.Frame.RoomId]
-	left := time.Duration(0)
-	if isHeld {
-		left = held.until.Sub(h.cfg.Env.Now())
-	}
+	held := h.held(in.Frame.RoomId)
 	switch {
-	case left > 0 && held.fenced:
+	case held != nil && held.why != heldFailed:
 		h.sendOn(in, held.owner)
 		return nil
 	case len(h.draining) > 0, in.Unanswered():
 		h.sendOn(in, "")
 		return nil
-	case left > 0:
+	case held != nil:
 		room.Refuse(h.cfg.Env.Links, h.cfg.Env.Metrics, in, codeUnavailable, "the room cannot be started at the moment",
-			uint32(left/time.Millisecond)+1)
+			uint32(held.until.Sub(h.cfg.Env.Now())/time.Millisecond)+1)
 		return nil
 	}
 	s := h.newSlot(in.Frame.RoomId)
 	h.startQueue.push(s, urgencyOf(in))
 	h.startMore(rctx)
 	return s
+}
+
+// held returns what keeps a room from being started now; nil: nothing.
+func (h *Host) held(roomID string) *hold {
+	held, ok := h.holds[roomID]
+	if !ok || !held.until.After(h.cfg.Env.Now()) {
+		return nil
+	}
+	if held.why == heldGiven {
+		if link, known := h.cfg.Env.Links.Link(held.owner); !known || !link.Up || link.Blind {
+			return nil
+		}
+	}
+	return held
 }
 
 func (h *Host) newSlot(roomID string) *slot {
@@ -222,6 +232,12 @@ func (h *Host) startMore(rctx *actor.ReceiveContext) {
 		h.activations++
 		name := names.Room(s.roomID) + "." + strconv.FormatUint(h.activations, 36)
 		w := wish{slot: s, name: name, gift: s.gift, warm: h.warm.take(s.roomID)}
+		if held, ok := h.holds[s.roomID]; ok && held.why == heldFenced {
+			w.rival, w.rivalSeq = held.owner, held.seq
+		}
+		if s.gift != nil {
+			s.shared.RaiseAcknowledged(s.gift.acknowledged)
+		}
 		self, cfg := rctx.Self(), h.cfg
 		h.pipe(rctx, func() any { return start(self, cfg, w) }, func(err error) any { return &startResult{wish: w, err: err} })
 	}
@@ -239,6 +255,9 @@ func (h *Host) started(rctx *actor.ReceiveContext, m *startResult) {
 	case m.moved:
 		h.answerGift(s, errNotOurs)
 		h.remove(s)
+		if m.writes > 0 {
+			h.holdOn(s.roomID, heldFenced, m.owner, m.writes)
+		}
 		for _, in := range s.queue {
 			h.sendOn(in, m.owner)
 		}
@@ -293,7 +312,7 @@ func (h *Host) retryMax(err error) time.Duration {
 // as the wait grows.
 func (h *Host) holdOff(roomID string, limit time.Duration) time.Duration {
 	held, ok := h.holds[roomID]
-	if !ok || held.fenced {
+	if !ok || held.why != heldFailed {
 		held = &hold{}
 		h.holds[roomID] = held
 	}
@@ -305,12 +324,13 @@ func (h *Host) holdOff(roomID string, limit time.Duration) time.Duration {
 	return wait
 }
 
-func (h *Host) holdFenced(roomID, owner string) {
+// holdOn leaves a room to its new owner for a random while, so that two nodes do not take it from each other in turns (L6).
+func (h *Host) holdOn(roomID string, why holdReason, owner string, seq uint64) {
 	wait := h.cfg.FencedMin
 	if spread := h.cfg.FencedMax - h.cfg.FencedMin; spread > 0 {
 		wait += rand.N(spread)
 	}
-	h.holds[roomID] = &hold{until: h.cfg.Env.Now().Add(wait), fenced: true, owner: owner}
+	h.holds[roomID] = &hold{why: why, until: h.cfg.Env.Now().Add(wait), owner: owner, seq: seq}
 }
 
 // flush hands the queue to the running room.

@@ -214,7 +214,7 @@ func TestHoldsGrow(t *testing.T) {
 		require.Equal(t, want*time.Millisecond, h.holdOff("lobby", cfg.RetryMax))
 	}
 	for range 100 {
-		h.holdFenced("lobby", "rival")
+		h.holdOn("lobby", heldFenced, "rival", 0)
 		held := h.holds["lobby"]
 		require.GreaterOrEqual(t, held.until.Sub(now), time.Second)
 		require.Less(t, held.until.Sub(now), 5*time.Second)

@@ -5,13 +5,11 @@ import (
 
 	"github.com/tochemey/goakt/v4/actor"
 
-	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/persistence"
-	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 	"github.com/parley-rt/parley/services/rooms/internal/room"
 )
 
-// Messages to the host, beside *room.Inbound from the door, *room.NodeDown and *room.NodeLost, and what rooms send.
+// Messages to the host, beside *room.Inbound and *room.PeerFrame from the door, *room.NodeDown and *room.NodeLost, and what rooms send.
 type (
 	// Tick drives what depends on time.
 	Tick struct{}
@@ -23,11 +21,6 @@ type (
 		Done      chan struct{}
 		MoveUntil time.Time
 	}
-	// PeerFrame is what another rooms node says about a room's move.
-	PeerFrame struct {
-		From  actorkit.Peer
-		Frame *roomv1.Frame
-	}
 )
 
 // wish is what an activation is started with.
@@ -36,6 +29,9 @@ type wish struct {
 	name string
 	gift *gift
 	warm *room.Warm
+	// rival is who took the room from this node lately, and rivalSeq how far its stream had got then; empty: nobody did.
+	rival    string
+	rivalSeq uint64
 }
 
 // startResult reports the task that looked at a room's head and may have started it.
@@ -45,7 +41,9 @@ type startResult struct {
 	// owner is set when the room is another node's.
 	moved bool
 	owner string
-	err   error
+	// writes is set when the owner, though it looks gone, goes on writing: how far it has got.
+	writes uint64
+	err    error
 }
 
 // stopResult reports the task that shut a room down.

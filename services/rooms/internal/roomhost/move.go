@@ -71,23 +71,34 @@ func (h *Host) beginMove(s *slot, reason room.MoveReason, only string) {
 
 // moveMore brings moves on, as far as there are places.
 func (h *Host) moveMore(rctx *actor.ReceiveContext) {
+	for h.paused < h.cfg.Pauses && len(h.pauseQueue) > 0 {
+		s := h.pauseQueue[0]
+		h.pauseQueue = h.pauseQueue[1:]
+		switch {
+		case s.move == nil || s.move.phase != preloaded: // it ended while it waited
+		case h.cfg.Env.Now().Before(h.distrusted[s.move.to]):
+			h.tryNext(s)
+		default:
+			h.pause(rctx, s)
+		}
+	}
 	for h.preloading < h.cfg.Preloads && len(h.moveQueue) > 0 {
 		s := h.moveQueue[0]
 		h.moveQueue = h.moveQueue[1:]
 		if s.move == nil || s.move.phase != moveWaits {
-			continue // it ended while it waited
+			continue
 		}
 		if !h.offer(s) {
 			h.endMove(rctx, s, "refused")
 		}
 	}
-	for h.paused < h.cfg.Pauses && len(h.pauseQueue) > 0 {
-		s := h.pauseQueue[0]
-		h.pauseQueue = h.pauseQueue[1:]
-		if s.move != nil && s.move.phase == preloaded {
-			h.pause(rctx, s)
-		}
-	}
+}
+
+// tryNext lets a room wait to be offered to another node than the one that had it last.
+func (h *Host) tryNext(s *slot) {
+	s.move.tried = append(s.move.tried, s.move.to)
+	h.enter(s, moveWaits)
+	h.moveQueue = append(h.moveQueue, s)
 }
 
 // offer asks the best node that was not tried yet to read the room ahead. False: there is none.
@@ -164,7 +175,7 @@ func (h *Host) handOver(rctx *actor.ReceiveContext, s *slot, f *room.Finished) {
 }
 
 // answered takes the other node's answer to Preload or HandOver. One that comes too late is of a number that is not known.
-func (h *Host) answered(rctx *actor.ReceiveContext, m *PeerFrame) {
+func (h *Host) answered(rctx *actor.ReceiveContext, m *room.PeerFrame) {
 	s, ok := h.moves[m.Frame.Request]
 	if !ok || s.roomID != m.Frame.RoomId || s.move.to != m.From.Node {
 		return
@@ -213,9 +224,7 @@ func (h *Host) moveFailed(rctx *actor.ReceiveContext, s *slot, why string) {
 	}
 	switch m.phase {
 	case preloading, preloaded:
-		m.tried = append(m.tried, m.to)
-		h.enter(s, moveWaits)
-		h.moveQueue = append(h.moveQueue, s)
+		h.tryNext(s)
 	case handing:
 		h.endMove(rctx, s, why)
 	}

@@ -51,10 +51,23 @@ type slot struct {
 
 // hold keeps a room from being started for a while.
 type hold struct {
+	why   holdReason
 	until time.Time
-	// owner gets the askers; only when fenced.
-	fenced bool
-	owner  string
+	// owner gets the askers; not when the room failed.
+	owner string
+	// seq is how far the room's stream had got when this was last looked at; only of a room that was fenced off.
+	seq uint64
 	// Failures in a row, for the growing wait.
 	failures int
 }
+
+type holdReason int
+
+const (
+	// heldFailed: the room cannot be started, or crashed.
+	heldFailed holdReason = iota
+	// heldFenced: another node has taken the room.
+	heldFenced
+	// heldGiven: the room was handed over. It may come back as soon as its new owner cannot be reached.
+	heldGiven
+)

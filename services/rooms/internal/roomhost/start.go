@@ -53,6 +53,10 @@ func start(self *actor.PID, cfg Config, w wish) *startResult {
 		if !mayClaim(cfg.Env.Node, head, ownerOf(cfg, head)) {
 			return result(startResult{moved: true, owner: head.Owner})
 		}
+		// However gone its owner looks from here: one that took the room from this node and goes on writing lives (L6).
+		if w.rival != "" && head.Owner == w.rival && head.LastSeq > w.rivalSeq {
+			return result(startResult{moved: true, owner: head.Owner, writes: head.LastSeq})
+		}
 		var pid *actor.PID
 		begin := room.Start{Epoch: head.Epoch, Warm: w.warm}
 		w.warm = nil
@@ -72,7 +76,8 @@ func start(self *actor.PID, cfg Config, w wish) *startResult {
 
 func ownerOf(cfg Config, head persistence.Head) Owner {
 	var o Owner
-	o.Live, o.AsOf = cfg.Directory.Lookup(head.Owner)
+	live, asOf := cfg.Directory.Lookup(head.Owner)
+	o.Live, o.Unseen = live, unseen(head.ClaimedAt, asOf, cfg.Env.Now(), cfg.KnownAfter)
 	o.Link, o.Known = cfg.Env.Links.Link(head.Owner)
 	return o
 }

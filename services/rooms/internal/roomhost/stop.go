@@ -125,8 +125,11 @@ func (h *Host) terminated(rctx *actor.ReceiveContext, name string) {
 		h.tally(room.MoveDrain).released++
 	}
 	h.giveMore(rctx)
-	if s.fenced || s.gone {
-		h.holdFenced(s.roomID, s.owner)
+	switch {
+	case s.gone:
+		h.holdOn(s.roomID, heldGiven, s.owner, 0)
+	case s.fenced:
+		h.holdOn(s.roomID, heldFenced, s.owner, s.shared.Acknowledged())
 	}
 	queue := s.queue
 	s.queue = nil

@@ -29,7 +29,7 @@ type preloadResult struct {
 }
 
 // peerFrame handles what other rooms nodes say about moves.
-func (h *Host) peerFrame(rctx *actor.ReceiveContext, m *PeerFrame) {
+func (h *Host) peerFrame(rctx *actor.ReceiveContext, m *room.PeerFrame) {
 	switch k := m.Frame.Kind.(type) {
 	case *roomv1.Frame_Preload:
 		h.preload(rctx, m, k.Preload)
@@ -42,7 +42,7 @@ func (h *Host) peerFrame(rctx *actor.ReceiveContext, m *PeerFrame) {
 
 // preload reads a room ahead that its owner means to hand over. Where that is not to be had for memory or places, the room
 // may come all the same: it is then read when it comes.
-func (h *Host) preload(rctx *actor.ReceiveContext, m *PeerFrame, p *roomv1.Preload) {
+func (h *Host) preload(rctx *actor.ReceiveContext, m *room.PeerFrame, p *roomv1.Preload) {
 	if why := h.unwilling(m.Frame.RoomId, p.GetMayStay()); why != "" {
 		h.notTaken(m.From.Node, m.Frame.RoomId, m.Frame.Request, why)
 		return
@@ -96,14 +96,14 @@ func (h *Host) wasRead(rctx *actor.ReceiveContext, m *preloadResult) {
 
 // unwilling says why this node takes no room now; empty: it does.
 func (h *Host) unwilling(roomID string, mayStay bool) string {
-	_, here := h.slots[roomID]
-	held, isHeld := h.holds[roomID]
+	s, here := h.slots[roomID]
+	held := h.held(roomID)
 	switch {
 	case len(h.draining) > 0:
 		return "draining"
-	case here && h.slots[roomID].state != waitingStart && h.slots[roomID].state != starting:
+	case here && s.state != waitingStart && s.state != starting:
 		return "the room is here"
-	case isHeld && !held.fenced && held.until.After(h.cfg.Env.Now()):
+	case held != nil && held.why == heldFailed:
 		return "the room cannot be started"
 	case mayStay && h.overloaded():
 		return "overloaded"
@@ -113,7 +113,7 @@ func (h *Host) unwilling(roomID string, mayStay bool) string {
 }
 
 // take starts a room that its owner has handed over. It goes before rooms that merely want to be started.
-func (h *Host) take(rctx *actor.ReceiveContext, m *PeerFrame, o *roomv1.HandOver) {
+func (h *Host) take(rctx *actor.ReceiveContext, m *room.PeerFrame, o *roomv1.HandOver) {
 	roomID := m.Frame.RoomId
 	g := &gift{
 		from: m.From.Node, number: m.Frame.Request,
@@ -130,14 +130,12 @@ func (h *Host) take(rctx *actor.ReceiveContext, m *PeerFrame, o *roomv1.HandOver
 	case here && (s.state == waitingStart || s.state == starting):
 		// Somebody asked for it just before; it would have been sent on.
 		s.gift = g
-		s.shared.RaiseAcknowledged(g.acknowledged)
 	case here, len(h.draining) > 0:
 		h.notTaken(g.from, roomID, g.number, "not now")
 	default:
 		delete(h.holds, roomID) // its owner wants it to be here
 		s := h.newSlot(roomID)
 		s.gift = g
-		s.shared.RaiseAcknowledged(g.acknowledged)
 		h.startQueue.push(s, givenFirst)
 	}
 	h.startMore(rctx)
