@@ -101,6 +101,29 @@ func TestEveryResetReason(t *testing.T) {
 	require.Empty(t, codes.ResetMeaning(0))
 }
 
+func TestEveryEvictionReason(t *testing.T) {
+	t.Parallel()
+	names := []string{}
+	for _, r := range codes.Evictions() {
+		name := codes.EvictionName(r)
+		names = append(names, name)
+		require.NotEmpty(t, codes.EvictionMeaning(r), name)
+		back, ok := codes.ParseEviction(name)
+		require.True(t, ok)
+		require.Equal(t, r, back)
+	}
+	require.Equal(t, []string{"kicked", "banned", "forbidden"}, names)
+	for _, name := range []string{"", "unspecified", "KICKED"} {
+		_, ok := codes.ParseEviction(name)
+		require.False(t, ok, name)
+	}
+	require.Empty(t, codes.EvictionName(0))
+	require.Empty(t, codes.EvictionMeaning(0))
+	require.Equal(t, clientv1.EvictionReason_EVICTION_REASON_BANNED, codes.EvictionOf(clientv1.ErrorCode_ERROR_CODE_BANNED))
+	require.Equal(t, clientv1.EvictionReason_EVICTION_REASON_FORBIDDEN, codes.EvictionOf(clientv1.ErrorCode_ERROR_CODE_FORBIDDEN))
+	require.Equal(t, clientv1.EvictionReason_EVICTION_REASON_KICKED, codes.EvictionOf(clientv1.ErrorCode_ERROR_CODE_NOT_JOINED))
+}
+
 func TestMarkdown(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join("testdata", "codes.md")

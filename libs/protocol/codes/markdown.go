@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Markdown renders all codes as three tables, the body of the reference page. The output is deterministic.
+// Markdown renders all codes as tables, the body of the reference page. The output is deterministic.
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString("## Error codes\n\nThe `code` of an `error` frame.\n\n")
@@ -25,6 +25,10 @@ func Markdown() string {
 	b.WriteString("\n## Reset reasons\n\nThe `reason` of a `reset` frame.\n\n| reason | meaning |\n|---|---|\n")
 	for _, r := range Resets() {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", ResetName(r), ResetMeaning(r))
+	}
+	b.WriteString("\n## Eviction reasons\n\nThe `reason` of a `room_left` that nobody asked for.\n\n| reason | meaning |\n|---|---|\n")
+	for _, r := range Evictions() {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", EvictionName(r), EvictionMeaning(r))
 	}
 	return b.String()
 }

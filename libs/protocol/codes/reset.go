@@ -33,7 +33,7 @@ func ResetMeaning(r clientv1.ResetReason) string {
 	case clientv1.ResetReason_RESET_REASON_REWOUND:
 		return "The cursor belongs to a history that was lost; the cursor is now the head. Publish again, with the same message ids, what was acknowledged in the last minute."
 	case clientv1.ResetReason_RESET_REASON_TRIMMED:
-		return "Messages after the cursor are past retention; the cursor is now the last trimmed seq."
+		return "Messages after the cursor are past retention, or from before the member joined a room whose history it may not read; the cursor is now the last of them."
 	case clientv1.ResetReason_RESET_REASON_REPLAY_LIMIT:
 		return "More messages were missed than are replayed; the cursor is now the head and history fills in."
 	default:

@@ -259,7 +259,8 @@ const (
 	ResetReason_RESET_REASON_UNSPECIFIED ResetReason = 0
 	// The cursor belongs to a history that was lost; the cursor is now the head.
 	ResetReason_RESET_REASON_REWOUND ResetReason = 1
-	// Messages after the cursor are past retention; the cursor is now the last trimmed seq.
+	// Messages after the cursor are past retention, or from before the member joined a room whose history it may not read; the
+	// cursor is now the seq of the last of them.
 	ResetReason_RESET_REASON_TRIMMED ResetReason = 2
 	// More messages were missed than are replayed; the cursor is now the head.
 	ResetReason_RESET_REASON_REPLAY_LIMIT ResetReason = 3

@@ -2064,7 +2064,8 @@ func (x *Deliver) GetRemovalSeq() uint64 {
 
 // Evicted takes members out at once: they may not have anything with a seq above seq, and whoever was let in as of a lower
 // one is concerned. It comes before the deliveries after that seq and, like them, in a chain: prev_removal_seq is the
-// removal_seq of before.
+// removal_seq of the frame before and removal_seq where the chain is with this one. They are the same when more members of
+// the same event follow, and when the frame only answers a report.
 //
 // With a request number it answers an Online: everybody named there and not here is in the room as of seq.
 type Evicted struct {
@@ -2072,11 +2073,10 @@ type Evicted struct {
 	Epoch          uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Seq            uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
 	PrevRemovalSeq uint64                 `protobuf:"varint,3,opt,name=prev_removal_seq,json=prevRemovalSeq,proto3" json:"prev_removal_seq,omitempty"`
-	Members        []*Eviction            `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`
-	// More members follow in another frame; the chain has not got to seq yet.
-	More          bool `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RemovalSeq     uint64                 `protobuf:"varint,4,opt,name=removal_seq,json=removalSeq,proto3" json:"removal_seq,omitempty"`
+	Members        []*Eviction            `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Evicted) Reset() {
@@ -2130,18 +2130,18 @@ func (x *Evicted) GetPrevRemovalSeq() uint64 {
 	return 0
 }
 
+func (x *Evicted) GetRemovalSeq() uint64 {
+	if x != nil {
+		return x.RemovalSeq
+	}
+	return 0
+}
+
 func (x *Evicted) GetMembers() []*Eviction {
 	if x != nil {
 		return x.Members
 	}
 	return nil
-}
-
-func (x *Evicted) GetMore() bool {
-	if x != nil {
-		return x.More
-	}
-	return false
 }
 
 type Eviction struct {
@@ -4141,13 +4141,14 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"\vaccepted_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"acceptedAt\x12\x1f\n" +
 	"\vremoval_seq\x18\x04 \x01(\x04R\n" +
-	"removalSeq\"\xa3\x01\n" +
+	"removalSeq\"\xb0\x01\n" +
 	"\aEvicted\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12(\n" +
-	"\x10prev_removal_seq\x18\x03 \x01(\x04R\x0eprevRemovalSeq\x122\n" +
-	"\amembers\x18\x04 \x03(\v2\x18.parley.room.v1.EvictionR\amembers\x12\x12\n" +
-	"\x04more\x18\x05 \x01(\bR\x04more\"\x8e\x01\n" +
+	"\x10prev_removal_seq\x18\x03 \x01(\x04R\x0eprevRemovalSeq\x12\x1f\n" +
+	"\vremoval_seq\x18\x04 \x01(\x04R\n" +
+	"removalSeq\x122\n" +
+	"\amembers\x18\x05 \x03(\v2\x18.parley.room.v1.EvictionR\amembers\"\x8e\x01\n" +
 	"\bEviction\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\x05R\x04code\x12\x16\n" +

@@ -12,7 +12,8 @@ import (
 )
 
 // S5, L2: under any order of deliveries, pages, losses, takeovers, subscriptions, slow readers, joins and leaves, every
-// connection's stream is contiguous, and once things calm down everybody has everything.
+// connection's stream is contiguous, and once things calm down everybody has everything. S8: nobody gets a message from after
+// it was taken out, and everybody who was taken out is told in the end.
 func FuzzTopic(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16})
 	f.Fuzz(func(t *testing.T, data []byte) { runTopic(t, data) })
@@ -44,7 +45,7 @@ func runTopic(t *testing.T, data []byte) {
 	}
 	for len(data) > 0 {
 		node := m.nodes[next(2)]
-		switch next(24) {
+		switch next(26) {
 		case 0, 1, 2:
 			m.publish(1 + next(9)) // also more than any outbox here takes
 		case 3:
@@ -77,7 +78,14 @@ func runTopic(t *testing.T, data []byte) {
 				if next(4) == 0 {
 					c = codec.Binary{}
 				}
-				m.attach(cursor, c, 1+next(5))
+				s := m.sink(fmt.Sprintf("member-%d", next(5)), c, 1+next(5))
+				s.gone = true
+				attach := m.join(s, cursor)
+				if next(3) == 0 {
+					m.late = append(m.late, attach)
+				} else {
+					attach()
+				}
 			}
 		case 19:
 			if len(m.sinks) > 0 {
@@ -86,7 +94,7 @@ func runTopic(t *testing.T, data []byte) {
 					m.topic.Detach(m.now, s, nil)
 					s.gone = true
 				} else if !s.gone {
-					m.join(s, ptr(uint64(next(int(min(m.head, 100))+1))))
+					m.join(s, ptr(uint64(next(int(min(m.head, 100))+1))))()
 				}
 			}
 		case 20, 21:
@@ -109,12 +117,23 @@ func runTopic(t *testing.T, data []byte) {
 			default:
 				m.compare()
 			}
+		case 24:
+			for range 1 + next(3) {
+				m.remove(fmt.Sprintf("member-%d", next(5)))
+			}
+		case 25:
+			if len(m.late) > 0 {
+				m.late[0]()
+				m.late = m.late[1:]
+			}
 		}
 		require.LessOrEqual(t, m.reads, 2)
 	}
 	m.settle()
 	for i, s := range m.sinks {
+		require.Equal(t, s.evicted, s.told)
 		if !s.gone {
+			require.Zero(t, m.out(s.member, m.removals).seq, "connection %d of %s is still here", i, s.member)
 			require.GreaterOrEqual(t, s.cursor, m.last(), "connection %d does not reach the head", i)
 			s.agrees()
 		}

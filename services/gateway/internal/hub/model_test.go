@@ -3,7 +3,6 @@ package hub
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
-	"github.com/parley-rt/parley/services/gateway/internal/ws"
 )
 
 var errDown = errors.New("link is down")
@@ -24,10 +22,18 @@ type modelNode struct {
 	running    bool // it believes that it owns the room
 	epoch      uint64
 	messages   int // how many of the journal's messages it knows
+	removals   int // and of its removals
 	subscribed bool
 	toHub      []*roomv1.Frame
 	toNode     []*roomv1.Frame
 	down       bool
+}
+
+// removal is an event that took a member out of the room.
+type removal struct {
+	seq         uint64
+	member      string
+	incarnation uint64
 }
 
 // model is one room in a journal, two rooms nodes that pass it on to each other, and a Topic with its connections. Frames
@@ -45,6 +51,11 @@ type model struct {
 	head        uint64
 	trimmed     uint64
 	lost        uint64 // the highest seq that was ever given out and lost
+	removals    []removal
+	removed     []removal         // also those that a lost tail has taken along
+	joined      map[string]uint64 // the head when a member last joined
+	joins       uint64
+	late        []func() // joins that were answered and are not attached yet
 
 	hint   string // the route's remembered owner
 	number uint64
@@ -54,7 +65,7 @@ type model struct {
 }
 
 func newModel(t testing.TB, cfg Config) *model {
-	m := &model{t: t, now: time.Unix(1_700_000_000, 0), epoch: 1, incarnation: 1, reads: 2}
+	m := &model{t: t, now: time.Unix(1_700_000_000, 0), epoch: 1, incarnation: 1, reads: 2, joined: map[string]uint64{}}
 	for i := range m.nodes {
 		m.nodes[i] = &modelNode{name: fmt.Sprintf("n%d", i)}
 	}
@@ -133,7 +144,67 @@ func (m *model) publish(n int) {
 	}
 	owner.messages = len(m.messages)
 	if owner.subscribed {
-		m.toHub(owner, &roomv1.Frame{Kind: &roomv1.Frame_Deliver{Deliver: &roomv1.Deliver{Epoch: m.epoch, Messages: fresh}}})
+		m.toHub(owner, &roomv1.Frame{Kind: &roomv1.Frame_Deliver{Deliver: &roomv1.Deliver{
+			Epoch: m.epoch, Messages: fresh, RemovalSeq: m.removal(owner),
+		}}})
+	}
+}
+
+// remove takes a member out.
+func (m *model) remove(member string) {
+	owner := m.nodes[m.owner]
+	prev := m.removal(owner)
+	m.head++
+	r := removal{m.head, member, m.incarnation}
+	m.removals, m.removed = append(m.removals, r), append(m.removed, r)
+	owner.removals = len(m.removals)
+	if owner.subscribed {
+		m.toHub(owner, &roomv1.Frame{Kind: &roomv1.Frame_Evicted{Evicted: &roomv1.Evicted{
+			Epoch: m.epoch, Seq: m.head, PrevRemovalSeq: prev, RemovalSeq: m.head, Members: []*roomv1.Eviction{{MemberId: member}},
+		}}})
+	}
+}
+
+// removal returns the newest removal that a node knows.
+func (m *model) removal(n *modelNode) uint64 {
+	if k := min(n.removals, len(m.removals)); k > 0 {
+		return m.removals[k-1].seq
+	}
+	return 0
+}
+
+// out returns what took the member out, by the removals that are known; seq 0: it is in.
+func (m *model) out(member string, known []removal) removal {
+	for i := len(known) - 1; i >= 0; i-- {
+		if r := known[i]; r.member == member && r.seq > m.joined[member] {
+			return r
+		}
+	}
+	return removal{}
+}
+
+// report answers who of those that a hub names is out.
+func (m *model) report(n *modelNode, number uint64, o *roomv1.Online) {
+	if !n.running || !n.subscribed {
+		closed := &roomv1.Closed{Owner: m.nodes[m.owner].name}
+		if n.running {
+			closed = &roomv1.Closed{Epoch: n.epoch, Owner: n.name}
+		}
+		m.toHub(n, &roomv1.Frame{Kind: &roomv1.Frame_Closed{Closed: closed}})
+		return
+	}
+	seq := m.removal(n)
+	if n == m.nodes[m.owner] {
+		seq = m.head
+	}
+	e := &roomv1.Evicted{Epoch: n.epoch, Seq: seq, PrevRemovalSeq: m.removal(n), RemovalSeq: m.removal(n)}
+	for _, p := range o.GetMembers() {
+		if p.GetConnections() > 0 && m.out(p.GetMemberId(), m.removals[:min(n.removals, len(m.removals))]).seq > 0 {
+			e.Members = append(e.Members, &roomv1.Eviction{MemberId: p.GetMemberId()})
+		}
+	}
+	if number != 0 || len(e.Members) > 0 {
+		m.toHub(n, &roomv1.Frame{Request: number, Kind: &roomv1.Frame_Evicted{Evicted: e}})
 	}
 }
 
@@ -175,14 +246,14 @@ func (m *model) serve(n *modelNode) {
 			head = lastOf(known)
 		}
 		answer.Kind = &roomv1.Frame_Subscribed{Subscribed: &roomv1.Subscribed{
-			Epoch: n.epoch, Incarnation: m.incarnation, Head: head, LastMessageSeq: lastOf(known),
+			Epoch: n.epoch, Incarnation: m.incarnation, Head: head, LastMessageSeq: lastOf(known), RemovalSeq: m.removal(n),
 		}}
 	case *roomv1.Frame_Read:
 		if !n.running {
 			answer.Kind = &roomv1.Frame_Moved{Moved: &roomv1.Moved{Owner: m.nodes[m.owner].name}}
 			break
 		}
-		page := &roomv1.Page{Epoch: n.epoch, Incarnation: m.incarnation, Head: m.head, Trimmed: m.trimmed}
+		page := &roomv1.Page{Epoch: n.epoch, Incarnation: m.incarnation, Head: m.head, Trimmed: m.trimmed, RemovalSeq: m.removal(n)}
 		for _, msg := range known {
 			if msg.GetSeq() > max(k.Read.GetAfterSeq(), m.trimmed) {
 				if len(page.Messages) == int(k.Read.GetLimit()) {
@@ -193,6 +264,9 @@ func (m *model) serve(n *modelNode) {
 			}
 		}
 		answer.Kind = &roomv1.Frame_Page{Page: page}
+	case *roomv1.Frame_Online:
+		m.report(n, f.GetRequest(), k.Online)
+		return
 	case *roomv1.Frame_Unsubscribe:
 		n.subscribed = false
 		return
@@ -218,6 +292,8 @@ func (m *model) deliver(n *modelNode) {
 		m.topic.Page(m.now, f.GetRequest(), k.Page)
 	case *roomv1.Frame_Moved:
 		m.topic.Moved(m.now, n.name, f.GetRequest(), k.Moved.GetOwner())
+	case *roomv1.Frame_Evicted:
+		m.topic.Evicted(m.now, n.name, f.GetRequest(), k.Evicted)
 	case *roomv1.Frame_Closed:
 		m.topic.Closed(m.now, n.name, k.Closed)
 	case *roomv1.Frame_Refused:
@@ -252,7 +328,7 @@ func (m *model) takeover() {
 	m.owner = 1 - m.owner
 	m.epoch++
 	n := m.nodes[m.owner]
-	n.running, n.epoch, n.messages, n.subscribed = true, m.epoch, len(m.messages), false
+	n.running, n.epoch, n.messages, n.removals, n.subscribed = true, m.epoch, len(m.messages), len(m.removals), false
 }
 
 // learn tells the former owner.
@@ -270,6 +346,12 @@ func (m *model) loseTail(k int) {
 	m.lost = max(m.lost, m.head)
 	m.messages = m.messages[:keep]
 	m.head = max(m.last(), m.trimmed)
+	for len(m.removals) > 0 && m.removals[len(m.removals)-1].seq > m.head {
+		m.removals = m.removals[:len(m.removals)-1]
+	}
+	for member := range m.joined {
+		m.joined[member] = min(m.joined[member], m.head)
+	}
 	m.incarnation++
 	m.nodes[1-m.owner].running = false
 	m.takeover()
@@ -295,14 +377,22 @@ func (m *model) compare() {
 
 // attach joins a new connection. cursor is what the client asked for, nil for the head; the answer is the owner's.
 func (m *model) attach(cursor *uint64, c codec.Codec, limit int) *modelSink {
-	s := &modelSink{m: m, codec: c, limit: limit}
-	m.sinks = append(m.sinks, s)
-	m.join(s, cursor)
+	s := m.sink(fmt.Sprintf("member-%d", len(m.sinks)+1), c, limit)
+	m.join(s, cursor)()
 	return s
 }
 
-func (m *model) join(s *modelSink, cursor *uint64) {
-	start := Start{Member: fmt.Sprintf("member-%d", len(m.sinks)), Cursor: m.head, Epoch: m.epoch, Incarnation: m.incarnation, Node: m.nodes[m.owner].name}
+func (m *model) sink(member string, c codec.Codec, limit int) *modelSink {
+	s := &modelSink{m: m, member: member, codec: c, limit: limit}
+	m.sinks = append(m.sinks, s)
+	return s
+}
+
+// join answers a join and returns what attaches the connection when the answer has arrived.
+func (m *model) join(s *modelSink, cursor *uint64) func() {
+	m.joined[s.member] = m.head
+	m.joins++
+	start := Start{Member: s.member, As: m.head, Evictee: s, Number: m.joins, Cursor: m.head, Epoch: m.epoch, Incarnation: m.incarnation, Node: m.nodes[m.owner].name}
 	reset := clientv1.ResetReason_RESET_REASON_UNSPECIFIED
 	if cursor != nil {
 		switch {
@@ -317,15 +407,18 @@ func (m *model) join(s *modelSink, cursor *uint64) {
 	start.First = [][]byte{mustFrame(s.codec, &clientv1.Envelope{Kind: &clientv1.Envelope_RoomJoined{RoomJoined: &clientv1.RoomJoined{
 		RoomId: "r", Seq: m.head, Recovered: cursor != nil && reset == 0,
 	}}})}
+	asked := m.head
 	if cursor != nil {
-		s.asked = *cursor
-	} else {
-		s.asked = m.head
+		asked = *cursor
 	}
 	if reset != 0 {
 		start.First = append(start.First, resetFrame(s.codec, "r", start.Cursor, reset))
 	}
-	m.topic.Attach(m.now, s, start)
+	return func() {
+		s.asked, s.as, s.incarnation, s.number = asked, start.As, start.Incarnation, start.Number
+		s.gone, s.evicted, s.told = false, false, false
+		m.topic.Attach(m.now, s, start)
+	}
 }
 
 // settle heals everything and lets it happen.
@@ -334,6 +427,10 @@ func (m *model) settle() {
 		m.linkUp(n)
 	}
 	m.learn()
+	for _, attach := range m.late {
+		attach()
+	}
+	m.late = nil
 	for range 400 {
 		for _, n := range m.nodes {
 			for len(n.toNode) > 0 {
@@ -353,118 +450,5 @@ func (m *model) settle() {
 		if m.now.Nanosecond() == 0 && m.now.Second()%5 == 0 {
 			m.compare()
 		}
-	}
-}
-
-// modelSink is a client that applies the protocol's rule to what it gets, in a connection with a small outbox.
-type modelSink struct {
-	m      *model
-	codec  codec.Codec
-	limit  int // frames that Offer takes until read
-	queued int
-	wait   []ws.Waiter
-	gone   bool
-
-	asked    uint64 // cursor that the next room_joined starts from
-	cursor   uint64
-	got      int
-	resets   int
-	signals  []string
-	joined   []uint64
-	lastSent []byte
-	// seen is the stream since it began or was last reset.
-	seen []*clientv1.Message
-}
-
-func (s *modelSink) Codec() codec.Codec { return s.codec }
-
-func (s *modelSink) Send(f []byte) bool {
-	s.take(f)
-	return true
-}
-
-func (s *modelSink) SendAll(fs [][]byte) bool {
-	for _, f := range fs {
-		s.take(f)
-	}
-	return true
-}
-
-func (s *modelSink) Offer(fs [][]byte, w ws.Waiter) int {
-	n := 0
-	for ; n < len(fs) && s.queued < s.limit; n++ {
-		s.queued++
-		s.take(fs[n])
-	}
-	if n < len(fs) {
-		s.wait = append(s.wait, w)
-	}
-	return n
-}
-
-func (s *modelSink) CloseWith(code clientv1.CloseCode) {
-	require.FailNow(s.m.t, "connection was closed", "%v", code)
-}
-
-// read empties the outbox.
-func (s *modelSink) read() {
-	s.queued = 0
-	wait := s.wait
-	s.wait = nil
-	for _, w := range wait {
-		sub := w.(*sub)
-		sub.topic.Resume(s.m.now, sub)
-	}
-}
-
-// take applies the client's rule (S5): accept iff prev_seq <= cursor < seq.
-func (s *modelSink) take(f []byte) {
-	t := s.m.t
-	s.lastSent = f
-	env, err := s.codec.Decode(unframe(f))
-	require.NoError(t, err)
-	require.False(t, s.gone && env.GetMessage() != nil, "message after the stream ended")
-	switch k := env.GetKind().(type) {
-	case *clientv1.Envelope_RoomJoined:
-		s.cursor = s.asked
-		s.seen = nil
-		s.joined = append(s.joined, k.RoomJoined.GetSeq())
-	case *clientv1.Envelope_Reset_:
-		s.cursor = k.Reset_.GetSeq()
-		s.seen = nil
-		s.resets++
-	case *clientv1.Envelope_Message:
-		msg := k.Message
-		require.LessOrEqual(t, msg.GetPrevSeq(), s.cursor, "gap: message %d after %d at cursor %d", msg.GetSeq(), msg.GetPrevSeq(), s.cursor)
-		require.Greater(t, msg.GetSeq(), s.cursor, "repeat: message %d at cursor %d", msg.GetSeq(), s.cursor)
-		require.True(t, strings.HasSuffix(msg.GetMessageId(), fmt.Sprintf("-%d", msg.GetSeq())), "foreign message")
-		s.cursor = msg.GetSeq()
-		s.seen = append(s.seen, msg)
-		s.got++
-	case *clientv1.Envelope_Signal:
-		s.signals = append(s.signals, k.Signal.GetContent())
-	}
-}
-
-// agrees checks what the client saw without a reset against the journal (S5, S7).
-func (s *modelSink) agrees() {
-	ids := map[uint64]string{}
-	for _, msg := range s.m.messages {
-		ids[msg.GetSeq()] = msg.GetMessageId()
-	}
-	for _, msg := range s.seen {
-		require.Equal(s.m.t, ids[msg.GetSeq()], msg.GetMessageId(), "message %d is not in the journal and no reset said so", msg.GetSeq())
-	}
-}
-
-// unframe takes the header off a server frame.
-func unframe(f []byte) []byte {
-	switch f[1] {
-	case 126:
-		return f[4:]
-	case 127:
-		return f[10:]
-	default:
-		return f[2:]
 	}
 }

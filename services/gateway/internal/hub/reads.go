@@ -108,6 +108,10 @@ func (r *reads) silent(now time.Time, after time.Duration) bool {
 
 // advance brings a connection forward as far as it goes: rest of a page, ring, live; or asks for the next page.
 func (t *Topic) advance(now time.Time, s *sub) {
+	if s.as < t.removal {
+		t.hold(s)
+		return
+	}
 	for {
 		if s.page != nil {
 			n := s.sink.Offer(s.page.frames[s.pos:], s)
@@ -194,7 +198,7 @@ func (t *Topic) Page(now time.Time, number uint64, p *roomv1.Page) {
 		t.reads.postpone(number, now.Add(t.cfg.RetryFirst))
 		return
 	}
-	if p.GetEpoch() > t.epoch || p.GetIncarnation() != t.incarnation {
+	if p.GetEpoch() > t.epoch || p.GetIncarnation() != t.incarnation || p.GetRemovalSeq() > t.removal {
 		t.resubscribe(now, "")
 		return
 	}

@@ -27,6 +27,8 @@ const (
 	subReading
 	// subFull: its outbox is full; Drained follows.
 	subFull
+	// subHeld: the room must say first that its member is still in it; see evict.go.
+	subHeld
 	// subGone: it was detached; whatever still refers to it lets it be.
 	subGone
 )
@@ -39,6 +41,11 @@ type sub struct {
 	member      string
 	cursor      uint64
 	incarnation uint64 // of the history the cursor belongs to
+	epoch       uint64 // of the writer that let it in
+	as          uint64 // the room's head when its member was last known to be let in
+	check       uint64 // number of the last report that named it
+	evictee     Evictee
+	number      uint64 // of its Start
 	state       subState
 	index       int // in fan.live while live
 

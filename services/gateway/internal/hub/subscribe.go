@@ -60,6 +60,7 @@ func (t *Topic) Subscribed(now time.Time, from string, number uint64, s *roomv1.
 	rewound := !first && (s.GetIncarnation() != t.incarnation || s.GetLastMessageSeq() < t.last)
 	t.phase, t.node, t.asked = phaseLive, from, ""
 	t.epoch, t.incarnation = s.GetEpoch(), s.GetIncarnation()
+	t.removals(s)
 	if first || rewound || s.GetLastMessageSeq() > t.last {
 		t.restart(s)
 	}
@@ -205,6 +206,8 @@ func (t *Topic) Tick(now time.Time) {
 		t.subscribe(now)
 	case t.phase == phaseLive && t.reads.silent(now, t.cfg.SilenceAfter):
 		t.resubscribe(now, "")
+	case t.phase == phaseLive && t.check != 0 && now.Sub(t.checkAt) >= t.cfg.SilenceAfter:
+		t.resubscribe(now, "")
 	case t.phase == phaseLive:
 		t.startReads(now)
 	}
@@ -213,7 +216,7 @@ func (t *Topic) Tick(now time.Time) {
 
 // Busy says that Tick has something to wait for.
 func (t *Topic) Busy() bool {
-	return t.phase == phaseSubscribing || t.reads.busy() || len(t.changed) > 0 || t.owesFull || len(t.subs) == 0
+	return t.phase == phaseSubscribing || t.reads.busy() || len(t.changed) > 0 || t.owesFull || t.check != 0 || t.unsure || len(t.subs) == 0
 }
 
 // count notes a connection that came or went.
@@ -230,9 +233,11 @@ func (t *Topic) count(member string, by int) {
 	t.changed[member] = struct{}{}
 }
 
-// report tells the room who is online here: everybody after a subscription, then changes, several in one.
+// report tells the room who is online here: everybody after a subscription and when connections are held, then changes,
+// several in one.
 func (t *Topic) report(now time.Time, full bool) {
-	full = full || t.owesFull
+	ask := t.unsure && t.check == 0
+	full = full || t.owesFull || ask
 	if t.phase != phaseLive || !full && (len(t.changed) == 0 || now.Sub(t.reportedAt) < t.cfg.OnlineEvery) {
 		return
 	}
@@ -247,9 +252,16 @@ func (t *Topic) report(now time.Time, full bool) {
 		}
 	}
 	t.reportedAt = now
-	if t.up.SendTo(t.node, &roomv1.Frame{RoomId: t.room, Kind: &roomv1.Frame_Online{Online: o}}) == nil {
+	f := &roomv1.Frame{RoomId: t.room, Kind: &roomv1.Frame_Online{Online: o}}
+	if ask {
+		f.Request = t.name(now)
+	}
+	if t.up.SendTo(t.node, f) == nil {
 		t.changed, t.owesFull = nil, false
-	} else {
-		t.owesFull = full
+		return
+	}
+	t.owesFull = full
+	if ask {
+		t.check, t.unsure = 0, true
 	}
 }

@@ -114,6 +114,11 @@ type Topic struct {
 	reportedAt time.Time
 	emptySince time.Time // zero: somebody is here
 
+	removal uint64 // the newest event that took members out and that was applied here
+	unsure  bool   // connections are held and no report that names them is out
+	check   uint64 // number of the report that the room is to answer; 0: none is out
+	checkAt time.Time
+
 	owesFull bool   // the report of everybody could not be sent
 	sent     int    // messages handed to connections; whoever counts them sets it back
 	compared uint64 // last when the owner was last asked to compare
@@ -129,8 +134,13 @@ type Start struct {
 	Member             string
 	Cursor             uint64
 	Epoch, Incarnation uint64
+	// As is the room's head of that join: the member was let in as of this seq.
+	As uint64
 	// Node answered the connection's join.
 	Node string
+	// Evictee hears when the room takes the member out, with Number; nil: nobody does.
+	Evictee Evictee
+	Number  uint64
 	// First is sent before any message.
 	First [][]byte
 }
@@ -151,6 +161,7 @@ func (t *Topic) Attach(now time.Time, sink Sink, start Start) {
 	t.reads.forget(s)
 	s.state, s.page, s.pos, s.strikes = subIdle, nil, 0, 0
 	s.cursor, s.incarnation = start.Cursor, start.Incarnation
+	s.epoch, s.as, s.check, s.evictee, s.number = start.Epoch, start.As, 0, start.Evictee, start.Number
 	sink.SendAll(start.First)
 	t.minEpoch = max(t.minEpoch, start.Epoch)
 	if start.Node != "" {
@@ -162,6 +173,7 @@ func (t *Topic) Attach(now time.Time, sink Sink, start Start) {
 	case t.phase == phaseLive:
 		if s.incarnation != t.incarnation { // its join was answered before the history was cut
 			t.rewind(s, t.last, t.incarnation)
+			s.as = 0
 		}
 		t.advance(now, s)
 	}
@@ -255,6 +267,11 @@ func (t *Topic) Deliver(now time.Time, from string, d *roomv1.Deliver) int {
 			t.resubscribe(now, "")
 		}
 		return 0
+	case d.GetRemovalSeq() > t.removal: // somebody must not have these, and nobody knows who
+		if t.phase == phaseLive {
+			t.resubscribe(now, "")
+		}
+		return 0
 	}
 	first, end, last := 0, 0, t.last
 	for i, m := range d.GetMessages() {
@@ -344,7 +361,7 @@ func (t *Topic) Signal(s *roomv1.Signalled) int {
 		frames[i] = frame
 	}
 	for _, sub := range t.subs {
-		if sub.member == s.GetSender() {
+		if sub.member == s.GetSender() || sub.state == subHeld {
 			continue
 		}
 		for i, f := range t.fans {

@@ -198,7 +198,7 @@ func TestRestartOfAStream(t *testing.T) {
 	m.pump()
 	m.publish(10)
 	m.pump()
-	m.join(a, ptr(4))
+	m.join(a, ptr(4))()
 	require.Equal(t, 16, a.got)
 	m.publish(1)
 	m.pump()

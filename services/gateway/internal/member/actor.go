@@ -34,6 +34,10 @@ type (
 		from  string
 		frame actorkit.Frame
 	}
+	evictedMsg struct {
+		room   string
+		number uint64
+	}
 	// faultMsg says that a task of the member panicked.
 	faultMsg  struct{}
 	openedMsg struct{ opened Opened }
@@ -113,6 +117,8 @@ func (a *Actor) Receive(rctx *actor.ReceiveContext) {
 	case *drainedMsg:
 		a.asked = false
 		a.core.Drained(now)
+	case *evictedMsg:
+		a.core.Evicted(now, m.room, m.number)
 	case *linkDownMsg:
 		a.core.LinkDown(now, m.node)
 	case *replacedMsg:
@@ -185,6 +191,9 @@ func (a *Actor) opened(now time.Time, m *openedMsg) {
 
 // Drained implements ws.Waiter.
 func (a *Actor) Drained() { tell(a.self, &drainedMsg{}) }
+
+// Evicted implements hub.Evictee.
+func (a *Actor) Evicted(room string, number uint64) { tell(a.self, &evictedMsg{room, number}) }
 
 // Client connects a WebSocket to its Actor: it is the ws.Handler of one connection.
 type Client struct {

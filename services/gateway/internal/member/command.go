@@ -89,7 +89,9 @@ func (c *Core) command(now time.Time, cmd *Command) {
 	case *clientv1.Envelope_Presence:
 		o := c.check(cmd, opPresence, k.Presence.GetRoomId())
 		if o != nil {
-			o.frame = &roomv1.Frame{Kind: &roomv1.Frame_PresenceQuery{PresenceQuery: &roomv1.PresenceQuery{}}}
+			o.frame = &roomv1.Frame{Kind: &roomv1.Frame_PresenceQuery{PresenceQuery: &roomv1.PresenceQuery{
+				MemberId: c.session.Member,
+			}}}
 		}
 		c.enqueue(now, o)
 	}
@@ -169,6 +171,7 @@ func (c *Core) checkHistory(cmd *Command, h *clientv1.History) *op {
 	}
 	o.frame = &roomv1.Frame{Kind: &roomv1.Frame_Read{Read: &roomv1.Read{
 		AfterSeq: h.AfterSeq, BeforeSeq: h.BeforeSeq, Limit: min(limit, historyMax), MaxBytes: historyMaxBytes,
+		MemberId: c.session.Member,
 	}}}
 	return o
 }

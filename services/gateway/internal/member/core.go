@@ -95,6 +95,10 @@ type Core struct {
 	number   uint64              // of the last request
 	opCount  uint32              // of joins and leaves in this generation of the session
 
+	attachments uint64 // number of the last
+
+	signals []sentSignal // the last ones; nil when there were none
+
 	pages []*op    // waiting to be asked
 	page  *request // the one that is out
 
@@ -162,6 +166,8 @@ func (c *Core) Answer(now time.Time, from string, f *roomv1.Frame) {
 	}
 	if q := c.requests[f.GetRequest()]; q != nil {
 		c.answer(now, q, from, f)
+	} else {
+		c.signalRefused(f)
 	}
 	c.settle(now)
 }

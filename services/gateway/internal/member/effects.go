@@ -53,10 +53,14 @@ type Effects interface {
 
 // Attachment is where a connection's stream in a room goes on.
 type Attachment struct {
-	Room        string
+	Room string
+	// Number tells this attachment from the connection's others; Core.Evicted comes with it.
+	Number      uint64
 	Cursor      uint64
 	Epoch       uint64
 	Incarnation uint64
+	// As is the room's head as of which the member was let in.
+	As uint64
 	// Node answered the join: it runs the room.
 	Node string
 	// First is sent before any message: room_joined and possibly reset.

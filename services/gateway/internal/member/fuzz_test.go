@@ -102,7 +102,9 @@ func (c *chaos) step() {
 			c.core.LinkDown(c.now, node)
 		}
 	case 11:
-		switch c.in.next(5) {
+		switch c.in.next(6) {
+		case 5:
+			c.evict()
 		case 0:
 			c.busy = !c.busy
 		case 1:
@@ -118,6 +120,22 @@ func (c *chaos) step() {
 				c.core.Replaced()
 			}
 		}
+	}
+}
+
+// evict lets the room take the member out, or lets the news of that come late.
+func (c *chaos) evict() {
+	room := []string{"a", "b", "c", "d"}[c.in.next(4)]
+	a, ok := c.attached[room]
+	if ok && c.in.next(3) == 0 { // late: it has joined again since
+		c.core.Evicted(c.now, room, a.Number-1)
+		require.True(c.t, c.core.rooms[room].attached)
+		return
+	}
+	delete(c.attached, room) // the hub did that
+	c.core.Evicted(c.now, room, a.Number)
+	if r := c.core.rooms[room]; ok && r != nil {
+		require.False(c.t, r.joined || r.attached)
 	}
 }
 

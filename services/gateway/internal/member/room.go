@@ -16,6 +16,7 @@ type room struct {
 	id string
 	// joined: publishing and asking are allowed. attached: the hub streams it to the connection.
 	joined, attached bool
+	attachment       uint64   // number of the last
 	active           *op      // the join or leave that is being carried out
 	batch            *request // publishes that are out
 	waiting          []*op
@@ -75,13 +76,7 @@ func (c *Core) begin(now time.Time, r *room, o *op) {
 	case !r.joined:
 		c.fail(o, clientv1.ErrorCode_ERROR_CODE_NOT_JOINED, text(clientv1.ErrorCode_ERROR_CODE_NOT_JOINED), 0)
 	case o.kind == opSignal:
-		o.frame.RoomId = r.id
-		if _, err := c.out.Send(o.frame, nil, o.cmd.Span); err != nil {
-			code := codeOf(err)
-			c.fail(o, code, text(code), 0)
-			return
-		}
-		c.succeed(o, nil)
+		c.sendSignal(r, o)
 	default: // pages are large: they wait until the client has read enough
 		c.pages = append(c.pages, o)
 		c.wake(o.cmd.At.Add(c.cfg.AnswerWithin))
@@ -224,8 +219,12 @@ func (c *Core) left(now time.Time, r *room, o *op) {
 
 // joinedRoom takes the answer to a join.
 func (c *Core) joinedRoom(now time.Time, r *room, o *op, from string, j *roomv1.Joined) {
-	r.active, r.joined, r.attached = nil, true, true
-	a := Attachment{Room: r.id, Cursor: j.GetCursor(), Epoch: j.GetEpoch(), Incarnation: j.GetIncarnation(), Node: from}
+	c.attachments++
+	r.active, r.joined, r.attached, r.attachment = nil, true, true, c.attachments
+	a := Attachment{
+		Room: r.id, Number: r.attachment, Node: from,
+		Cursor: j.GetCursor(), Epoch: j.GetEpoch(), Incarnation: j.GetIncarnation(), As: j.GetHead(),
+	}
 	a.First = append(a.First, &clientv1.Envelope{Id: o.id, Kind: &clientv1.Envelope_RoomJoined{RoomJoined: &clientv1.RoomJoined{
 		RoomId: r.id, Seq: j.GetHead(), Recovered: j.GetRecovered(), Incarnation: j.GetIncarnation(),
 	}}})
@@ -240,9 +239,17 @@ func (c *Core) joinedRoom(now time.Time, r *room, o *op, from string, j *roomv1.
 }
 
 // joinRefused ends a join that failed. A room that may be joined later stays in the session's row, so that a resume tries
-// again; one that never will is taken out. A room that was joined before stays so: only its stream was not restarted.
+// again; one that never will is taken out. A room that was joined before stays so, and only its stream was not restarted,
+// unless the refusal says that the member is not in it.
 func (c *Core) joinRefused(now time.Time, r *room, o *op, code clientv1.ErrorCode, message string, retryAfterMS uint32) {
 	r.active = nil
+	if r.joined && excludes(code) {
+		r.joined = false
+		if r.attached {
+			r.attached = false
+			c.out.Detach(r.id, nil)
+		}
+	}
 	if !r.joined && !codes.Retryable(code) {
 		c.want(r.id, false)
 	}

@@ -201,7 +201,8 @@ func (e *effects) Attach(a Attachment) {
 		}
 	}
 	e.d.Hub.Attach(e.conn, a.Room, hub.Start{
-		Member: e.core.session.Member, Cursor: a.Cursor, Epoch: a.Epoch, Incarnation: a.Incarnation, Node: a.Node, First: first,
+		Member: e.core.session.Member, Cursor: a.Cursor, Epoch: a.Epoch, Incarnation: a.Incarnation, As: a.As, Node: a.Node, First: first,
+		Evictee: (*Actor)(e), Number: a.Number,
 	})
 }
 

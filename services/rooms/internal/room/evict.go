@@ -55,8 +55,12 @@ func (r *Room) eviction(member, reason string) *roomv1.Eviction {
 func (r *Room) announce(seq uint64, members []*roomv1.Eviction) {
 	for {
 		n := min(len(members), evictMembers)
+		reached := seq
+		if n < len(members) {
+			reached = r.removal
+		}
 		frame := &roomv1.Frame{Kind: &roomv1.Frame_Evicted{Evicted: &roomv1.Evicted{
-			Epoch: r.epoch(), Seq: seq, PrevRemovalSeq: r.removal, Members: members[:n], More: n < len(members),
+			Epoch: r.epoch(), Seq: seq, PrevRemovalSeq: r.removal, RemovalSeq: reached, Members: members[:n],
 		}}}
 		for node := range r.subscribers {
 			if err := r.send(node, frame); err != nil {
@@ -135,7 +139,7 @@ func (r *Room) evictOutsiders(in *Inbound, o *roomv1.Online) {
 		return
 	}
 	err := r.send(in.From.Node, &roomv1.Frame{Request: in.Frame.Request, Kind: &roomv1.Frame_Evicted{Evicted: &roomv1.Evicted{
-		Epoch: r.epoch(), Seq: state.Head(), PrevRemovalSeq: r.removal, Members: evictions,
+		Epoch: r.epoch(), Seq: state.Head(), PrevRemovalSeq: r.removal, RemovalSeq: r.removal, Members: evictions,
 	}}})
 	if err != nil {
 		r.lose(in.From.Node, err)
