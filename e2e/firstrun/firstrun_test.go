@@ -70,7 +70,7 @@ func TestGoRunDev(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "run", "./cmd/parley", "dev", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+	cmd := exec.CommandContext(ctx, "go", "run", "./cmd/parley", "dev", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0")
 	cmd.Dir = root
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = patience
@@ -175,7 +175,7 @@ func TestSecondDevOnTheSameDataNamesTheFirst(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	first := startServer(t, "--data", data)
-	_, stderr, err := parley(t, "", "dev", "--data", data, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+	_, stderr, err := parley(t, "", "dev", "--data", data, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0")
 	require.Error(t, err)
 	require.Contains(t, stderr, strconv.Itoa(first.PID()))
 	require.Contains(t, stderr, "--data")
@@ -186,14 +186,15 @@ func TestMistakesAreNamed(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = taken.Close() }()
-	free := []string{"--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"}
+	free := []string{"--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"}
 	cases := []struct {
 		name string
 		args []string
 		want string
 	}{
-		{"port in use", []string{"--listen", taken.Addr().String(), "--ops-listen", "127.0.0.1:0"}, "--listen"},
-		{"ops port in use", []string{"--listen", "127.0.0.1:0", "--ops-listen", taken.Addr().String()}, "--ops-listen"},
+		{"port in use", []string{"--listen", taken.Addr().String(), "--ops-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"}, "--listen"},
+		{"ops port in use", []string{"--listen", "127.0.0.1:0", "--ops-listen", taken.Addr().String(), "--api-listen", "127.0.0.1:0"}, "--ops-listen"},
+		{"api port in use", []string{"--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--api-listen", taken.Addr().String()}, "--api-listen"},
 		{"unknown journal", append([]string{"--journal", "mysql://x"}, free...), "sqlite"},
 		{"unknown control plane", append([]string{"--control-plane", "http://x"}, free...), "neither nats nor tls"},
 		{"unknown flag", []string{"--listne", "x"}, "--listen"},

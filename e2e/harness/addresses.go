@@ -7,7 +7,7 @@ import (
 )
 
 // addresses are what a server prints about itself, as host:port.
-type addresses struct{ gateway, ops string }
+type addresses struct{ gateway, ops, api string }
 
 var address = regexp.MustCompile(`\b(?:https?|wss?)://\S+`)
 
@@ -23,5 +23,7 @@ func (a *addresses) read(line string) {
 		a.gateway = at.Host
 	case a.ops == "" && strings.HasPrefix(name, "ops"):
 		a.ops = at.Host
+	case a.api == "" && strings.HasPrefix(name, "admin api"):
+		a.api = at.Host
 	}
 }

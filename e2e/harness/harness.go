@@ -72,6 +72,9 @@ func (s *Server) WebSocket() string { return "ws://" + s.at.gateway + "/ws" }
 // OpsURL is the ops port's address. It survives Restart.
 func (s *Server) OpsURL() string { return "http://" + s.at.ops }
 
+// APIURL is the address of the API for administrators. It survives Restart.
+func (s *Server) APIURL() string { return "http://" + s.at.api }
+
 // PID is the number of the running process, 0 when there is none.
 func (s *Server) PID() int {
 	if s.process == nil {
@@ -136,18 +139,18 @@ func newServer(binary, dir string, journal Journal, args []string, fatal func(er
 		return nil, fmt.Errorf("open the server's log: %w", err)
 	}
 	args = slices.Concat([]string{"dev", "--data", filepath.Join(dir, "data")}, keep, args)
-	return &Server{binary: binary, args: args, logPath: logPath, log: log, fatal: fatal, at: addresses{"127.0.0.1:0", "127.0.0.1:0"}}, nil
+	return &Server{binary: binary, args: args, logPath: logPath, log: log, fatal: fatal, at: addresses{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}}, nil
 }
 
 func (s *Server) start() error {
-	args := append(append([]string(nil), s.args...), "--listen", s.at.gateway, "--ops-listen", s.at.ops)
+	args := append(append([]string(nil), s.args...), "--listen", s.at.gateway, "--ops-listen", s.at.ops, "--api-listen", s.at.api)
 	p, at, err := start(s.binary, args, s.log, readyTimeout)
 	if err != nil {
 		return err
 	}
 	s.process = p
-	if at.gateway == "" || at.ops == "" {
-		return fmt.Errorf("parley dev did not print the addresses of its gateway and ops port; it printed:\n%s", tail(s.logPath, shownLines))
+	if at.gateway == "" || at.ops == "" || at.api == "" {
+		return fmt.Errorf("parley dev did not print the addresses of its gateway, API and ops port; it printed:\n%s", tail(s.logPath, shownLines))
 	}
 	s.at = at
 	return nil

@@ -12,15 +12,15 @@ import (
 func TestAddressesAreReadFromTheTable(t *testing.T) {
 	t.Parallel()
 	for name, table := range map[string][]string{
-		"chat page first": {"", "  chat page      http://127.0.0.1:8080/", "  websocket      ws://127.0.0.1:8080/ws", "  ops            http://127.0.0.1:9090   (/readyz /metrics)"},
-		"services":        {"Gateway http://127.0.0.1:8080", "rooms none", "OPS  http://127.0.0.1:9090/"},
-		"first one wins":  {"gateway http://127.0.0.1:8080 or http://localhost:1", "ops http://127.0.0.1:9090", "ops http://127.0.0.1:2", "gateway http://127.0.0.1:3"},
+		"chat page first": {"", "  chat page      http://127.0.0.1:8080/", "  websocket      ws://127.0.0.1:8080/ws", "  admin api      http://127.0.0.1:8081   (parley room)", "  ops            http://127.0.0.1:9090   (/readyz /metrics)"},
+		"services":        {"Gateway http://127.0.0.1:8080", "rooms none", "OPS  http://127.0.0.1:9090/", "Admin API http://127.0.0.1:8081"},
+		"first one wins":  {"gateway http://127.0.0.1:8080 or http://localhost:1", "ops http://127.0.0.1:9090", "admin api http://127.0.0.1:8081", "admin api http://127.0.0.1:7", "ops http://127.0.0.1:2", "gateway http://127.0.0.1:3"},
 	} {
 		var at addresses
 		for _, line := range table {
 			at.read(line)
 		}
-		require.Equal(t, addresses{"127.0.0.1:8080", "127.0.0.1:9090"}, at, name)
+		require.Equal(t, addresses{"127.0.0.1:8080", "127.0.0.1:9090", "127.0.0.1:8081"}, at, name)
 	}
 }
 
@@ -42,9 +42,9 @@ func logFile(t *testing.T) *os.File {
 
 func TestStartWaitsForReady(t *testing.T) {
 	t.Parallel()
-	p, at, log, err := run(t, "echo 'gateway http://127.0.0.1:1'; echo 'ops http://127.0.0.1:2'; echo ready; exec sleep 60", time.Minute)
+	p, at, log, err := run(t, "echo 'gateway http://127.0.0.1:1'; echo 'ops http://127.0.0.1:2'; echo 'admin api http://127.0.0.1:3'; echo ready; exec sleep 60", time.Minute)
 	require.NoError(t, err)
-	require.Equal(t, addresses{"127.0.0.1:1", "127.0.0.1:2"}, at)
+	require.Equal(t, addresses{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}, at)
 	require.NoError(t, p.exit(), "runs")
 	p.kill()
 	require.ErrorContains(t, p.exit(), "killed")

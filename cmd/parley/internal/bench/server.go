@@ -52,7 +52,7 @@ func startServer(ctx context.Context, t Target, progress io.Writer) (*server, er
 	if err != nil {
 		return nil, fmt.Errorf("find own binary: %w", err)
 	}
-	args := append([]string{"dev", "--data", data, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"}, t.Args...)
+	args := append([]string{"dev", "--data", data, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"}, t.Args...)
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Stderr = progress
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

@@ -10,6 +10,7 @@ import (
 
 type devCommand struct {
 	Listen       string        `help:"Address for clients; port 0 takes a free one." default:"127.0.0.1:8080"`
+	APIListen    string        `name:"api-listen" help:"Address for administrators, without authentication; empty: none." default:"127.0.0.1:8081"`
 	OpsListen    string        `help:"Address for operators: probes, metrics, profiles." default:"127.0.0.1:9090"`
 	Data         string        `help:"Directory for everything that is kept." default:"./parley-data" type:"path" env:"PARLEY_DATA_DIR"`
 	Journal      opskit.Secret `help:"URL of the journal: postgres://user@host/database, sqlite://path or memory://; default: SQLite in --data." placeholder:"URL" env:"PARLEY_JOURNAL_URL"`
@@ -21,7 +22,7 @@ type devCommand struct {
 // Run executes the command.
 func (c *devCommand) Run(ctx context.Context, streams Streams) error {
 	return dev.Run(ctx, dev.Options{
-		Listen: c.Listen, OpsListen: c.OpsListen, Data: c.Data, Journal: c.Journal.Reveal(), NoMigration: c.Migrate == "off",
+		Listen: c.Listen, APIListen: c.APIListen, OpsListen: c.OpsListen, Data: c.Data, Journal: c.Journal.Reveal(), NoMigration: c.Migrate == "off",
 		ControlPlane: c.ControlPlane, LogLevel: c.LogLevel,
 	}, streams.Out, streams.Err)
 }

@@ -147,7 +147,7 @@ func TestJournalMistakes(t *testing.T) {
 	})
 	require.NoDirExists(t, filepath.Dir(missing))
 	fails(t, "set PARLEY_JOURNAL_URL or --journal to a journal that can be reached", "dev", "--journal", "postgres://parley:canary@"+nobody+"/parley",
-		"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+		"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0")
 	_, stderr, code := run(t, "migrate", "down")
 	require.Equal(t, 2, code)
 	require.Contains(t, stderr, "--to")

@@ -109,7 +109,7 @@ func TestSchemaOfANewerBinary(t *testing.T) {
 		changeSchema(t, url, strings.ReplaceAll(insert, "%", "0"))
 		for _, command := range [][]string{
 			{"migrate", "up"}, {"migrate", "down", "--to", "0", "--yes"}, {"journal", "status"}, {"journal", "rotate"},
-			{"dev", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"},
+			{"dev", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"},
 		} {
 			fails(t, "run a newer one", append(command, at)...)
 		}
@@ -121,6 +121,6 @@ func TestMigrateOff(t *testing.T) {
 	t.Parallel()
 	onEachJournal(t, func(t *testing.T, url string) {
 		fails(t, `run "parley migrate up"`, "dev", "--migrate", "off", "--journal", url,
-			"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+			"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0")
 	})
 }

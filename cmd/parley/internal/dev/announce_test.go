@@ -15,8 +15,9 @@ func TestAnnounceShowsNoPassword(t *testing.T) {
 	require.NoError(t, err)
 	var out bytes.Buffer
 	p := &process{journal: at, out: &out}
-	require.NoError(t, p.announce("0.0.0.0:8080", "127.0.0.1:9090"))
+	require.NoError(t, p.announce(addresses{gateway: "0.0.0.0:8080", ops: "127.0.0.1:9090", api: "[::]:8081"}))
 	require.Contains(t, out.String(), "journal        postgres://parley:xxxxx@db1,db2/parley?sslpassword=xxxxx\n")
 	require.NotContains(t, out.String(), "canary")
 	require.Contains(t, out.String(), "ws://localhost:8080/ws\n")
+	require.Contains(t, out.String(), "admin api      http://localhost:8081 ")
 }

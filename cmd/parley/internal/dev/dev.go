@@ -18,6 +18,7 @@ import (
 	"github.com/parley-rt/parley/libs/dcplane/nats/embedded"
 	dcopen "github.com/parley-rt/parley/libs/dcplane/open"
 	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/open"
 	"github.com/parley-rt/parley/services/gateway"
@@ -29,6 +30,8 @@ type Options struct {
 	// Listen is the clients' address, OpsListen the operators'. Port 0 takes a free one.
 	Listen    string
 	OpsListen string
+	// APIListen is the administrators' address, without authentication; empty: there is none.
+	APIListen string
 	// Data is the directory that holds everything the process keeps.
 	Data string
 	// Journal is a URL; empty: SQLite in Data.
@@ -160,6 +163,7 @@ func (p *process) components() ([]opskit.Component, error) {
 	ops := opskit.NewOpsServer(opskit.OpsConfig{Listen: p.opts.OpsListen}, health, p.telemetry, p.logger)
 	roomsService, err := rooms.New(rooms.Config{
 		DC: dc, Region: region, Node: "rooms-1", Host: "127.0.0.1", Quorum: 1, DataDir: p.data,
+		APIListen: p.opts.APIListen, Auth: auth.Config{Mode: auth.ModeNone},
 	}, rooms.Deps{
 		Backend: p.backend, Directory: p.directory, Health: health, Logger: p.logger,
 		MeterProvider: p.telemetry.MeterProvider(), TracerProvider: p.telemetry.TracerProvider(),
@@ -178,7 +182,7 @@ func (p *process) components() ([]opskit.Component, error) {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	announce := opskit.NewComponent("announce", func(context.Context) error {
-		return p.announce(gatewayService.Addr(), ops.Addr())
+		return p.announce(addresses{gateway: gatewayService.Addr(), ops: ops.Addr(), api: roomsService.APIAddr()})
 	}, nil)
 	return []opskit.Component{ops, roomsService, gatewayService, health.Component(), announce}, nil
 }
@@ -186,12 +190,19 @@ func (p *process) components() ([]opskit.Component, error) {
 // drainTimeout is short: on a developer's machine a restart should take a moment, and clients resume anyway.
 const drainTimeout = time.Second
 
+// addresses are those really bound; api is empty when there is none.
+type addresses struct{ gateway, ops, api string }
+
 // announce prints where everything is and what to type next.
-func (p *process) announce(listen, ops string) error {
-	base := "http://" + reachable(listen)
+func (p *process) announce(at addresses) error {
+	api := "not served (--api-listen)"
+	if at.api != "" {
+		api = "http://" + reachable(at.api) + "   (parley room --help)"
+	}
 	_, err := fmt.Fprintf(p.out, `
-  chat page      %s/
+  chat page      http://%s/
   websocket      ws://%s/ws
+  admin api      %s
   ops            http://%s   (/readyz /metrics /version)
   journal        %s
   control plane  %s
@@ -200,7 +211,7 @@ func (p *process) announce(listen, ops string) error {
 ready
 
 Open the chat page in two tabs, or type:  go run ./cmd/parley chat room-1%s
-`, base, reachable(listen), reachable(ops), p.journal, p.control, p.data, serverFlag(listen))
+`, reachable(at.gateway), reachable(at.gateway), api, reachable(at.ops), p.journal, p.control, p.data, serverFlag(at.gateway))
 	if err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
@@ -231,6 +242,7 @@ func serverFlag(listen string) string {
 // Defaults of the flags.
 const (
 	DefaultListen    = "127.0.0.1:8080"
+	DefaultAPIListen = "127.0.0.1:8081"
 	DefaultOpsListen = "127.0.0.1:9090"
 	DefaultData      = "./parley-data"
 )
