@@ -26,6 +26,8 @@ type grammar struct {
 	Chat    chatCommand    `cmd:"" help:"Talk in a room from the terminal."`
 	Publish publishCommand `cmd:"" help:"Publish messages to a room and wait until they are durable."`
 	Tail    tailCommand    `cmd:"" help:"Follow a room and print its messages."`
+	Room    roomCommand    `cmd:"" help:"Look at a room, change its settings, moderate it, through the API for administrators."`
+	Token   tokenCommand   `cmd:"" help:"Make a token for the API."`
 	Journal journalCommand `cmd:"" help:"Look after the journal: status, partitions, restores."`
 	Migrate migrateCommand `cmd:"" help:"Change the journal's schema: up, down, status."`
 	Bench   benchCommand   `cmd:"" help:"Load a server and report rates, latencies and CPU cost."`
@@ -55,6 +57,9 @@ func Run(args []string, streams Streams) int {
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	if err := parsed.Run(streams); err != nil && !errors.Is(err, context.Canceled) {
 		_, _ = fmt.Fprintln(streams.Err, "parley:", err)
+		if errors.As(err, new(usageError)) {
+			return 2
+		}
 		return 1
 	}
 	return 0

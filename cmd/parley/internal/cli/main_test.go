@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/parley-rt/parley/libs/actorkit/actorkittest"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/open"
 	"github.com/parley-rt/parley/libs/persistence/persistencetest/pgtest"
@@ -18,7 +19,9 @@ import (
 // cluster is everybody's; each test has a schema of its own in it.
 var cluster *pgtest.Cluster
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Suite{M: m, Cluster: &cluster}) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(pgtest.Suite{M: m, Cluster: &cluster}, actorkittest.LeakOptions()...)
+}
 
 // onEachJournal runs a test with the URL of a journal that is not there yet, one of each kind that an operator has. The one
 // on Postgres has a password, which nothing may show.
