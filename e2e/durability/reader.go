@@ -23,7 +23,7 @@ type reader struct {
 }
 
 func newReader(name, url string, h *history.Recorder) *reader {
-	return &reader{session: session{url: url, h: h}, record: h.Follower(name)}
+	return &reader{session: session{url: url, h: h}, record: h.Follower(name, false)}
 }
 
 // run follows until ctx ends.

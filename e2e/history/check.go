@@ -43,10 +43,10 @@ func Check(r *Record, b Bounds) []Violation {
 		c.stream(s)
 	}
 	c.answered()
-	for _, at := range r.Healings {
-		c.reached(at)
-		c.writable(at)
-		c.settled(at)
+	for _, h := range r.Healings {
+		c.reached(h)
+		c.writable(h)
+		c.settled(h)
 	}
 	return c.found
 }

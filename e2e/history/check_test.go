@@ -40,7 +40,7 @@ func room() *Record {
 			}},
 		},
 		Claims:   []Claim{{sec(1), 1, "x"}, {sec(3), 2, "y"}, {sec(8), 2, "y"}, {sec(13), 2, "y"}},
-		Healings: []time.Duration{sec(4)},
+		Healings: []Healing{{sec(4), sec(60)}},
 	}
 }
 
@@ -121,14 +121,14 @@ func TestCheckFindsBrokenHistories(t *testing.T) {
 		{"never answered", "L1", func(r *Record) { r.Chains[0].Conns[0].Ended = 0 }},
 		{"behind in the end", "L2", func(r *Record) { r.Streams[1].Events = r.Streams[1].Events[:1] }},
 		{"slow to reach the head", "L2", func(r *Record) {
-			r.Healings = []time.Duration{sec(5.5)}
+			r.Healings = []Healing{{sec(5.5), sec(60)}}
 			reader(r).Events[5].At = sec(13)
 		}},
 		{"slow to come back", "L2", func(r *Record) {
-			r.Healings = []time.Duration{sec(5.5)}
+			r.Healings = []Healing{{sec(5.5), sec(60)}}
 			reader(r).Events[4].At, reader(r).Events[5].At = sec(20), sec(20)
 		}},
-		{"stays away", "L2", func(r *Record) { reader(r).Events = reader(r).Events[:4]; r.Healings = []time.Duration{sec(5.5)} }},
+		{"stays away", "L2", func(r *Record) { reader(r).Events = reader(r).Events[:4]; r.Healings = []Healing{{sec(5.5), sec(60)}} }},
 		{"not writable", "L3", func(r *Record) { at(r, 0, 2).Outcome, at(r, 0, 2).Answered = Refused, sec(17) }},
 		{"not writable, nobody is told", "L3", func(r *Record) {
 			at(r, 0, 2).Outcome, at(r, 0, 2).Answered = Unanswered, 0
@@ -164,6 +164,16 @@ func TestCheckAcceptsWhatIsAllowed(t *testing.T) {
 			r.Excused = []Excuse{{"g1", sec(2), sec(20)}}
 		},
 		"the journal was not read": func(r *Record) { r.Rows = nil },
+		"the next fault came before the bound": func(r *Record) {
+			r.Healings = []Healing{{sec(5.5), sec(10)}}
+			r.Streams[0].Events[5].At = sec(13)
+			r.Claims = append(r.Claims[:3], Claim{sec(11), 3, "x"}, Claim{sec(12), 4, "y"}, Claim{sec(13), 5, "x"})
+		},
+		"an SDK that had to connect again": func(r *Record) {
+			r.Healings = []Healing{{sec(5.5), sec(60)}}
+			r.Streams[0].Blind = true
+			r.Streams[0].Events[5].At = sec(13)
+		},
 		"a planned move after the healing": func(r *Record) {
 			r.Claims = append(r.Claims[:3], Claim{sec(12), 3, "x"})
 		},

@@ -3,13 +3,15 @@ package history
 import "time"
 
 // reached: whatever was acknowledged before the healing, every member has soon after it, or after it is connected again.
-func (c *checker) reached(healed time.Duration) {
-	head := c.acknowledgedBy(healed)
+func (c *checker) reached(h Healing) {
+	head := c.acknowledgedBy(h.From)
 	if head == 0 {
 		return
 	}
 	for _, s := range c.record.Streams {
-		c.reachedBy(s, head, healed)
+		if !s.Page {
+			c.reachedBy(s, head, h)
+		}
 	}
 }
 
@@ -25,77 +27,84 @@ func (c *checker) acknowledgedBy(t time.Duration) uint64 {
 	return head
 }
 
-// reachedBy finds when the stream got past head, not counting the time before it was in the room.
-func (c *checker) reachedBy(s *Stream, head uint64, healed time.Duration) {
+// reachedBy finds when the stream got to head. What happens after the next fault has begun does not count.
+func (c *checker) reachedBy(s *Stream, head uint64, h Healing) {
 	var cursor uint64
 	in, began := false, false
-	clock := healed // when the member's time began to run
+	clock := h.From // when the time began to run that the member now has
+	limit := c.bounds.Reconnect
+	late := func(now time.Duration) bool { return now <= h.To && now-clock > limit }
 	for _, e := range s.Events {
-		if e.At > healed && began && cursor >= head {
-			return
-		}
-		limit := c.bounds.Head
-		if !in {
-			limit = c.bounds.Reconnect
-		}
-		if e.At > healed && began && e.At-clock > limit {
-			break
+		if e.At > h.From {
+			if !began || cursor >= head { // it came later on its own account, or is there
+				return
+			}
+			if late(e.At) {
+				c.lag(s, cursor, head, in, h, limit)
+				return
+			}
 		}
 		switch e.Kind {
 		case Joined:
-			in = true
+			in, began = true, true
 			cursor = e.Place.Seq
 			if e.Place.After != nil {
 				cursor = *e.Place.After
 			}
-			if e.At > healed && !began {
-				return // it came later, on its own account
+			clock, limit = max(h.From, e.At), c.bounds.Head
+			if s.Blind {
+				limit += c.bounds.Reconnect
 			}
-			began = true
-			clock = max(clock, e.At)
 		case Received:
 			cursor = e.Entry.Seq
 		case Reset:
 			cursor = e.Place.Seq
 		case Away:
 			in = false
-			clock = max(clock, e.At)
+			clock, limit = max(h.From, e.At), c.bounds.Reconnect
 		}
 	}
-	switch {
-	case !began || cursor >= head:
-	case in:
-		c.report("L2", "%s stood at %d, %v after the faults ended at %v (or it came back); %d was acknowledged before", s.Member, cursor,
-			c.bounds.Head, round(healed), head)
-	default:
-		c.report("L2", "%s was not back in the room %v after the faults ended at %v", s.Member, c.bounds.Reconnect, round(healed))
+	if began && cursor < head && late(h.To) {
+		c.lag(s, cursor, head, in, h, limit)
 	}
+}
+
+func (c *checker) lag(s *Stream, cursor, head uint64, in bool, h Healing, limit time.Duration) {
+	where := "was in the room"
+	if !in {
+		where = "was not back in the room"
+	}
+	c.report("L2", "%s %s and stood at %d, %v after it could have got %d, which was acknowledged before the faults ended at %v",
+		s.Member, where, cursor, limit, head, round(h.From))
 }
 
 // writable: somebody's publish is acknowledged soon after the healing.
-func (c *checker) writable(healed time.Duration) {
+func (c *checker) writable(h Healing) {
+	by := h.From + c.bounds.Writable
+	if by > h.To {
+		return
+	}
 	asked := false
 	for _, chain := range c.record.Chains {
 		for _, a := range chain.Attempts {
-			if a.Outcome == Stored && a.Answered > healed && a.Answered <= healed+c.bounds.Writable {
+			if a.Outcome == Stored && a.Answered > h.From && a.Answered <= by {
 				return
 			}
 			// One that was asked for in the last moment proves nothing.
-			asked = asked || a.Asked <= healed+c.bounds.Writable/2 && (a.Answered > healed || a.Outcome == Unanswered && a.Asked > healed)
+			asked = asked || a.Asked <= h.From+c.bounds.Writable/2 && (a.Answered > h.From || a.Outcome == Unanswered && a.Asked > h.From)
 		}
 	}
 	if asked {
-		c.report("L3", "no publish was acknowledged within %v after the faults ended at %v", c.bounds.Writable, round(healed))
+		c.report("L3", "no publish was acknowledged within %v after the faults ended at %v", c.bounds.Writable, round(h.From))
 	}
 }
 
-// settled: once the time for a duel is over, the writer stays until the next healing is due.
-func (c *checker) settled(healed time.Duration) {
-	from, to := healed+c.bounds.Duel, healed+2*c.bounds.Duel
+// settled: once the time for a duel is over, the writer stays.
+func (c *checker) settled(h Healing) {
 	var first, last *Claim
 	for i := range c.record.Claims {
 		claim := &c.record.Claims[i]
-		if claim.At < from || claim.At > to {
+		if claim.At < h.From+c.bounds.Duel || claim.At > h.To {
 			continue
 		}
 		if first == nil {
@@ -104,7 +113,7 @@ func (c *checker) settled(healed time.Duration) {
 		last = claim
 	}
 	if first != nil && last.Epoch > first.Epoch+uint64(c.bounds.Claims) {
-		c.report("L6", "%v after the faults ended at %v the room is in epoch %d of %s, %v later in epoch %d of %s", round(first.At-healed), round(healed),
-			first.Epoch, first.Owner, round(last.At-first.At), last.Epoch, last.Owner)
+		c.report("L6", "%v after the faults ended at %v the room was in epoch %d of %s, %v later in epoch %d of %s", round(first.At-h.From),
+			round(h.From), first.Epoch, first.Owner, round(last.At-first.At), last.Epoch, last.Owner)
 	}
 }

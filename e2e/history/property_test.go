@@ -249,7 +249,8 @@ func FuzzCheck(f *testing.F) {
 				i := random.IntN(len(r.Content))
 				r.Content = slices.Delete(r.Content, i, i+1)
 			}
-			r.Healings = append(r.Healings, time.Duration(random.Int64N(int64(time.Minute))))
+			from := time.Duration(random.Int64N(int64(time.Minute)))
+			r.Healings = append(r.Healings, Healing{from, from + time.Minute})
 		}
 		found := Check(r, DefaultBounds())
 		if cuts%16 == 0 {

@@ -16,8 +16,8 @@ type Record struct {
 	Rows []Row
 	// Claims are observations of the room's writer, in the order of time.
 	Claims []Claim
-	// Healings are moments from which on no fault is active for longer than any bound.
-	Healings []time.Duration
+	// Healings are times in which no fault is active.
+	Healings []Healing
 	// Excused are times in which a gateway could not answer whatever it did: it was frozen, dead, or out of its clients' reach.
 	Excused []Excuse
 	// Notes are violations that were noticed while recording.
@@ -42,6 +42,9 @@ type Claim struct {
 	Epoch uint64
 	Owner string
 }
+
+// Healing is a time without faults, from the end of some to the beginning of others.
+type Healing struct{ From, To time.Duration }
 
 // Excuse is a time in which a gateway is not expected to answer.
 type Excuse struct {
@@ -103,6 +106,10 @@ func ParseID(id string) (chain string, n int, ok bool) {
 // Stream is what one member was sent of a room, over all its connections.
 type Stream struct {
 	Member string
+	// Blind streams do not know when the connection below them changes.
+	Blind bool
+	// Page is what was read of the history at once; nobody goes on from there.
+	Page   bool
 	Events []Event
 }
 

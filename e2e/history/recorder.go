@@ -95,6 +95,21 @@ func (r *Recorder) Record() *Record {
 	return record
 }
 
+// Page records messages that somebody read together: they are a run of the room's history like any stream.
+func (r *Recorder) Page(member string, page []Entry) {
+	if len(page) == 0 {
+		return
+	}
+	f := r.Follower(member+" reading history", false)
+	f.stream.Page = true
+	after := page[0].Prev
+	f.Joined(&after, after, true, 0)
+	for _, e := range page {
+		f.Received(e)
+	}
+	f.Away()
+}
+
 // Producer records one chain.
 type Producer struct {
 	r     *Recorder
@@ -185,10 +200,10 @@ type Follower struct {
 }
 
 // Follower begins a stream.
-func (r *Recorder) Follower(member string) *Follower {
+func (r *Recorder) Follower(member string, blind bool) *Follower {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := &Follower{r: r, stream: &Stream{Member: member}, grown: make(chan struct{})}
+	f := &Follower{r: r, stream: &Stream{Member: member, Blind: blind}, grown: make(chan struct{})}
 	r.streams = append(r.streams, f.stream)
 	return f
 }

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func TestRecorderKeepsWhatHappened(t *testing.T) {
 	require.EqualValues(t, 3, r.Highest())
 	require.Equal(t, 1, r.Acks())
 
-	f := r.Follower("reader")
+	f := r.Follower("reader", false)
 	zero := uint64(0)
 	f.Joined(&zero, 0, true, 7)
 	_, grown := f.Grown()
@@ -52,6 +53,16 @@ func TestRecorderKeepsWhatHappened(t *testing.T) {
 	require.Empty(t, Check(record, DefaultBounds()))
 }
 
+// What is read from the history is checked like what is delivered.
+func TestRecorderChecksPages(t *testing.T) {
+	t.Parallel()
+	r := NewRecorder("r", Since(time.Now()))
+	r.Page("m", nil)
+	r.Page("m", []Entry{{Seq: 3, Prev: 2}, {Seq: 5, Prev: 4}})
+	found := Check(r.Record(), DefaultBounds())
+	require.Condition(t, func() bool { return slices.ContainsFunc(found, func(v Violation) bool { return v.Promise == "S5" }) }, found)
+}
+
 func TestRecorderNotesNonsense(t *testing.T) {
 	t.Parallel()
 	r := NewRecorder("r", Since(time.Now()))
@@ -71,7 +82,7 @@ func TestRecorderIsSafeForConcurrentUse(t *testing.T) {
 	var group sync.WaitGroup
 	for _, name := range []string{"a", "b", "c"} {
 		group.Go(func() {
-			p, f := r.Producer(name, false), r.Follower(name)
+			p, f := r.Producer(name, false), r.Follower(name, false)
 			p.Connected("g")
 			for n := 1; n < 100; n++ {
 				p.Ask(n)

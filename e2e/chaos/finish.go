@@ -1,0 +1,139 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/parley-rt/parley/e2e/history"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	"github.com/parley-rt/parley/libs/protocol/codec"
+)
+
+// finish lets everything that was begun end, and returns what there is to know about every room.
+func (w *World) finish(ctx context.Context, claims map[string][]history.Claim, healings []history.Healing) ([]*history.Record, error) {
+	close(w.quit)
+	var late []history.Violation
+	ended, cancel := context.WithTimeout(ctx, history.DefaultBounds().Writable+history.DefaultBounds().Answer)
+	defer cancel()
+	for _, m := range w.members {
+		for m.unanswered.Load() > 0 && pause(ended, tick) {
+		}
+		if n := m.unanswered.Load(); n > 0 {
+			late = append(late, history.Violation{Promise: "L3", Room: m.roomID, Text: fmt.Sprintf("%d publishes of %s are not stored in the end", n, m.identity.member)})
+		}
+	}
+	for _, p := range w.programs {
+		select {
+		case <-p.published:
+		case <-ended.Done():
+			late = append(late, history.Violation{Promise: "L3", Room: p.roomID, Text: "a publish of the SDK does not return in the end"})
+		}
+	}
+	var records []*history.Record
+	reader := identity{gateways: (&builder{world: w}).gatewayList(), codec: codec.Binary{}, random: rand.New(rand.NewPCG(0, 0))}
+	contents := make(map[string][]*history.Entry)
+	for _, r := range w.recorders {
+		reader.record = r
+		content, err := reader.readAll(ctx, r.Room())
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", r.Room(), err)
+		}
+		contents[r.Room()] = content
+	}
+	rows, err := rowsOf(ctx, w.postgres.URL())
+	if err != nil {
+		return nil, err
+	}
+	w.awaitHeads(ctx, contents)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.recorders {
+		record := r.Record()
+		record.Content, record.Rows, record.Claims = contents[r.Room()], rows[r.Room()], claims[r.Room()]
+		record.Excused, record.Healings = w.excuses, healings
+		for _, v := range late {
+			if v.Room == r.Room() {
+				record.Notes = append(record.Notes, v)
+			}
+		}
+		records = append(records, record)
+	}
+	return records, nil
+}
+
+// awaitHeads gives every member the time that it has to reach the head; whether it did, the check finds out.
+func (w *World) awaitHeads(ctx context.Context, contents map[string][]*history.Entry) {
+	ctx, cancel := context.WithTimeout(ctx, history.DefaultBounds().Head)
+	defer cancel()
+	await := func(room string, f *history.Follower) {
+		content := contents[room]
+		if len(content) == 0 {
+			return
+		}
+		for head := content[len(content)-1].Seq; ; {
+			at, grown := f.Grown()
+			if at >= head {
+				return
+			}
+			select {
+			case <-grown:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+	for _, m := range w.members {
+		await(m.roomID, m.follower)
+	}
+	for _, p := range w.programs {
+		await(p.roomID, p.follower)
+	}
+}
+
+// readAll reads a whole room page by page through a new connection.
+func (i *identity) readAll(ctx context.Context, room string) ([]*history.Entry, error) {
+	i.token, i.member = "", ""
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	w, err := i.open(ctx, &clientv1.RoomCursor{RoomId: room})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = w.socket.CloseNow() }()
+	var content []*history.Entry
+	after := uint64(0)
+	for {
+		if err := w.send(ctx, &clientv1.Envelope{Kind: &clientv1.Envelope_History{History: &clientv1.History{RoomId: room, AfterSeq: &after, Limit: 500}}}); err != nil {
+			return nil, err
+		}
+		page, err := w.page(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range page.Messages {
+			e := entryOf(m)
+			content = append(content, &e)
+			after = e.Seq
+		}
+		if !page.More {
+			return content, nil
+		}
+	}
+}
+
+// page waits for a page of history; refusals that may be retried are too late in a run to be expected.
+func (w *wire) page(ctx context.Context) (*clientv1.HistoryPage, error) {
+	for {
+		e, err := w.read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		switch k := e.Kind.(type) {
+		case *clientv1.Envelope_HistoryPage:
+			return k.HistoryPage, nil
+		case *clientv1.Envelope_Error:
+			return nil, fmt.Errorf("history was refused: %s: %s", k.Error.Code, k.Error.Message)
+		}
+	}
+}

@@ -1,0 +1,301 @@
+package chaos
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/parley-rt/parley/e2e/harness"
+	"github.com/parley-rt/parley/e2e/history"
+	"github.com/parley-rt/parley/e2e/network"
+)
+
+const (
+	// drainTimeout is how long a node may take to end after SIGTERM.
+	drainTimeout = 60 * time.Second
+	// whisperTimeout is how long the nemesis waits for the messages that it wants stored just before it strikes.
+	whisperTimeout = time.Second
+	// quietLeast and quietMost bound the time after an episode; it is over when everybody has recovered. Every quietLong-th is as
+	// long as it may be, so that a duel of writers would be seen.
+	quietLeast, quietMost = 6500 * time.Millisecond, 12 * time.Second
+	quietLong             = 3
+	// reachAfter is how long TCP may take to notice that a wire is whole again.
+	reachAfter = 5 * time.Second
+)
+
+// Strike is a fault that happened.
+type Strike struct {
+	Fault
+	// Alone: no other fault happened in its episode.
+	Alone    bool
+	From, To time.Duration
+	// Owned are the rooms that the hit node wrote.
+	Owned []string
+}
+
+// nemesis makes schedules come true.
+type nemesis struct {
+	w        *World
+	logf     func(format string, args ...any)
+	strikes  []*Strike
+	healings []history.Healing
+	// broken are violations that only the nemesis sees.
+	broken []history.Violation
+}
+
+// event is the beginning or the end of a fault.
+type event struct {
+	at time.Duration
+	do func(ctx context.Context) error
+}
+
+// run goes through the episodes. An error is the test's own.
+func (n *nemesis) run(ctx context.Context, episodes []Episode) error {
+	for i, e := range episodes {
+		n.logf("%8s  episode %d of %d: %s", n.now(), i+1, len(episodes), e)
+		if err := n.episode(ctx, e); err != nil {
+			return fmt.Errorf("episode %d (%s): %w", i+1, e, err)
+		}
+		if err := n.heal(ctx, i%quietLong == quietLong-1 || i == len(episodes)-1); err != nil {
+			return fmt.Errorf("after episode %d (%s): %w", i+1, e, err)
+		}
+	}
+	return nil
+}
+
+func (n *nemesis) now() time.Duration { return n.w.clock().Round(10 * time.Millisecond) }
+
+// episode strikes and returns when all faults have ended.
+func (n *nemesis) episode(ctx context.Context, e Episode) error {
+	claims, err := claimsOf(ctx, n.w.postgres.URL())
+	if err != nil {
+		return err
+	}
+	n.w.whisper(ctx)
+	drained := make(chan func() error)
+	var events []event
+	drains := 0
+	for _, f := range e {
+		strike := &Strike{Fault: f, Alone: len(e) == 1}
+		for room, claim := range claims {
+			if claim.Owner == f.Target || claim.Owner == f.Peer {
+				strike.Owned = append(strike.Owned, room)
+			}
+		}
+		n.strikes = append(n.strikes, strike)
+		if f.Action == Drain {
+			drains++
+			events = append(events, event{f.After, func(ctx context.Context) error {
+				go func() { drained <- n.drain(ctx, strike) }()
+				strike.From = n.w.clock()
+				return nil
+			}})
+			continue
+		}
+		events = append(events, n.beginAndEnd(strike)...)
+	}
+	slices.SortStableFunc(events, func(a, b event) int { return cmp.Compare(a.at, b.at) })
+	begin := time.Now()
+	for _, ev := range events {
+		for wait := time.Until(begin.Add(ev.at)); wait > 0; wait = time.Until(begin.Add(ev.at)) {
+			select {
+			case start := <-drained:
+				drains--
+				if err := start(); err != nil {
+					return err
+				}
+			case <-time.After(wait):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if err := ev.do(ctx); err != nil {
+			return err
+		}
+	}
+	for ; drains > 0; drains-- {
+		if err := (<-drained)(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drain ends a node in good order; what it returns starts the node again.
+func (n *nemesis) drain(ctx context.Context, s *Strike) func() error {
+	node := n.w.nodes[s.Target]
+	err := node.Term(drainTimeout)
+	took := n.w.clock() - s.From
+	pause(ctx, s.For)
+	return func() error {
+		s.To = n.w.clock()
+		n.logf("%8s  %s ended after %v", n.now(), s.Target, took.Round(time.Millisecond))
+		if err != nil {
+			n.report("L5", "%s was drained and ended with: %v", s.Target, err)
+		}
+		node.Start()
+		return nil
+	}
+}
+
+// beginAndEnd are the two events of a fault.
+func (n *nemesis) beginAndEnd(s *Strike) []event {
+	var begin, end func() error
+	simple := func(do func()) func() error { return func() error { do(); return nil } }
+	switch s.Action {
+	case Kill:
+		kill, start := n.process(s.Target)
+		begin, end = simple(kill), simple(start)
+	case Freeze:
+		freeze, thaw := n.freezer(s.Target)
+		begin, end = simple(freeze), simple(thaw)
+	case Cut:
+		var heals []func() error
+		begin = func() error {
+			cuts := []network.Cut{{From: n.w.hosts[s.Target], To: n.w.hosts[s.Peer], Refuse: s.Refuse}}
+			if s.Both {
+				cuts = append(cuts, network.Cut{From: n.w.hosts[s.Peer], To: n.w.hosts[s.Target], Refuse: s.Refuse})
+			}
+			for _, c := range cuts {
+				heal, err := n.w.network.Cut(c)
+				if err != nil {
+					return err
+				}
+				heals = append(heals, heal)
+			}
+			return nil
+		}
+		end = func() error {
+			for _, heal := range heals {
+				if err := heal(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	return []event{
+		{s.After, func(context.Context) error {
+			s.From = n.w.clock()
+			return begin()
+		}},
+		{s.After + s.For, func(context.Context) error {
+			err := end()
+			s.To = n.w.clock()
+			n.excuse(s)
+			return err
+		}},
+	}
+}
+
+func (n *nemesis) process(target string) (kill, start func()) {
+	switch target {
+	case postgres:
+		return n.w.postgres.Kill9, n.w.postgres.Start
+	case controlPlane:
+		return n.w.plane.Kill9, n.w.plane.Start
+	default:
+		return n.w.nodes[target].Kill9, n.w.nodes[target].Start
+	}
+}
+
+func (n *nemesis) freezer(target string) (freeze, thaw func()) {
+	switch target {
+	case postgres:
+		return n.w.postgres.Pause, n.w.postgres.Resume
+	case controlPlane:
+		return n.w.plane.Freeze, n.w.plane.Thaw
+	default:
+		return n.w.nodes[target].Freeze, n.w.nodes[target].Thaw
+	}
+}
+
+// excuse notes that a gateway could not answer.
+func (n *nemesis) excuse(s *Strike) {
+	gateway, to := s.Target, s.To
+	switch {
+	case s.Action == Freeze && n.isGateway(s.Target):
+	case s.Action == Cut && s.Peer == clients:
+		to += reachAfter
+	case s.Action == Cut && s.Target == clients:
+		gateway, to = s.Peer, to+reachAfter
+	default:
+		return
+	}
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	n.w.excuses = append(n.w.excuses, history.Excuse{Gateway: gateway, From: s.From, To: to})
+}
+
+func (n *nemesis) isGateway(name string) bool {
+	return slices.ContainsFunc(n.w.gateways, func(g *harness.Node) bool { return g.Name == name })
+}
+
+// heal waits until all nodes are well and then until everybody has recovered, or had the time to.
+func (n *nemesis) heal(ctx context.Context, long bool) error {
+	ready, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := n.w.awaitReady(ready); err != nil {
+		n.report("L3", "a node is not well after the faults have ended: %v", err)
+		return err
+	}
+	h := history.Healing{From: n.w.clock()}
+	next := make([]<-chan history.Acked, 0, len(n.w.recorders))
+	for _, r := range n.w.recorders {
+		if n.w.silent[r.Room()] == nil {
+			next = append(next, r.Next())
+		}
+	}
+	most := time.After(quietMost)
+	least := time.After(quietLeast)
+	for _, acked := range next {
+		select {
+		case <-acked:
+		case <-most:
+			long = false // it has been
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	writable := n.w.clock() - h.From
+	wait := least
+	if long {
+		wait = most
+	}
+	select {
+	case <-wait:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	h.To = n.w.clock()
+	n.healings = append(n.healings, h)
+	n.logf("%8s  well again since %v; all rooms took publishes %v after that", n.now(), h.From.Round(10*time.Millisecond), writable.Round(time.Millisecond))
+	return nil
+}
+
+func (n *nemesis) report(promise, format string, args ...any) {
+	n.broken = append(n.broken, history.Violation{Promise: promise, Room: "(all)", Text: fmt.Sprintf(format, args...)})
+}
+
+// whisper has one message stored in every silent room, as the last thing before faults.
+func (w *World) whisper(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, whisperTimeout)
+	defer cancel()
+	var next []<-chan history.Acked
+	for _, m := range w.silent {
+		next = append(next, m.record.Next())
+		select {
+		case m.whisper <- struct{}{}:
+		default: // one is asked for already
+		}
+	}
+	for _, acked := range next {
+		select {
+		case <-acked:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
