@@ -21,7 +21,7 @@ const (
 	// openTimeout bounds an attempt to connect, session included.
 	openTimeout = 3 * time.Second
 	// pingEvery is the silence after which a client asks for a sign of life, silentAfter the one after which it gives up.
-	pingEvery, silentAfter = time.Second, 4 * time.Second
+	pingEvery, silentAfter    = time.Second, 4 * time.Second
 	backoffLeast, backoffMost = 50 * time.Millisecond, 300 * time.Millisecond
 )
 

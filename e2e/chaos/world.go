@@ -21,7 +21,7 @@ const patience = 2 * time.Minute
 // World is a datacenter of real processes.
 type World struct {
 	postgres     *harness.Cluster
-	plane        controlPlaneServer
+	plane        *harness.ControlPlane
 	nodes        map[string]*harness.Node
 	gateways     []*harness.Node
 	rooms        []*harness.Node
@@ -38,15 +38,6 @@ type World struct {
 	quit         chan struct{}
 	stopClients  context.CancelFunc
 	clientsEnded sync.WaitGroup
-}
-
-// controlPlaneServer is the process that the nodes find each other through.
-type controlPlaneServer interface {
-	URL() string
-	Start()
-	Kill9()
-	Freeze()
-	Thaw()
 }
 
 // Deployment says what the world consists of.
@@ -87,6 +78,8 @@ func startWorld(t *testing.T, d Deployment) *World {
 	switch d.ControlPlane {
 	case "nats":
 		w.plane = harness.NewNATSOn(t, w.hosts[controlPlane])
+	case "etcd":
+		w.plane = harness.NewEtcdOn(t, w.hosts[controlPlane])
 	default:
 		t.Fatalf("control plane %q: want nats or etcd", d.ControlPlane)
 	}
