@@ -430,3 +430,35 @@ func TestFloodedRoomIsModerated(t *testing.T) {
 	require.NotNil(t, r.ask(&roomv1.KickMember{MemberId: "ada"}).Answer)
 	require.Equal(t, int32(clientv1.ErrorCode_ERROR_CODE_BUSY), r.ask(&roomv1.KickMember{MemberId: "ada"}).Refused.GetCode())
 }
+
+// Whatever an administrator sends is answered or refused, changes something only by an event that can be applied, and the
+// state after that event is the draft's.
+func FuzzAdminister(f *testing.F) {
+	for _, a := range []*roomv1.Administer{
+		asked("op", &roomv1.ChangeSettings{Join: level(journalv1.Level_LEVEL_INVITED), RetentionAge: durationpb.New(time.Hour)}),
+		asked("op", &roomv1.BanMember{MemberId: "ada", Reason: "spam", Lasting: durationpb.New(time.Hour)}),
+		asked("op", &roomv1.InviteMember{MemberId: "ada", Moderator: true}),
+		asked("", &roomv1.KickMember{MemberId: "ada"}),
+	} {
+		payload, err := proto.Marshal(a)
+		require.NoError(f, err)
+		f.Add(payload)
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		var a roomv1.Administer
+		if proto.Unmarshal(payload, &a) != nil {
+			return
+		}
+		s := liveState()
+		d := s.Draft(maxContent, everybody)
+		events, ruled := d.Administer(&a, 1, epochTime)
+		require.NotEqual(t, ruled.Answer == nil, ruled.Refused == nil)
+		require.Equal(t, ruled.Answer.GetChanged(), len(events) == 1)
+		commit(t, s, events, epochTime)
+		require.Equal(t, ruled.Removes(), s.Removal() > 0)
+		for _, member := range []string{"ada", ruled.Evicted} {
+			require.Equal(t, barred(&d.rights, member, epochTime), s.Barred(member, epochTime))
+			require.Equal(t, silenced(&d.rights, everybody, member, epochTime), s.Silenced(everybody, member, epochTime))
+		}
+	})
+}

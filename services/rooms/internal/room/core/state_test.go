@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
+	journalv1 "github.com/parley-rt/parley/libs/protocol/journal/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 
 	"github.com/parley-rt/parley/libs/persistence"
@@ -346,6 +347,13 @@ func FuzzApply(f *testing.F) {
 	events, _ := post(liveState().Draft(maxContent, everybody), "ada", []*roomv1.Draft{draftOf("a", "hello")}, 1, epochTime)
 	f.Add(ManifestMessagePosted, events[0].Payload)
 	f.Add(ManifestSessionJoined, []byte{})
+	for _, command := range []any{
+		&roomv1.ChangeSettings{Join: level(journalv1.Level_LEVEL_INVITED)}, &roomv1.KickMember{MemberId: "ada"}, &roomv1.BanMember{MemberId: "ada"},
+		&roomv1.MuteMember{MemberId: "ada"}, &roomv1.InviteMember{MemberId: "ada"},
+	} {
+		events, _ := liveState().Draft(maxContent, everybody).Administer(asked("op", command), 1, epochTime)
+		f.Add(events[0].Manifest, events[0].Payload)
+	}
 	f.Fuzz(func(t *testing.T, manifest string, payload []byte) {
 		s := liveState()
 		e := persistence.Event{Seq: 1, Manifest: manifest, Codec: persistence.CodecProto, Payload: payload, At: epochTime}
@@ -355,6 +363,9 @@ func FuzzApply(f *testing.F) {
 		}
 		m := NewMembers()
 		if err := m.Apply(e); err != nil {
+			require.ErrorIs(t, err, ErrEvent)
+		}
+		if _, err := RestoreState(persistence.Claim{}, persistence.Snapshot{Seq: 1, Manifest: ManifestRoomSnapshot, Codec: persistence.CodecProto, Payload: payload}, 0); err != nil {
 			require.ErrorIs(t, err, ErrEvent)
 		}
 		if _, err := RestoreMembers(persistence.Snapshot{Seq: 1, Manifest: ManifestMembersSnapshot, Codec: persistence.CodecProto, Payload: payload}); err != nil {
