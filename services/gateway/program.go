@@ -3,11 +3,10 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/parley-rt/parley/libs/dcplane"
-	"github.com/parley-rt/parley/libs/dcplane/nats"
+	planes "github.com/parley-rt/parley/libs/dcplane/open"
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/open"
@@ -49,11 +48,9 @@ func components(s *Settings, p opskit.Process) []opskit.Component {
 		Open: func(ctx context.Context) (dcplane.Directory, error) {
 			ctx, cancel := context.WithTimeout(ctx, planePatience)
 			defer cancel()
-			return nats.Connect(ctx, nats.Config{
-				URL: s.ControlPlaneURL.Reveal(), Logger: p.Logger, MeterProvider: p.Telemetry.MeterProvider(),
-			})
+			return planes.OpenReady(ctx, s.ControlPlaneURL.Reveal(), planes.Options{Logger: p.Logger, MeterProvider: p.Telemetry.MeterProvider()})
 		},
-		MayCome: func(err error) bool { return errors.Is(err, dcplane.ErrUnavailable) },
+		MayCome: func(err error) bool { return !errors.Is(err, planes.ErrInvalid) },
 		Close:   func(ctx context.Context, d dcplane.Directory) error { return d.Close(ctx) },
 	})
 	node := opskit.Later(ServiceName, func() (opskit.Component, error) {
@@ -67,12 +64,4 @@ func components(s *Settings, p opskit.Process) []opskit.Component {
 		})
 	})
 	return []opskit.Component{journal, plane, node}
-}
-
-// checkControlPlane refuses a URL that no attempt could open.
-func checkControlPlane(url string) error {
-	if err := (nats.Config{URL: url}).Validate(); err != nil {
-		return fmt.Errorf("%w: want nats://host:port", err)
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/parley-rt/parley/libs/actorkit"
+	planes "github.com/parley-rt/parley/libs/dcplane/open"
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence/open"
@@ -19,7 +20,7 @@ type Settings struct {
 
 	JournalURL      opskit.Secret `name:"journal-url" required:"true" placeholder:"URL" help:"The journal, the same for all services: postgres://user:password@host/database, or sqlite://path for a single process."`
 	Migrate         string        `enum:"auto,off" default:"off" help:"Whether to bring the journal's schema up to date at the start: auto, or off to refuse one that is not."`
-	ControlPlaneURL opskit.Secret `name:"control-plane-url" required:"true" placeholder:"URL" help:"The control plane, the same for all services: nats://host:port, several separated by commas."`
+	ControlPlaneURL opskit.Secret `name:"control-plane-url" required:"true" placeholder:"URL" help:"The control plane, the same for all services: nats://host:port or etcd://host:port, several hosts separated by commas."`
 
 	APIListen string      `name:"api-listen" placeholder:"HOST:PORT" help:"Address of the API for administrators. Empty: it is not served."`
 	Auth      auth.Config `embed:"" prefix:"auth-"`
@@ -38,7 +39,7 @@ func (s *Settings) Validate() error {
 		}
 	}
 	if !s.ControlPlaneURL.Empty() {
-		if err := checkControlPlane(s.ControlPlaneURL.Reveal()); err != nil {
+		if err := planes.Check(s.ControlPlaneURL.Reveal()); err != nil {
 			problems = append(problems, fmt.Errorf("PARLEY_CONTROL_PLANE_URL: %w", err))
 		}
 	}

@@ -22,6 +22,7 @@
 package open
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -59,6 +60,24 @@ func Open(url string, opts Options) (dcplane.Directory, error) {
 	}
 	return p.open(opts)
 }
+
+// OpenReady is Open for those who wait until the directory has seen everything. When ctx ends first the directory is closed, and
+// the error wraps dcplane.ErrUnavailable and says what is in the way.
+func OpenReady(ctx context.Context, url string, opts Options) (dcplane.Directory, error) {
+	d, err := Open(url, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := dcplane.AwaitReady(ctx, d); err != nil {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		return nil, errors.Join(fmt.Errorf("open control plane: %w", err), d.Close(closing))
+	}
+	return d, nil
+}
+
+// closeTimeout bounds the end of a directory that did not become ready.
+const closeTimeout = 2 * time.Second
 
 // Check reports all problems of a url that Open would, files included, without connecting to anything.
 func Check(url string) error {

@@ -272,3 +272,22 @@ func (b *lockedBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
+
+// OpenReady says what is in the way when the control plane does not come in time, and leaves nothing behind.
+func TestOpenReadyWaitsAndSaysWhyNot(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := open.OpenReady(ctx, "nats://"+freeAddress(t), open.Options{})
+	require.ErrorIs(t, err, dcplane.ErrUnavailable)
+	_, err = open.OpenReady(ctx, "redis://x", open.Options{})
+	require.ErrorIs(t, err, open.ErrInvalid)
+
+	server, err := embedded.Start(within(t), embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = server.Shutdown(context.Background()) }) // the test is over
+	d, err := open.OpenReady(within(t), server.URL(), open.Options{})
+	require.NoError(t, err)
+	require.True(t, d.Ready())
+	require.NoError(t, d.Close(within(t)))
+}
