@@ -118,13 +118,23 @@ func (c *connection) config(ctx context.Context) clientv3.Config {
 		// Calls are repeated by who made them. Once more is for a token that has expired.
 		MaxUnaryRetries: 2,
 		Logger:          zap.NewNop(), // what matters shows up as failed calls
-		DialOptions: append([]grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff: backoff.Config{
-				BaseDelay: maxReconnectDelay / 4, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxReconnectDelay,
-			},
-			MinConnectTimeout: pingTimeout,
-		})}, c.cfg.DialOptions...),
+		DialOptions: append([]grpc.DialOption{
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff: backoff.Config{
+					BaseDelay: maxReconnectDelay / 4, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxReconnectDelay,
+				},
+				MinConnectTimeout: pingTimeout,
+			}),
+			grpc.WithChainUnaryInterceptor(failFast),
+		}, c.cfg.DialOptions...),
 	}
+}
+
+// failFast takes back the client's wish to wait for a connection: it would end with a deadline and hide why there is none.
+func failFast(
+	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
+	return next(ctx, method, req, reply, cc, append(opts, grpc.WaitForReady(false))...)
 }
 
 // explain turns an error of the client into what a person can use, and one that a deadline caused into that.
