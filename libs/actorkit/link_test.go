@@ -367,6 +367,24 @@ func TestSetPeers(t *testing.T) {
 	require.True(t, s.Up)
 }
 
+// A peer that is not listed any more is kept for as long as it answers, and no longer.
+func TestKeepLiving(t *testing.T) {
+	t.Parallel()
+	a, b, ra, _ := pair(t, patient)
+	require.Equal(t, []actorkit.Peer{b.Self()}, a.KeepLiving(nil))
+	a.SetPeers(a.KeepLiving(nil))
+	require.NoError(t, a.Send("b", numbered(1)))
+
+	// Its next life is another peer, which counts once it is listed.
+	again := b.Self()
+	again.Incarnation = "next"
+	require.Equal(t, []actorkit.Peer{again}, a.KeepLiving([]actorkit.Peer{again}))
+
+	actorkittest.StopNode(t, b)
+	ra.WaitEvent(t, "b", actorkit.LinkDown, 0)
+	require.Empty(t, a.KeepLiving(nil))
+}
+
 // Stop sends what is queued, refuses what comes and calls no handler afterwards.
 func TestStopWithTraffic(t *testing.T) {
 	t.Parallel()

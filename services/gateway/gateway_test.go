@@ -194,6 +194,44 @@ func TestOwnerDies(t *testing.T) {
 	require.Equal(t, []string{"one", "two"}, alice.messages(2))
 }
 
+// L1: a rooms node that is not in the directory any more and answers is still asked for the rooms that it runs, and gets no
+// others.
+func TestOwnerWithoutARecordIsAsked(t *testing.T) {
+	t.Parallel()
+	g := setup(t, 2)
+	alice, bob := g.join("r"), g.join("r")
+	alice.send(`{"message":{"target":"r","content":"one"}}`)
+	require.Equal(t, []string{"one"}, bob.messages(1))
+	g.journal.mu.Lock()
+	first := g.journal.rooms["r"].owner
+	g.journal.mu.Unlock()
+	owner, other := g.rooms[0], g.rooms[1]
+	if owner.node.Self().Node != first {
+		owner, other = other, owner
+	}
+	require.NoError(t, owner.reg.Deregister(context.Background()))
+	require.Eventually(t, func() bool {
+		states := map[string]dcplane.NodeState{}
+		for _, n := range g.service.router.Nodes() {
+			states[n.Name] = n.State
+		}
+		return states[first] == dcplane.StateDraining && states[other.node.Self().Node] == dcplane.StateReady
+	}, patience, 5*time.Millisecond)
+	alice.send(`{"message":{"target":"r","content":"two"}}`)
+	require.Equal(t, []string{"two"}, bob.messages(1))
+	for i := range 20 {
+		g.join(fmt.Sprint("new-", i))
+	}
+	require.Zero(t, owner.count(func(f *roomv1.Frame) bool { return strings.HasPrefix(f.GetRoomId(), "new-") }))
+
+	// When it does not answer any more either, it is gone.
+	actorkittest.StopNode(t, owner.node)
+	require.Eventually(t, func() bool { return !g.service.router.Has(first) }, patience, 5*time.Millisecond)
+	g.journal.takeover("r", other.node.Self().Node)
+	alice.send(`{"message":{"target":"r","content":"three"}}`)
+	require.Equal(t, []string{"three"}, bob.messages(1))
+}
+
 // L2: a delivery that got lost without anybody noticing is found by comparing heads.
 func TestLostDeliveryIsFound(t *testing.T) {
 	t.Parallel()

@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,23 +33,50 @@ func (l *lateNode) Link(node string) (actorkit.LinkStatus, bool) {
 	return actorkit.LinkStatus{}, false
 }
 
+// livingEvery is how often Links are looked at that are kept only because their peers answer.
+const livingEvery = 500 * time.Millisecond
+
 // watchRooms keeps Links to the DC's rooms nodes and tells everybody who routes.
 func (s *Service) watchRooms(ctx context.Context) {
+	living := time.NewTicker(livingEvery)
+	defer living.Stop()
+	var last []dcplane.Node
 	for {
 		changed := s.deps.Directory.Changed()
 		// Before the first complete view there is nobody: Links that exist must not be closed for that.
 		if s.deps.Directory.Ready() {
-			nodes := s.deps.Directory.Nodes(s.cfg.DC, roomsService)
-			s.node.SetPeers(peersOf(nodes))
-			s.router.SetNodes(nodes)
-			s.hub.NodesChanged()
+			nodes, peers := s.living(s.deps.Directory.Nodes(s.cfg.DC, roomsService), last)
+			s.node.SetPeers(peers)
+			if last == nil || !slices.Equal(nodes, last) {
+				s.router.SetNodes(nodes)
+				s.hub.NodesChanged()
+				last = nodes
+			}
 		}
 		select {
 		case <-changed:
+		case <-living.C:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// living adds the nodes that are not in the directory any more but answer: such a node may merely be cut off from the control
+// plane, and no other takes its rooms. It is asked for what it runs and gets nothing new.
+func (s *Service) living(nodes, last []dcplane.Node) ([]dcplane.Node, []actorkit.Peer) {
+	peers := s.node.KeepLiving(peersOf(nodes))
+	for _, p := range peers[len(nodes):] {
+		i := slices.IndexFunc(last, func(n dcplane.Node) bool { return n.Name == p.Node })
+		if i < 0 {
+			continue
+		}
+		n := last[i]
+		n.State = dcplane.StateDraining
+		nodes = append(nodes, n)
+	}
+	slices.SortFunc(nodes, func(a, b dcplane.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return nodes, peers
 }
 
 // watchRegistration notices when another process takes this node's name: rooms nodes then talk to that one, so this one must

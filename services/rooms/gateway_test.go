@@ -47,16 +47,23 @@ func startGateway(t testing.TB, plane *memory.Plane, name string, edit ...func(*
 	t.Helper()
 	g := &fakeGateway{t: t, name: name, answers: make(map[uint64]chan *roomv1.Frame), changed: make(chan struct{})}
 	g.node = actorkittest.StartNode(t, name, g, edit...)
-	dir, err := plane.Open(t.Context(), memory.Config{})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, dir.Close(context.Background())) })
+	g.reg = g.register(plane)
+	return g
+}
+
+// register makes the gateway known on a plane.
+func (g *fakeGateway) register(plane *memory.Plane) dcplane.Registration {
+	g.t.Helper()
+	dir, err := plane.Open(context.Background(), memory.Config{})
+	require.NoError(g.t, err)
+	g.t.Cleanup(func() { require.NoError(g.t, dir.Close(context.Background())) })
 	self := g.node.Self()
-	g.reg, err = dir.Register(t.Context(), dcplane.Node{
-		Service: gatewayService, DC: "dc-a", Name: name, Incarnation: self.Incarnation,
+	reg, err := dir.Register(context.Background(), dcplane.Node{
+		Service: gatewayService, DC: "dc-a", Name: g.name, Incarnation: self.Incarnation,
 		Host: self.Host, RemotingPort: self.RemotingPort, State: dcplane.StateReady,
 	})
-	require.NoError(t, err)
-	return g
+	require.NoError(g.t, err)
+	return reg
 }
 
 // connect links the gateway with rooms nodes and waits until the Links are up in both directions.
@@ -208,6 +215,15 @@ func (g *fakeGateway) insist(node, roomID, member string, messageIDs ...string) 
 	}
 	require.FailNow(g.t, "publish was never stored")
 	return nil
+}
+
+// insistJoin joins as a gateway does: it follows Moved.
+func (g *fakeGateway) insistJoin(node, roomID, member string) {
+	g.t.Helper()
+	f := follower{g: g, room: roomID, node: node, nodes: bothNodes}
+	answer, err := f.ask(func() *roomv1.Frame { return joinFrame(member, "s-"+member, 1, nil) })
+	require.NoError(g.t, err)
+	require.NotNil(g.t, answer.GetJoined(), "answered by %v", answer)
 }
 
 // wait waits until the frames that answer nothing satisfy cond.

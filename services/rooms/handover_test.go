@@ -48,7 +48,7 @@ func testDrainHandsRoomsOver(t *testing.T, backend persistence.Backend) {
 	ids := roomIDs(60)
 	p.gw.occupy("rooms-1", ids)
 	before := headsOf(t, backend, ids)
-	tr := startTraffic(t, p.gw, ids[:20], "rooms-1", bothNodes, 2*time.Millisecond)
+	tr := startTraffic(t, p.gw, "ada", ids[:20], "rooms-1", bothNodes, 2*time.Millisecond)
 	p.gw.wait("deliveries", func(frames []received) bool { return len(messagesOf(frames, "r:0")) > 5 })
 	stopRooms(t, p.one)
 	for _, id := range ids {
@@ -274,7 +274,7 @@ func testJoiningNodeIsGivenItsRooms(t *testing.T, backend persistence.Backend) {
 	ids := roomIDs(60)
 	b.gw.occupy("rooms-1", ids)
 	before := headsOf(t, backend, ids)
-	tr := startTraffic(t, b.gw, ids[:20], "rooms-1", bothNodes, 2*time.Millisecond)
+	tr := startTraffic(t, b.gw, "ada", ids[:20], "rooms-1", bothNodes, 2*time.Millisecond)
 	two := startRooms(t, b.plane, backend, "rooms-2", quick)
 	b.gw.connect(b.rooms, two)
 	want := placed(ids, bothNodes)
@@ -319,7 +319,7 @@ func TestJoiningNodeThatRefuses(t *testing.T) {
 			ids := roomIDs(60)
 			b.gw.occupy("rooms-1", ids)
 			before := headsOf(t, b.backend, ids)
-			tr := startTraffic(t, b.gw, ids[:20], "rooms-1", []string{"rooms-1"}, 2*time.Millisecond)
+			tr := startTraffic(t, b.gw, "ada", ids[:20], "rooms-1", []string{"rooms-1"}, 2*time.Millisecond)
 			fake := startFakeRooms(t, b.plane, "rooms-2", b.rooms, answer)
 			require.Eventually(t, func() bool { return fake.count(func(f *roomv1.Frame) bool { return f.GetPreload() != nil }) > 0 },
 				patience, 10*time.Millisecond)

@@ -117,13 +117,13 @@ type traffic struct {
 }
 
 // startTraffic lets a member publish in each of the rooms, which it has joined.
-func startTraffic(t testing.TB, g *fakeGateway, roomIDs []string, node string, nodes []string, every time.Duration) *traffic {
+func startTraffic(t testing.TB, g *fakeGateway, member string, roomIDs []string, node string, nodes []string, every time.Duration) *traffic {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	tr := &traffic{cancel: cancel}
 	t.Cleanup(func() { tr.stop() })
 	for _, id := range roomIDs {
-		p := &publisher{follower: follower{g: g, room: id, node: node, nodes: nodes}, member: "ada", every: every}
+		p := &publisher{follower: follower{g: g, room: id, node: node, nodes: nodes}, member: member, every: every}
 		tr.publishers = append(tr.publishers, p)
 		tr.done.Go(func() { p.run(ctx) })
 	}

@@ -43,6 +43,9 @@ func (r *Router) SetNodes(nodes []dcplane.Node) {
 	r.nodes.Store(&kept)
 }
 
+// Nodes returns what SetNodes told last. It must not be changed.
+func (r *Router) Nodes() []dcplane.Node { return *r.nodes.Load() }
+
 // Has says whether a node is among the live ones.
 func (r *Router) Has(node string) bool {
 	return slices.ContainsFunc(*r.nodes.Load(), func(n dcplane.Node) bool { return n.Name == node })
