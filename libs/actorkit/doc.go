@@ -20,8 +20,8 @@
 //	     └──── refused or nothing for AskTimeout (LinkDown) ────────────▲      retried after 50 ms … 1 s
 //
 // Frames are taken only while the Link is up. Going down drops the batch in flight, whose fate is unknown, and the queue,
-// which was never sent; what was dropped leaves a gap in the batch numbers, so the receiver learns of it (LinkLost) before
-// it sees a later frame. Whoever needs more than that, needs its own sequence numbers.
+// which was never sent; it always leaves a gap in the batch numbers, so the receiver learns (LinkLost), before it sees a
+// later frame, that frames may be missing: those and what was refused meanwhile. Whoever needs more than that, needs its own sequence numbers.
 //
 // Links do not depend on GoAkt's registry, membership or events: addresses come from SetPeers, and the door is found by
 // its path.

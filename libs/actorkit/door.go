@@ -58,7 +58,9 @@ func (d *door) take(b *linkv1.Batch) (refused string) {
 	from := Peer{Node: b.GetFromNode(), Incarnation: b.GetFromIncarnation()}
 	if l := n.link(from.Node); l != nil && l.peer.Incarnation == from.Incarnation {
 		from = l.peer
-		l.onHeard(time.Now(), b.GetBlind())
+		if !v.repeated { // one that a newer batch has overtaken says nothing of the peer now
+			l.onHeard(time.Now(), b.GetBlind())
+		}
 	}
 	if v.lost != nil {
 		n.metrics.events.Add(n.ctx, 1, n.metrics.kinds[LinkLost])

@@ -207,17 +207,20 @@ func (l *link) fail(now time.Time, err error) {
 
 // fall takes the Link down and drops what is queued. l.mu is held.
 func (l *link) fall(now time.Time, err error) {
+	was := l.state
 	l.state, l.cause = linkDown, err
-	l.dropQueue()
+	l.dropQueue(was)
 	l.backoff = minBackoff
 	l.delay(now)
 	l.node.announce(LinkEvent{Peer: l.peer, Kind: LinkDown, Err: err})
 }
 
-// dropQueue leaves a gap in the numbers when it drops anything: the batch in flight may arrive after all, and without a
-// gap the receiver would not miss the frames behind it.
-func (l *link) dropQueue() {
-	if l.queue.drop() {
+// dropQueue empties the queue. A Link that was up leaves a gap in the numbers, whatever was queued: the batch in flight may
+// arrive after all, and without a gap the receiver, whose own Link may be up all the time, would miss neither the frames
+// behind it nor those that are refused until the Link is up again.
+func (l *link) dropQueue(was linkState) {
+	l.queue.drop()
+	if was == linkUp {
 		l.number++
 	}
 }
@@ -233,7 +236,7 @@ func (l *link) close(why error) uint64 {
 	was := l.state
 	if was != linkClosed {
 		l.state, l.cause = linkClosed, why
-		l.dropQueue()
+		l.dropQueue(was)
 		if was == linkUp {
 			l.node.announce(LinkEvent{Peer: l.peer, Kind: LinkDown, Err: why})
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/actorkit/actorkittest"
+	linkv1 "github.com/parley-rt/parley/libs/protocol/link/v1"
 )
 
 // brisk makes a node notice trouble sooner than in production, so that tests of it are short.
@@ -217,6 +218,32 @@ func TestHangingPeer(t *testing.T) {
 	require.Equal(t, []int{0, 1, 3}, []int{number(got[0].Frame), number(got[1].Frame), number(got[2].Frame)})
 }
 
+// What is refused while a Link is down is missing at the receiver, also when nothing was dropped: it hears of it before it
+// gets a later frame, though its own Link may have been up all the time.
+func TestRefusedFramesAreAnnounced(t *testing.T) {
+	t.Parallel()
+	a, _, ra, rb := pair(t, brisk)
+	blocked, release := rb.Block()
+	defer release()
+	require.NoError(t, a.Send("b", numbered(0)))
+	<-blocked
+	ra.WaitEvent(t, "b", actorkit.LinkDown, 0)
+	require.ErrorIs(t, a.Send("b", numbered(1)), actorkit.ErrLinkDown)
+	before := make(chan int, 1)
+	rb.OnFrame(func(r actorkittest.Received) {
+		if number(r.Frame) == 1000 {
+			before <- countEvents(rb, actorkit.LinkLost)
+		}
+	})
+	release()
+	ra.WaitEvent(t, "b", actorkit.LinkUp, 1)
+	require.NoError(t, a.Send("b", numbered(1000)))
+	require.Positive(t, <-before, "lost before the frame behind the gap")
+	got := rb.WaitFrames(t, 2)
+	require.Len(t, got, 2)
+	require.Equal(t, 0, number(got[0].Frame), "it was in flight and arrived after all: nothing was dropped")
+}
+
 // What is queued behind a batch in flight when the Link goes down is dropped, and the receiver hears of it before it gets
 // a later frame.
 func TestDroppedQueueIsAnnounced(t *testing.T) {
@@ -315,6 +342,31 @@ func TestHeartbeatsAndBlindness(t *testing.T) {
 	s, _ = b.Link("a")
 	require.True(t, s.Up)
 	require.Less(t, time.Since(s.LastHeard), 400*time.Millisecond)
+}
+
+// A batch that comes after a newer one was stuck on its way. What it says of its sender is old.
+func TestOvertakenBatchSaysNothing(t *testing.T) {
+	t.Parallel()
+	a := actorkittest.StartNode(t, "a", new(actorkittest.Recorder), patient)
+	a.SetPeers([]actorkit.Peer{actorkittest.Silent(t, actorkit.Peer{Node: "b", Incarnation: "1"})})
+	far, _, _ := startRemote(t, "far")
+	door, err := far.NoSender().RemoteLookup(t.Context(), a.Self().Host, a.Self().RemotingPort, "GoAktUserGuardian/door-a")
+	require.NoError(t, err)
+	arrive := func(number uint64, blind bool) actorkit.LinkStatus {
+		reply, err := far.NoSender().Ask(t.Context(), door, &linkv1.Batch{
+			FromNode: "b", FromIncarnation: "1", ToIncarnation: a.Self().Incarnation, Number: number, Blind: blind,
+		}, actorkittest.Patience)
+		require.NoError(t, err)
+		require.Empty(t, reply.(*linkv1.BatchReply).GetRefused())
+		s, ok := a.Link("b")
+		require.True(t, ok)
+		return s
+	}
+	require.True(t, arrive(1, true).Blind)
+	newest := arrive(2, false)
+	require.False(t, newest.Blind)
+	require.Equal(t, newest, arrive(1, true))
+	require.True(t, arrive(3, true).Blind)
 }
 
 // Only b has a Link; a hears b's batches all the same, and b hears a's answers.
