@@ -91,6 +91,25 @@ func testReadersOfALostRoomAreTold(t *testing.T, backend persistence.Backend) {
 	require.Equal(t, "rooms-2", d.gwOne.closed("lobby", 1).Owner)
 }
 
+// S5: a member that comes back to a writer which was fenced and does not know it yet is ahead of what that one has. It is
+// sent on; nothing of its history is gone.
+func TestFencedWriterRewindsNobody(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, testFencedWriterRewindsNobody)
+}
+
+func testFencedWriterRewindsNobody(t *testing.T, backend persistence.Backend) {
+	d := setupDuel(t, backend, func(c *Config) { c.TakeoverEvery = time.Hour })
+	d.gwOne.join("rooms-1", "lobby", "ada")
+	d.gwOne.publish("rooms-1", "lobby", "ada", "m1")
+	require.Equal(t, uint64(2), d.gwTwo.publish("rooms-2", "lobby", "ada", "m2")[0].Seq)
+
+	back := joinFrame("ada", "s-ada", 2, &roomv1.Cursor{AfterSeq: 2, AfterMessageId: "m2"})
+	answer := d.gwOne.ask("rooms-1", "lobby", back)
+	require.Equal(t, "rooms-2", answer.GetMoved().GetOwner(), "answered by %v", answer)
+	require.True(t, d.gwTwo.ask("rooms-2", "lobby", back).GetJoined().GetRecovered())
+}
+
 // S2, S3, L6: two nodes take a room from each other while both are published to; every message gets one place.
 func TestDuelKeepsOneHistory(t *testing.T) {
 	t.Parallel()

@@ -21,6 +21,14 @@ type cursorChecked struct {
 	err       error
 }
 
+// ownershipChecked reports whose room it was when a member was about to be told that its history is gone.
+type ownershipChecked struct {
+	in        *Inbound
+	messageID string
+	head      persistence.Head
+	err       error
+}
+
 func (r *Room) join(rctx *actor.ReceiveContext, in *Inbound, j *roomv1.Join) {
 	if err := checkSession(j.MemberId, j.SessionId); err != nil {
 		r.refuse(in, clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, err.Error(), 0)
@@ -67,12 +75,12 @@ func (r *Room) changed(rctx *actor.ReceiveContext, c *change, changed core.Chang
 	}
 	cursor := c.in.Frame.GetJoin().GetCursor()
 	if !core.NeedsMessage(cursor, r.facts(c.Member)) {
-		r.answerJoin(rctx, c.in, "")
+		r.answerJoin(rctx, c.in, "", false)
 		return
 	}
 	tail := r.stream.State().Tail()
 	if m, ok := tail.At(cursor.AfterSeq); ok || cursor.AfterSeq > tail.Floor() {
-		r.answerJoin(rctx, c.in, m.GetMessageId())
+		r.answerJoin(rctx, c.in, m.GetMessageId(), false)
 		return
 	}
 	journal, key, in := r.env.Journal, r.streamKey(), c.in
@@ -103,13 +111,39 @@ func (r *Room) cursorChecked(rctx *actor.ReceiveContext, m *cursorChecked) {
 		code, retryAfter := refusalOf(m.err)
 		r.refuse(m.in, code, "the room's history could not be read", retryAfter)
 	default:
-		r.answerJoin(rctx, m.in, m.messageID)
+		r.answerJoin(rctx, m.in, m.messageID, false)
+	}
+}
+
+// makeSure asks the journal whether this is still the room's writer. One that was fenced and does not know yet is merely
+// behind the members whose cursors it does not know: they must not be told that what they have is gone.
+func (r *Room) makeSure(rctx *actor.ReceiveContext, in *Inbound, messageAtCursor string) {
+	journal, key := r.env.Journal, r.streamKey()
+	r.task(rctx, func(ctx context.Context) any {
+		head, err := journal.Head(ctx, key)
+		return &ownershipChecked{in: in, messageID: messageAtCursor, head: head, err: err}
+	}, func(err error) any { return &ownershipChecked{in: in, err: err} })
+}
+
+func (r *Room) ownershipChecked(rctx *actor.ReceiveContext, m *ownershipChecked) {
+	r.tasks--
+	if mine := r.epoch(); m.err == nil && m.head.Epoch > mine {
+		r.die(rctx, &persistence.FencedError{Key: r.streamKey(), MyEpoch: mine, Epoch: m.head.Epoch, Owner: m.head.Owner})
+	}
+	switch {
+	case r.dead != nil:
+		r.moved(m.in)
+	case m.err != nil:
+		code, retryAfter := refusalOf(m.err)
+		r.refuse(m.in, code, "the room's owner could not be read", retryAfter)
+	default:
+		r.answerJoin(rctx, m.in, m.messageID, true)
 	}
 }
 
 // answerJoin places the member's stream at the head as it is now: it goes through the same Link as the deliveries. As of
-// that seq the member is let in, so it is looked at once more whether it is.
-func (r *Room) answerJoin(rctx *actor.ReceiveContext, in *Inbound, messageAtCursor string) {
+// that seq the member is let in, so it is looked at once more whether it is. sure: a moment ago this was the room's writer.
+func (r *Room) answerJoin(rctx *actor.ReceiveContext, in *Inbound, messageAtCursor string, sure bool) {
 	member := in.Frame.GetJoin().MemberId
 	state := r.stream.State()
 	if denial := state.Outside(&r.roster, member, r.env.Now()); denial != nil {
@@ -130,6 +164,10 @@ func (r *Room) answerJoin(rctx *actor.ReceiveContext, in *Inbound, messageAtCurs
 	facts.MessageID = messageAtCursor
 	facts.ReplayLimit = in.Frame.GetJoin().GetReplayLimit()
 	p := core.Resolve(in.Frame.GetJoin().GetCursor(), facts)
+	if p.Reset == clientv1.ResetReason_RESET_REASON_REWOUND && !sure {
+		r.makeSure(rctx, in, messageAtCursor)
+		return
+	}
 	r.answer(in, &roomv1.Frame{Kind: &roomv1.Frame_Joined{Joined: &roomv1.Joined{
 		Head:        facts.Head,
 		Incarnation: facts.Incarnation,

@@ -152,6 +152,8 @@ func (r *Room) receive(rctx *actor.ReceiveContext) {
 		r.pages.done(rctx, m)
 	case *cursorChecked:
 		r.cursorChecked(rctx, m)
+	case *ownershipChecked:
+		r.ownershipChecked(rctx, m)
 	case *shardOpened:
 		r.roster.opened(rctx, m)
 	case *trimmed:
