@@ -27,7 +27,7 @@ func newProber(system string, config *tls.Config) prober {
 
 // alive says whether a node of the cluster runs at a discovery address. A connection is not enough: the kernel accepts one for a
 // process that hangs. So the label of the cluster is sent and nothing else, after which a node that lives closes the connection
-// without a word. A node of another cluster does so as well, which the join then notices.
+// without a word. So does a node of another cluster, or one that wants TLS, which the join then notices.
 func (p prober) alive(ctx context.Context, addr string) bool {
 	ctx, cancel := context.WithTimeout(ctx, aliveTimeout)
 	defer cancel()
@@ -52,8 +52,8 @@ func (p prober) alive(ctx context.Context, addr string) bool {
 	if half, ok := conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
 		return false
 	}
-	_, err = io.Copy(io.Discard, conn)
-	return err == nil || !isTimeout(err)
+	said, err := io.Copy(io.Discard, conn)
+	return said == 0 && (err == nil || !isTimeout(err)) // who says something, such as that this should be TLS, is no node of ours
 }
 
 // gossipStream marks a connection of the gossip over TLS as a stream.

@@ -2,6 +2,7 @@ package actorkit
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -50,6 +51,9 @@ type NodeConfig struct {
 	Quorum int
 	// Waiting is told why StartNode waits whenever that changes, and nil when the wait is over. Default: nobody.
 	Waiting func(error)
+	// TLS protects every connection between nodes, in both directions: see TLSFiles.Load. All nodes of a deployment, of whatever
+	// service, have it or none. Default: plain connections; whoever reaches the ports can then do what a node can.
+	TLS *tls.Config
 	// DataDir holds GoAkt's own files, in a subdirectory of this node that is emptied at the start. Default: GoAkt's
 	// choice, .goakt in the user's home directory. See StartNode.
 	DataDir string

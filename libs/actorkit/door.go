@@ -41,7 +41,13 @@ func (d *door) Receive(rctx *actor.ReceiveContext) {
 	}
 }
 
-func (d *door) PostStop(*actor.Context) error { return nil }
+// PostStop is called also for a door that somebody else has stopped, which takes no more than a message to it (see Watch).
+func (d *door) PostStop(*actor.Context) error {
+	if !d.node.stopping.Load() {
+		close(d.node.deaf)
+	}
+	return nil
+}
 
 // take hands a batch over and returns why not, if not.
 func (d *door) take(b *linkv1.Batch) (refused string) {

@@ -16,6 +16,9 @@ var (
 	ErrRefused = errors.New("refused by the peer")
 	// ErrSilent: the peer has sent nothing for the node's AskTimeout.
 	ErrSilent = errors.New("nothing heard from the peer")
+	// ErrDeaf: the node's door was stopped by somebody else, and it hears nothing any more. Without TLS between nodes whoever
+	// reaches the remoting port can do that.
+	ErrDeaf = errors.New("the node's door was stopped from outside")
 	// ErrStopped: the node or the stream was stopped.
 	ErrStopped = errors.New("stopped")
 	// ErrQueueFull: more commands wait for a stream than it may hold.

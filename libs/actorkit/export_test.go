@@ -1,6 +1,11 @@
 package actorkit
 
-import "context"
+import (
+	"context"
+	"slices"
+
+	"github.com/tochemey/goakt/v4/actor"
+)
 
 // StartAlone is for tests that start systems with remoting beside StartNode.
 var StartAlone = startAlone
@@ -15,3 +20,29 @@ var Outnumbered = outnumbered
 func Alive(ctx context.Context, system, addr string) bool {
 	return newProber(system, nil).alive(ctx, addr)
 }
+
+// Actors returns the paths of all actors of the node that are not GoAkt's own.
+func (n *Node) Actors() []string {
+	var paths []string
+	guardian, err := userGuardian(n.sys)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var walk func(*actor.PID)
+	walk = func(parent *actor.PID) {
+		for _, pid := range parent.Children() {
+			paths = append(paths, pid.ID())
+			walk(pid)
+		}
+	}
+	walk(guardian)
+	slices.Sort(paths)
+	return paths
+}
+
+// System is the node's actor system.
+func (n *Node) System() actor.ActorSystem { return n.sys }
+
+// The kinds of the actors of a node, for those who would spawn them.
+func NewDoor() actor.Actor      { return new(door) }
+func NewLinkActor() actor.Actor { return new(linkActor) }

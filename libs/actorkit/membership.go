@@ -46,10 +46,10 @@ func (n *Node) Members(ctx context.Context) ([]string, error) {
 	return slices.Compact(members), nil
 }
 
-// WatchMembership returns a *StrayedError once this node has, for patience, been on the smaller side of a cluster that fell
+// Watch returns when the node is of no use any more and should be started anew: ErrDeaf, or a *StrayedError once this node has, for patience, been on the smaller side of a cluster that fell
 // apart and does not come together by itself; nil when ctx ends. listed returns the hosts of the service's nodes in the
 // directory, and false while the directory is not to be trusted.
-func (n *Node) WatchMembership(ctx context.Context, patience time.Duration, listed func() (hosts []string, fresh bool)) error {
+func (n *Node) Watch(ctx context.Context, patience time.Duration, listed func() (hosts []string, fresh bool)) error {
 	var since time.Time
 	ticker := time.NewTicker(min(membershipEvery, patience/4))
 	defer ticker.Stop()
@@ -57,6 +57,8 @@ func (n *Node) WatchMembership(ctx context.Context, patience time.Duration, list
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-n.deaf:
+			return ErrDeaf
 		case <-ticker.C:
 		}
 		members, missing := n.compare(ctx, listed)

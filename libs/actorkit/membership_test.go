@@ -50,16 +50,16 @@ func TestAStrayedNodeSaysSo(t *testing.T) {
 	listed := func() ([]string, bool) { return hosts[:2], fresh.Load() }
 	ctx, cancel := context.WithCancel(t.Context())
 	stays := make(chan error, 1)
-	go func() { stays <- nodes[0].WatchMembership(ctx, patience, listed) }()
+	go func() { stays <- nodes[0].Watch(ctx, patience, listed) }()
 	doubted := make(chan error, 1)
 	doubt, stop := context.WithTimeout(ctx, 3*patience)
 	defer stop()
-	go func() { doubted <- nodes[1].WatchMembership(doubt, patience, listed) }()
+	go func() { doubted <- nodes[1].Watch(doubt, patience, listed) }()
 	require.NoError(t, <-doubted, "without a directory nothing is known")
 
 	fresh.Store(true)
 	var strayed *actorkit.StrayedError
-	require.ErrorAs(t, nodes[1].WatchMembership(ctx, patience, listed), &strayed)
+	require.ErrorAs(t, nodes[1].Watch(ctx, patience, listed), &strayed)
 	require.Equal(t, []string{seeds[0]}, strayed.Missing)
 	require.Equal(t, []string{seeds[1]}, strayed.Members)
 	require.GreaterOrEqual(t, strayed.For, patience)

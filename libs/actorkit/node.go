@@ -53,6 +53,9 @@ type Node struct {
 	tasks       sync.WaitGroup
 	loops       sync.WaitGroup
 
+	// deaf is closed when the door has stopped before the node.
+	deaf chan struct{}
+
 	stopOnce sync.Once
 	stopErr  error
 	stopped  chan struct{}

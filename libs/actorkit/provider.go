@@ -30,7 +30,7 @@ type provider struct {
 	quorum int
 	alive  func(ctx context.Context, addr string) bool
 	logger *slog.Logger
-	// waiting is told what is waited for, and nil when it is over.
+	// waiting is told what is waited for.
 	waiting func(error)
 	// opened is called when the engine has begun: what only the beginning of a start needs may be given back.
 	opened func()
@@ -71,10 +71,10 @@ func (p *provider) DiscoverPeers() ([]string, error) {
 		}
 		if err == nil && len(others)+1 >= p.quorum {
 			p.formed.Store(true)
-			p.waiting(nil)
 			if len(others) == 0 {
 				return []string{p.self}, nil
 			}
+			p.waiting(fmt.Errorf("joining %s", strings.Join(others, " ")))
 			return others, nil
 		}
 		if err == nil {

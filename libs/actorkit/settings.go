@@ -25,6 +25,8 @@ type Settings struct {
 
 	KubernetesSelector  string `placeholder:"LABEL=VALUE" help:"With kubernetes discovery: label selector of the pods of this service."`
 	KubernetesNamespace string `placeholder:"NAME" help:"With kubernetes discovery: namespace of the pods. Default: this pod's own."`
+
+	ClusterTLS TLSFiles `embed:"" prefix:"cluster-tls-"`
 }
 
 // Kinds of discovery.
@@ -61,6 +63,10 @@ func (s Settings) Validate() error {
 	}
 	problems = append(problems, s.checkDiscovery()...)
 	problems = append(problems, s.checkQuorum(own)...)
+	if !s.ClusterTLS.Empty() {
+		_, err := s.ClusterTLS.Load()
+		problems = append(problems, err)
+	}
 	return errors.Join(problems...)
 }
 
@@ -199,6 +205,11 @@ func (s Settings) Apply(c NodeConfig, natsURL, cluster string) (NodeConfig, erro
 		c.Finder = KubernetesFinder(KubernetesConfig{Selector: s.KubernetesSelector, Namespace: s.KubernetesNamespace, Port: s.DiscoveryPort})
 	default:
 		c.Finder = SeedFinder(s.Seeds, nil)
+	}
+	if !s.ClusterTLS.Empty() {
+		if c.TLS, err = s.ClusterTLS.Load(); err != nil {
+			return c, err
+		}
 	}
 	c.Quorum = s.ClusterQuorum
 	if c.Quorum == 0 {

@@ -55,6 +55,8 @@ func TestSettingsNameEveryProblem(t *testing.T) {
 			[]string{"PARLEY_SEEDS is of no use with nats discovery"}},
 		"kubernetes": {func(s *actorkit.Settings) { s.Discovery, s.ClusterQuorum = "kubernetes", 2 },
 			[]string{"PARLEY_KUBERNETES_SELECTOR is required with kubernetes discovery"}},
+		"half of TLS": {func(s *actorkit.Settings) { s.ClusterTLS.CA = "/ca.pem" },
+			[]string{"TLS between nodes is set only in part: set PARLEY_CLUSTER_TLS_CERT and PARLEY_CLUSTER_TLS_KEY as well"}},
 		"selector": {func(s *actorkit.Settings) { s.KubernetesSelector = "a=b" },
 			[]string{"PARLEY_KUBERNETES_SELECTOR and PARLEY_KUBERNETES_NAMESPACE are of no use with static discovery"}},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/tochemey/goakt/v4/actor"
 	"github.com/tochemey/goakt/v4/remote"
 	"github.com/tochemey/goakt/v4/supervisor"
+	gtls "github.com/tochemey/goakt/v4/tls"
 )
 
 const (
@@ -56,6 +58,12 @@ func StartNode(ctx context.Context, cfg NodeConfig, h Handler) (*Node, error) {
 		spawn:   make(chan struct{}, 1),
 		turn:    make(chan struct{}, 1),
 		stopped: make(chan struct{}),
+		deaf:    make(chan struct{}),
+	}
+	cfg.Waiting(nil)
+	if ip := net.ParseIP(cfg.Host); cfg.TLS == nil && !ip.IsLoopback() {
+		cfg.Logger.Warn("connections between nodes are not protected: whoever reaches the ports can do what a node can; set PARLEY_CLUSTER_TLS_CERT, _KEY and _CA",
+			slog.String("addr", net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.RemotingPort))))
 	}
 	n.links.Store(&map[string]*link{})
 	n.ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -132,7 +140,7 @@ func trySystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, net.Pack
 	}
 	finder := &provider{
 		finder: cfg.Finder, self: net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.DiscoveryPort)), quorum: cfg.Quorum,
-		alive: newProber(cfg.System, nil).alive, logger: cfg.Logger, waiting: cfg.Waiting, ctx: ctx,
+		alive: newProber(cfg.System, cfg.TLS).alive, logger: cfg.Logger, waiting: cfg.Waiting, ctx: ctx,
 	}
 	sys, err := buildSystem(cfg, finder)
 	if err != nil {
@@ -184,12 +192,18 @@ func buildSystem(cfg NodeConfig, finder *provider) (actor.ActorSystem, error) {
 		WithBootstrapTimeout(bootstrapTimeout).
 		WithShutdownTimeout(shutdownTimeout).
 		WithKinds(new(door)) // At least one kind is required.
-	return actor.NewActorSystem(cfg.System,
+	options := []actor.Option{
 		actor.WithRemote(remote.NewConfig(cfg.Host, cfg.RemotingPort)),
 		actor.WithCluster(cluster),
 		actor.WithoutRelocation(),
 		actor.WithShutdownTimeout(shutdownTimeout),
 		actor.WithActorInitMaxRetries(1),
 		actor.WithDefaultSupervisor(supervisor.NewSupervisor(supervisor.WithAnyErrorDirective(supervisor.StopDirective))),
-		actor.WithLogger(goaktLogger(cfg.Logger)))
+		actor.WithLogger(goaktLogger(cfg.Logger)),
+	}
+	if cfg.TLS != nil {
+		// Gossip listens with the client's part.
+		options = append(options, actor.WithTLS(&gtls.Info{ClientConfig: cfg.TLS.Clone(), ServerConfig: cfg.TLS.Clone()}))
+	}
+	return actor.NewActorSystem(cfg.System, options...)
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,6 +41,8 @@ type Config struct {
 	Finder actorkit.Finder
 	// Quorum is how many nodes must see each other before the node starts. Default 1.
 	Quorum int
+	// TLS protects the connections between nodes. Default: they are plain.
+	TLS *tls.Config
 	// DataDir gets GoAkt's own files. Default: the home directory.
 	DataDir string
 	// Version is what the directory shows.

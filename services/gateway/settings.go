@@ -90,7 +90,7 @@ func (s *Settings) config() (Config, error) {
 	return Config{
 		DC: s.DC, Region: s.Region, Node: s.Node, DataDir: s.DataDir, Version: opskit.Version().Version,
 		Host: node.Host, RemotingPort: node.RemotingPort, DiscoveryPort: node.DiscoveryPort, PeersPort: node.PeersPort,
-		Finder: node.Finder, Quorum: node.Quorum,
+		Finder: node.Finder, Quorum: node.Quorum, TLS: node.TLS,
 		Listen: s.Listen, WSPath: s.WSPath, AuthMode: s.AuthMode, AllowedOrigins: s.AllowedOrigins, MaxMessageBytes: s.MaxMessageBytes,
 		SessionTTL: s.SessionTTL, SessionReplayLimit: s.SessionReplayLimit,
 	}, nil

@@ -20,13 +20,13 @@ func (w *waiting) check(context.Context) error {
 	return nil
 }
 
-// Failure delivers a *actorkit.StrayedError when the node has lost its cluster for good and should be stopped, to find it again
-// with its next start. Valid after Start.
+// Failure delivers why the node is of no use any more and should be stopped and started anew: it has lost its cluster for good
+// (*actorkit.StrayedError), or its door (actorkit.ErrDeaf). Valid after Start.
 func (s *Service) Failure() <-chan error { return s.failure }
 
-// watchCluster compares the cluster's members with the directory.
+// watchCluster notices when the node is lost to the others.
 func (s *Service) watchCluster(ctx context.Context, node *actorkit.Node) {
-	err := node.WatchMembership(ctx, actorkit.MembershipPatience, func() ([]string, bool) {
+	err := node.Watch(ctx, actorkit.MembershipPatience, func() ([]string, bool) {
 		var hosts []string
 		for _, n := range s.deps.Directory.Nodes(s.cfg.DC, ServiceName) {
 			hosts = append(hosts, n.Host)

@@ -201,6 +201,7 @@ func (s *Service) nodeConfig() actorkit.NodeConfig {
 		Seeds:         s.cfg.Seeds,
 		Finder:        s.cfg.Finder,
 		Waiting:       s.waiting.set,
+		TLS:           s.cfg.TLS,
 		Quorum:        s.cfg.Quorum,
 		DataDir:       s.cfg.DataDir,
 		Logger:        s.logger,

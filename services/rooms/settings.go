@@ -79,7 +79,7 @@ func (s *Settings) config() (Config, error) {
 	return Config{
 		DC: s.DC, Region: s.Region, Node: s.Node, DataDir: s.DataDir, Version: opskit.Version().Version,
 		Host: node.Host, RemotingPort: node.RemotingPort, DiscoveryPort: node.DiscoveryPort, PeersPort: node.PeersPort,
-		Finder: node.Finder, Quorum: node.Quorum,
+		Finder: node.Finder, Quorum: node.Quorum, TLS: node.TLS,
 		APIListen: s.APIListen, Auth: s.Auth,
 	}, nil
 }
