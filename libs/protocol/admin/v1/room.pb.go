@@ -345,7 +345,7 @@ func (x *Room) GetInvitations() uint32 {
 
 type GetRoomRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// [A-Za-z0-9._:-]{1,128}, in every request.
+	// `[A-Za-z0-9._:-]{1,128}`
 	RoomId        string `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -435,7 +435,7 @@ func (x *GetRoomResponse) GetRoom() *Room {
 type UpdateSettingsRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
-	// 1 to 128 bytes; filled in when missing. The same in every request that has one.
+	// 1 to 128 bytes; filled in when missing.
 	OperationId    string `protobuf:"bytes,2,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
 	Join           *Level `protobuf:"varint,3,opt,name=join,proto3,enum=parley.admin.v1.Level,oneof" json:"join,omitempty"`
 	Publish        *Level `protobuf:"varint,4,opt,name=publish,proto3,enum=parley.admin.v1.Level,oneof" json:"publish,omitempty"`
@@ -550,7 +550,7 @@ type UpdateSettingsResponse struct {
 	Seq uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	// The room was changed.
 	Changed bool `protobuf:"varint,2,opt,name=changed,proto3" json:"changed,omitempty"`
-	// It was carried out before; only seq is filled in then. The same in every response that has these three.
+	// It was carried out before; only seq is filled in then.
 	Duplicate bool `protobuf:"varint,3,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	// All of them, as they are now.
 	Settings      *Settings `protobuf:"bytes,4,opt,name=settings,proto3" json:"settings,omitempty"`
@@ -620,7 +620,7 @@ type KickRequest struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	RoomId      string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	OperationId string                 `protobuf:"bytes,2,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
-	// 1 to 128 bytes, in every request that has one.
+	// 1 to 128 bytes.
 	MemberId string `protobuf:"bytes,3,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
 	// At most 256 bytes; the member is told.
 	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -2208,8 +2208,9 @@ func (x *ListInvitationsResponse) GetNextPageToken() string {
 type PublishRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
-	// The member in whose name it is posted.
-	Sender  string `protobuf:"bytes,2,opt,name=sender,proto3" json:"sender,omitempty"`
+	// The member in whose name it is posted: 1 to 128 bytes.
+	Sender string `protobuf:"bytes,2,opt,name=sender,proto3" json:"sender,omitempty"`
+	// As large as the room and the service allow.
 	Content string `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
 	// 1 to 128 bytes; a UUIDv7 is filled in when missing. The same sender and message_id within 2 minutes is one message.
 	MessageId string `protobuf:"bytes,4,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
@@ -2285,9 +2286,11 @@ func (x *PublishRequest) GetSentAt() *timestamppb.Timestamp {
 }
 
 type PublishResponse struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Seq       uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
-	MessageId string                 `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Seq of the message.
+	Seq uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	// The one given, or filled in.
+	MessageId string `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
 	// It was stored before.
 	Duplicate     bool `protobuf:"varint,3,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,4 +142,31 @@ func TestPanicIsAnError(t *testing.T) {
 	require.Equal(t, http.StatusInternalServerError, a.status)
 	require.NotContains(t, a.text, "boom")
 	require.Contains(t, b.logs.String(), "boom")
+}
+
+// The table in the reference has every pair of code and reason that there is, with the status that goes over the wire.
+func TestReferenceListsTheErrors(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "docs", "reference", "api.md"))
+	require.NoError(t, err)
+	listed := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (\\d{3}) \\| `(\\w+)` \\| (?:`(\\w+)`)? *\\|").FindAllStringSubmatch(string(page), -1) {
+		listed[strings.Join(row[1:], " ")] = true
+	}
+	b := setup(t)
+	seen := map[string]bool{"403 permission_denied ": true, "401 unauthenticated UNAUTHENTICATED": true} // see guard_test.go
+	note := func(a answer) {
+		code, _ := a.body["code"].(string)
+		reason, _ := a.debug("ErrorInfo")["reason"].(string)
+		seen[strings.Join([]string{fmt.Sprint(a.status), code, reason}, " ")] = true
+	}
+	note(b.call("Ban", `{"room_id":""}`))
+	note(b.call("Ban", `{"room_id":"r"}`))
+	for _, err := range []error{
+		errBusy, errUnused, ask.ErrUnanswered, ask.ErrUnreachable, errAnswer, refused(clientv1.ErrorCode_ERROR_CODE_TOO_LARGE, 0),
+	} {
+		b.rooms.says(nil, err)
+		note(b.call("Ban", `{"room_id":"r","member_id":"m"}`))
+	}
+	require.Equal(t, seen, listed)
 }
