@@ -115,8 +115,11 @@ func (n *Node) prepare(d *Deployment, seeds, more []string) error {
 		"PARLEY_OPS_LISTEN="+n.opsAddr, "PARLEY_DATA_DIR="+filepath.Join(n.dir, "data"),
 		"PARLEY_LOG_LEVEL=info", "PARLEY_LOG_FORMAT=json",
 	)
-	if n.Kind == Gateway {
+	switch n.Kind {
+	case Gateway:
 		n.env = append(n.env, "PARLEY_LISTEN="+n.listenAddr, "PARLEY_AUTH_MODE=none")
+	case Rooms:
+		n.env = append(n.env, "PARLEY_API_LISTEN="+n.listenAddr, "PARLEY_AUTH_MODE=none")
 	}
 	n.env = append(n.env, more...)
 	n.logPath = filepath.Join(n.dir, n.Name+".log")
@@ -195,7 +198,7 @@ func (n *Node) Freeze() { n.process.signal(syscall.SIGSTOP) }
 // Thaw ends Freeze.
 func (n *Node) Thaw() { n.process.signal(syscall.SIGCONT) }
 
-// URL is a gateway's address for browsers.
+// URL is a gateway's address for browsers, and a rooms node's API for administrators.
 func (n *Node) URL() string { return "http://" + n.listenAddr }
 
 // WebSocket is a gateway's address for clients.
