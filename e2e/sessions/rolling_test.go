@@ -171,7 +171,7 @@ func restart(t *testing.T, g *harness.Node) {
 			if ok, why := g.Readiness(context.Background()); !ok && why != "" {
 				unready = append(unready, time.Since(begun))
 			}
-			if status, after := knock(g); status == http.StatusServiceUnavailable {
+			if status, after := knock(context.Background(), g); status == http.StatusServiceUnavailable {
 				refused = append(refused, time.Since(begun))
 				retryAfter = after
 			}
@@ -195,8 +195,8 @@ func restart(t *testing.T, g *harness.Node) {
 }
 
 // knock begins a handshake and returns the status, 0 when nobody answers.
-func knock(g *harness.Node) (status int, retryAfter string) {
-	req, err := http.NewRequest(http.MethodGet, g.URL()+"/ws", nil)
+func knock(ctx context.Context, g *harness.Node) (status int, retryAfter string) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL()+"/ws", nil)
 	if err != nil {
 		return 0, ""
 	}

@@ -47,6 +47,7 @@ type Service struct {
 	links    *lateNode
 	router   *route.Router
 	registry *member.Registry
+	gate     *member.Gate
 	sessions *member.Sessions
 	wheel    *ws.Wheel
 
@@ -84,6 +85,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		failure:  make(chan error, 1),
 		router:   route.NewRouter(links),
 		registry: member.NewRegistry(),
+		gate:     member.NewGate(member.GateConfig{}, time.Now),
 		sessions: member.NewSessions(deps.Backend, cfg.SessionTTL, member.NewGuest),
 		wheel:    ws.NewWheel(cfg.PingEvery),
 	}, nil
@@ -186,14 +188,14 @@ func (s *Service) makeParts(ctx context.Context) error {
 			Node: s.cfg.Node, DC: s.cfg.DC, MaxRooms: s.cfg.MaxRooms, ReplayLimit: uint32(s.cfg.SessionReplayLimit),
 		},
 		FirstFrameWait: s.cfg.FirstFrameWait,
-		System:         s.local, Router: s.router, Hub: s.hub, Sessions: s.sessions, Registry: s.registry,
+		System:         s.local, Router: s.router, Hub: s.hub, Sessions: s.sessions, Gate: s.gate, Registry: s.registry,
 		Logger: logger, Now: time.Now,
 		MeterProvider: s.deps.MeterProvider, TracerProvider: s.deps.TracerProvider,
 	}
 	if err := s.members.Init(); err != nil {
 		return err
 	}
-	s.acceptor, err = ws.NewAcceptor(s.cfg.ws(), s.wheel, s.deps.MeterProvider, logger,
+	s.acceptor, err = ws.NewAcceptor(s.cfg.ws(), s.wheel, s.deps.MeterProvider, logger, s.gate.Admit,
 		func(c *ws.Conn, _ *http.Request) ws.Handler { return member.NewClient(s.members, c) })
 	return err
 }

@@ -78,6 +78,30 @@ func (r *reads) remove(q *read) {
 	r.queue = slices.DeleteFunc(r.queue, func(o *read) bool { return o == q })
 }
 
+// covered takes out the pages that were not asked for yet and begin within this one, which was asked for after that seq, and
+// returns who waits for them: those who come back together have missed much of the same.
+func (r *reads) covered(up Upstream, after uint64, p *roomv1.Page) (subs []*sub) {
+	messages := p.GetMessages()
+	if len(messages) == 0 || len(r.queue) == 0 {
+		return nil
+	}
+	last, places := messages[len(messages)-1].GetSeq(), 0
+	r.queue = slices.DeleteFunc(r.queue, func(q *read) bool {
+		if q.number != 0 || q.after < after || q.after >= last {
+			return false
+		}
+		subs = append(subs, q.subs...)
+		if q.holds {
+			places++
+		}
+		return true
+	})
+	for range places { // who gets one may change the queue
+		up.ReleaseRead()
+	}
+	return subs
+}
+
 // clear forgets all pages and returns who waited for them.
 func (r *reads) clear(up Upstream) []*sub {
 	var waiting []*sub
@@ -204,8 +228,9 @@ func (t *Topic) Page(now time.Time, number uint64, p *roomv1.Page) {
 	}
 	t.reads.remove(q)
 	t.up.ReleaseRead()
+	subs := append(q.subs, t.reads.covered(t.up, q.after, p)...)
 	var pages [len(t.fans)]*page
-	for _, s := range q.subs {
+	for _, s := range subs {
 		s.state = subIdle
 		t.turn(now, s, p, &pages)
 	}

@@ -164,6 +164,27 @@ func TestPagesAreShared(t *testing.T) {
 	}
 }
 
+// Those who come back together, each from a cursor of its own, share the pages that cover them.
+func TestPagesCoverOtherCursors(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{RingMessages: 10})
+	m.publish(400)
+	var sinks []*modelSink
+	for i := range 300 {
+		sinks = append(sinks, m.attach(ptr(uint64(i)), codec.JSON{}, 1000))
+	}
+	before := m.number
+	m.pump()
+	for i, s := range sinks {
+		require.Equal(t, 400-i, s.got)
+	}
+	require.LessOrEqual(t, m.number-before, uint64(8), "pages were asked for")
+	require.Same(t, &sinks[100].lastSent[0], &sinks[200].lastSent[0])
+	m.publish(1)
+	m.pump()
+	require.Equal(t, 401, sinks[0].got)
+}
+
 func TestPlacesForPagesAreBounded(t *testing.T) {
 	t.Parallel()
 	m := newModel(t, Config{TopicReads: 10})

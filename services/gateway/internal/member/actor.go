@@ -22,6 +22,7 @@ import (
 type (
 	commandMsg  struct{ cmd *Command }
 	silenceMsg  struct{}
+	admittedMsg struct{}
 	closedMsg   struct{}
 	tickMsg     struct{}
 	drainedMsg  struct{}
@@ -64,6 +65,7 @@ type Actor struct {
 	window *window
 	number uint64
 	entry  *entry
+	turn   *Turn // on the way in; nil before and after
 
 	self   *actor.PID
 	rctx   *actor.ReceiveContext // during Receive
@@ -110,6 +112,8 @@ func (a *Actor) Receive(rctx *actor.ReceiveContext) {
 		}
 	case *silenceMsg:
 		a.core.Silence(now)
+	case *admittedMsg:
+		a.core.Admitted()
 	case *openedMsg:
 		a.opened(now, m)
 	case *savedMsg:
@@ -158,6 +162,7 @@ func (d *Deps) fault(p any) {
 }
 
 func (a *Actor) letGo() {
+	(*effects)(a).Entered()
 	a.d.Registry.remove(a.entry)
 	if a.core.session.ID != "" {
 		a.d.Registry.release(a.core.session.id, a.entry)

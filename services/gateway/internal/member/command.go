@@ -47,7 +47,16 @@ type op struct {
 
 	bytes    int // still taken from the read window
 	version  uint64
+	entering bool // a join that is part of opening
 	answered bool
+}
+
+// answered notes that an op is.
+func (c *Core) answered(o *op) {
+	o.answered = true
+	if o.entering {
+		c.entered(1)
+	}
 }
 
 // command checks a frame in the order the protocol promises: malformed, unknown kind, room, arguments; what depends on
@@ -203,7 +212,7 @@ func (c *Core) fail(o *op, code clientv1.ErrorCode, message string, retryAfterMS
 	if o.answered {
 		return
 	}
-	o.answered = true
+	c.answered(o)
 	c.out.Reply(errorFrame(o.cmd, o.id, code, message, retryAfterMS, o.room, o.draft.GetMessageId()))
 	c.release(o)
 	c.out.Done(o.cmd, codes.ErrorName(code))
@@ -214,7 +223,7 @@ func (c *Core) succeed(o *op, env *clientv1.Envelope) {
 	if o.answered {
 		return
 	}
-	o.answered = true
+	c.answered(o)
 	switch {
 	case env == nil:
 	case o.kind == opHistory || o.kind == opPresence:

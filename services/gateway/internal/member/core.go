@@ -23,6 +23,9 @@ type Config struct {
 	// OpenWithin is how long the session store may take to open the session; then the connection is closed with 4004, which
 	// is the only answer that those who wait for the session can get. Default 4 s.
 	OpenWithin time.Duration
+	// HoldWithin is how long joining the rooms of a session may keep others from opening theirs: one slow room must not hold
+	// up everybody. Default 250 ms.
+	HoldWithin time.Duration
 	// SilenceAfter is how long a request may stay unanswered before another node is asked. Default 2 s.
 	SilenceAfter time.Duration
 	// RetryFirst is the first pause after a refusal; it doubles up to 8 times that. Default 100 ms.
@@ -50,6 +53,7 @@ func (c Config) withDefaults() Config {
 	def(&c.BatchBytes, 64<<10)
 	dur(&c.AnswerWithin, 4500*time.Millisecond)
 	dur(&c.OpenWithin, 4*time.Second)
+	dur(&c.HoldWithin, 250*time.Millisecond)
 	dur(&c.SilenceAfter, 2*time.Second)
 	dur(&c.RetryFirst, 100*time.Millisecond)
 	dur(&c.DrainGrace, 5*time.Second)
@@ -60,6 +64,7 @@ type phase int
 
 const (
 	phaseWaiting phase = iota // for the first frame
+	phaseQueued               // others are opening theirs
 	phaseOpening              // the session store was asked
 	phaseOpen
 	phaseClosed
@@ -67,10 +72,10 @@ const (
 
 // Core is the state of one connection.
 //
-//	waiting ──first frame or silence──► opening ──session──► open ──┐
-//	                                       │ store away or slow     │ replaced, drained, session gone
-//	                                       ▼                        ▼
-//	                                     closed ◄───────────── closed ──socket gone──► Stop
+//	waiting ──first frame or silence──► queued ──admitted──► opening ──session──► open ──┐
+//	                                      │ too long            │ store away or slow     │ replaced, drained, session gone
+//	                                      ▼                     ▼                        ▼
+//	                                    closed ◄──────────── closed ◄────────────────  closed ──socket gone──► Stop
 //
 // Not safe for concurrent use. After every input the caller has nothing else to do: effects were carried out in it.
 type Core struct {
@@ -80,8 +85,12 @@ type Core struct {
 
 	hello   *Command   // the first frame, if it was a hello
 	held    []*Command // that came before the session was open
-	asked   time.Time  // when the session store was
+	asked   time.Time  // when the session was
 	session Opened
+	// entering are the joins of the session's rooms that are not answered: others may be waiting for them. At enterBy they
+	// are not waited for any longer.
+	entering int
+	enterBy  time.Time
 
 	rooms map[string]*room
 	// wanted are the rooms the session's row is to list. It reads as changes; a save carries the version it wrote.
@@ -128,7 +137,7 @@ func (c *Core) Frame(now time.Time, cmd *Command) {
 			c.held = append(c.held, cmd)
 		}
 		c.open(now)
-	case phaseOpening:
+	case phaseQueued, phaseOpening:
 		c.held = append(c.held, cmd)
 	case phaseOpen:
 		if c.shouldLeave(now) {
@@ -150,8 +159,19 @@ func (c *Core) Silence(now time.Time) {
 }
 
 func (c *Core) open(now time.Time) {
-	c.phase, c.asked = phaseOpening, now
+	c.phase, c.asked = phaseQueued, now
 	c.wake(now.Add(c.cfg.OpenWithin))
+	if c.out.Enter() {
+		c.Admitted()
+	}
+}
+
+// Admitted says that it is this connection's turn to open its session.
+func (c *Core) Admitted() {
+	if c.phase != phaseQueued {
+		return
+	}
+	c.phase = phaseOpening
 	var hello *clientv1.Hello
 	if c.hello != nil {
 		hello = c.hello.Env.GetHello()
@@ -200,11 +220,14 @@ func (c *Core) Drained(now time.Time) {
 // Tick does what is due and returns when to come back; zero: nothing waits.
 func (c *Core) Tick(now time.Time) time.Time {
 	switch c.phase {
-	case phaseOpening:
+	case phaseQueued, phaseOpening:
 		return c.tickOpening(now)
 	case phaseWaiting, phaseClosed:
 		return time.Time{}
 	case phaseOpen:
+	}
+	if c.entering > 0 && !now.Before(c.enterBy) {
+		c.entered(c.entering)
 	}
 	for _, q := range c.snapshot() {
 		if c.requests[q.number] == q {
@@ -230,8 +253,30 @@ func (c *Core) tickOpening(now time.Time) time.Time {
 	if now.Before(c.due) {
 		return c.due
 	}
-	c.close(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+	if c.phase == phaseQueued {
+		c.reconnect(c.out.Later(), clientv1.CloseCode_CLOSE_CODE_OVERLOADED)
+		c.close(clientv1.CloseCode_CLOSE_CODE_OVERLOADED)
+	} else {
+		c.close(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+	}
 	return time.Time{}
+}
+
+// reconnect tells the client when to come back, and why.
+func (c *Core) reconnect(after time.Duration, reason clientv1.CloseCode) {
+	c.out.Reply(&clientv1.Envelope{Kind: &clientv1.Envelope_Reconnect{Reconnect: &clientv1.Reconnect{
+		AfterMs: uint32(after.Milliseconds()), Reason: codes.CloseName(reason),
+	}}})
+}
+
+// entered notes that so many of the session's rooms are joined, or are not waited for.
+func (c *Core) entered(rooms int) {
+	if c.entering == 0 {
+		return
+	}
+	if c.entering -= rooms; c.entering == 0 {
+		c.out.Entered()
+	}
 }
 
 // Replaced says that a newer connection resumed the session.
@@ -246,13 +291,13 @@ func (c *Core) Drain(now time.Time, afterMS uint32) {
 	if c.phase == phaseClosed || !c.leaving.IsZero() {
 		return
 	}
-	name := codes.CloseName(clientv1.CloseCode_CLOSE_CODE_DRAIN)
-	c.out.Reply(&clientv1.Envelope{Kind: &clientv1.Envelope_Reconnect{Reconnect: &clientv1.Reconnect{AfterMs: afterMS, Reason: name}}})
+	after := time.Duration(afterMS) * time.Millisecond
+	c.reconnect(after, clientv1.CloseCode_CLOSE_CODE_DRAIN)
 	if c.phase != phaseOpen {
 		c.close(clientv1.CloseCode_CLOSE_CODE_DRAIN)
 		return
 	}
-	c.leaving = now.Add(time.Duration(afterMS) * time.Millisecond)
+	c.leaving = now.Add(after)
 	c.wake(c.leaving)
 }
 
@@ -351,7 +396,7 @@ func (c *Core) drop(cmd *Command) {
 
 func (c *Core) abandon(o *op) {
 	if !o.answered {
-		o.answered = true
+		c.answered(o)
 		c.release(o)
 		c.out.Done(o.cmd, outcomeClosed)
 	}
@@ -370,6 +415,9 @@ func (c *Core) nextDue(now time.Time) time.Time {
 		if !t.IsZero() && (due.IsZero() || t.Before(due)) {
 			due = t
 		}
+	}
+	if c.entering > 0 {
+		earlier(c.enterBy)
 	}
 	if c.leaving.After(now) {
 		earlier(c.leaving)

@@ -19,11 +19,18 @@ type Effects interface {
 	Room() bool
 	// Page queues a page that Room was asked for.
 	Page(env *clientv1.Envelope)
-	// Close closes the connection behind everything queued. Nothing is asked of the Effects after it but Detach and Done.
+	// Close closes the connection behind everything queued. Nothing is asked of the Effects after it but Detach,
+	// Entered and Done.
 	Close(code clientv1.CloseCode)
 	// Release gives the command's share of the read window back.
 	Release(bytes int)
 
+	// Enter takes a place among those that open their sessions; when there is none, it says no, and input Admitted follows.
+	// Entered gives it back; Close does, too.
+	Enter() bool
+	Entered()
+	// Later is in how long a client that is not let in is to come back.
+	Later() time.Duration
 	// OpenSession starts a task that resumes the session of token, or makes a new one if it is empty or not known. attempt is
 	// the client's number of it; 0: none. Input SessionOpened follows.
 	OpenSession(token string, attempt uint64)

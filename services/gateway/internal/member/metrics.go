@@ -23,8 +23,31 @@ type metrics struct {
 	outcomes map[string][]metric.RecordOption
 }
 
+// openingMetrics shows what waits at the gate.
+func openingMetrics(mp metric.MeterProvider, g *Gate) error {
+	m := mp.Meter(meterName)
+	opening, err1 := m.Int64ObservableGauge("parley.gateway.sessions.opening",
+		metric.WithUnit("{connection}"), metric.WithDescription("Connections whose session is being opened, by state: opening, or waiting for its turn."))
+	age, err2 := m.Float64ObservableGauge("parley.gateway.sessions.opening.age",
+		metric.WithUnit("s"), metric.WithDescription("How long the first connection that waits for its turn has waited; upgrades are refused from 1 s on."))
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	active, waiting := metric.WithAttributes(attribute.String("state", "opening")), metric.WithAttributes(attribute.String("state", "waiting"))
+	_, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		n, w, a := g.State()
+		o.ObserveInt64(opening, int64(n), active)
+		o.ObserveInt64(opening, int64(w), waiting)
+		o.ObserveFloat64(age, a.Seconds())
+		return nil
+	}, opening, age)
+	return err
+}
+
+const meterName = "github.com/parley-rt/parley/services/gateway/internal/member"
+
 func newMetrics(mp metric.MeterProvider) (*metrics, error) {
-	m := mp.Meter("github.com/parley-rt/parley/services/gateway/internal/member")
+	m := mp.Meter(meterName)
 	frames, err1 := m.Int64Counter("parley.gateway.frames",
 		metric.WithUnit("{frame}"), metric.WithDescription("Frames from and to clients by direction and kind."))
 	publish, err2 := m.Float64Histogram("parley.gateway.publish.duration",

@@ -48,6 +48,12 @@ func (c *Core) SessionOpened(now time.Time, s Opened) {
 		c.out.Done(c.hello, outcomeOK)
 		c.hello = nil
 	}
+	if c.entering = len(joins); c.entering == 0 {
+		c.out.Entered()
+	} else {
+		c.enterBy = now.Add(c.cfg.HoldWithin)
+		c.wake(c.enterBy)
+	}
 	for _, o := range joins {
 		c.enqueue(now, o)
 	}
@@ -82,7 +88,7 @@ func (c *Core) resumed(now time.Time) (joins []*op, refused []refusedRoom) {
 			refused = append(refused, refusedRoom{room, code})
 			return
 		}
-		joins = append(joins, &op{kind: opJoin, cmd: &Command{At: now, Span: noop.Span{}}, room: room, cursor: cursor})
+		joins = append(joins, &op{kind: opJoin, entering: true, cmd: &Command{At: now, Span: noop.Span{}}, room: room, cursor: cursor})
 	}
 	for _, r := range c.helloRooms() {
 		var cursor *roomv1.Cursor

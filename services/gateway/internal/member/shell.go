@@ -45,6 +45,7 @@ type Deps struct {
 	Router         Router
 	Hub            Hub
 	Sessions       *Sessions
+	Gate           *Gate
 	Registry       *Registry
 	Logger         *slog.Logger
 	MeterProvider  metric.MeterProvider
@@ -59,11 +60,14 @@ type Deps struct {
 // Init makes the instruments.
 func (d *Deps) Init() error {
 	m, err := newMetrics(d.MeterProvider)
+	if err == nil {
+		err = openingMetrics(d.MeterProvider, d.Gate)
+	}
 	if err != nil {
 		return fmt.Errorf("create instruments: %w", err)
 	}
 	d.metrics = m
-	d.tracer = d.TracerProvider.Tracer("github.com/parley-rt/parley/services/gateway/internal/member")
+	d.tracer = d.TracerProvider.Tracer(meterName)
 	// Answers to connections of an earlier life of this node must not meet one of this.
 	d.next.Store(rand.Uint64() >> 1)
 	return nil
@@ -145,9 +149,27 @@ func (e *effects) Page(env *clientv1.Envelope) {
 	}
 }
 
-func (e *effects) Close(code clientv1.CloseCode) { e.conn.CloseWith(code) }
+func (e *effects) Close(code clientv1.CloseCode) {
+	e.Entered()
+	e.conn.CloseWith(code)
+}
 
 func (e *effects) Release(bytes int) { e.window.give(bytes) }
+
+func (e *effects) Enter() (now bool) {
+	self := e.self
+	e.turn, now = e.d.Gate.Enter(func() { tell(self, &admittedMsg{}) })
+	return now
+}
+
+func (e *effects) Entered() {
+	if e.turn != nil {
+		e.turn.Leave()
+		e.turn = nil
+	}
+}
+
+func (e *effects) Later() time.Duration { return e.d.Gate.Later() }
 
 func (e *effects) OpenSession(token string, attempt uint64) {
 	sessions := e.d.Sessions

@@ -166,6 +166,7 @@ func newShell(t testing.TB) *shell {
 	}}
 	s.d = &Deps{
 		System: sys, Router: s.router, Hub: s.hub, Registry: registry, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Gate:           NewGate(GateConfig{}, time.Now),
 		Sessions:       NewSessions(memory.New(memory.Options{}), time.Hour, NewGuest),
 		MeterProvider:  metricnoop.NewMeterProvider(),
 		TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(s.spans)),

@@ -36,6 +36,8 @@ type world struct {
 	down   map[string]bool
 	noRoom bool
 	busy   bool
+	full   bool // the gate is
+	inside bool // it has a place
 
 	replies  []*clientv1.Envelope
 	taken    int // replies that a test has looked at
@@ -64,9 +66,17 @@ func newWorld(t testing.TB, cfg Config) *world {
 func (w *world) Reply(env *clientv1.Envelope)       { w.reply(env) }
 func (w *world) Page(env *clientv1.Envelope)        { w.reply(env) }
 func (w *world) Room() bool                         { return !w.noRoom }
+func (w *world) Entered()                           { w.inside = false }
+func (w *world) Later() time.Duration               { return 1500 * time.Millisecond }
 func (w *world) Release(bytes int)                  { w.window -= bytes }
 func (w *world) OpenSession(token string, _ uint64) { w.opens = append(w.opens, token) }
 func (w *world) Owner(_, node string)               { w.owner = node }
+
+func (w *world) Enter() bool {
+	require.False(w.t, w.inside, "entered twice")
+	w.inside = true
+	return !w.full
+}
 
 func (w *world) reply(env *clientv1.Envelope) {
 	require.Zero(w.t, w.closed, "sent after close: %s", env)
@@ -75,6 +85,7 @@ func (w *world) reply(env *clientv1.Envelope) {
 
 func (w *world) Close(code clientv1.CloseCode) {
 	require.Zero(w.t, w.closed, "closed twice")
+	w.inside = false
 	w.closed = code
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,15 +26,20 @@ type Acceptor struct {
 	s        *shared
 	logger   *slog.Logger
 	open     func(c *Conn, r *http.Request) Handler
+	admit    func() (after time.Duration, ok bool)
 	draining atomic.Bool
 
 	mu     sync.Mutex
 	closed bool // no connection may begin any more
 }
 
-// NewAcceptor returns an acceptor whose connections are visited by wheel. open makes the handler of each new connection;
-// it is called in the connection's own goroutine. r is the handshake, whose body and context are over.
-func NewAcceptor(cfg Config, wheel *Wheel, mp metric.MeterProvider, logger *slog.Logger, open func(c *Conn, r *http.Request) Handler) (*Acceptor, error) {
+// NewAcceptor returns an acceptor whose connections are visited by wheel. admit says whether there is time for a newcomer, and
+// if not, when it is to come back. open makes the handler of each new connection; it is called in the connection's own
+// goroutine. r is the handshake, whose body and context are over.
+func NewAcceptor(
+	cfg Config, wheel *Wheel, mp metric.MeterProvider, logger *slog.Logger, admit func() (after time.Duration, ok bool),
+	open func(c *Conn, r *http.Request) Handler,
+) (*Acceptor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -42,7 +48,7 @@ func NewAcceptor(cfg Config, wheel *Wheel, mp metric.MeterProvider, logger *slog
 		return nil, fmt.Errorf("create instruments: %w", err)
 	}
 	s := &shared{cfg: cfg.withDefaults(), buffers: newBuffers(), lists: newFrameLists(), metrics: m, logger: logger, wheel: wheel}
-	return &Acceptor{s: s, logger: logger, open: open}, nil
+	return &Acceptor{s: s, logger: logger, admit: admit, open: open}, nil
 }
 
 // Active is the number of open connections.
@@ -91,7 +97,7 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, http.StatusUpgradeRequired, "this address speaks WebSocket only")
 		return
 	case a.draining.Load():
-		a.later(w)
+		a.later(w, a.retryAfter())
 		a.refuse(w, http.StatusServiceUnavailable, "this node is being drained; connect again")
 		return
 	case !originAllowed(a.s.cfg.AllowedOrigins, r):
@@ -103,8 +109,13 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, http.StatusBadRequest, "none of the offered subprotocols is known; known are "+codec.SubprotocolJSON+" and "+codec.SubprotocolBinary)
 		return
 	}
+	if after, ok := a.admit(); !ok {
+		a.later(w, after)
+		a.refuse(w, http.StatusServiceUnavailable, "too many clients are connecting; connect again later")
+		return
+	}
 	if !a.begin() {
-		a.later(w)
+		a.later(w, a.retryAfter())
 		a.refuse(w, http.StatusTooManyRequests, "too many connections; try again")
 		return
 	}
@@ -142,8 +153,14 @@ func handshakeOnly(r *http.Request) *http.Request {
 	return &http.Request{Method: r.Method, URL: r.URL, Host: r.Host, Header: r.Header, RemoteAddr: r.RemoteAddr}
 }
 
-func (a *Acceptor) later(w http.ResponseWriter) {
-	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(a.s.cfg.RetryAfter.Seconds()))))
+// later tells a client when to come back. The header has whole seconds.
+func (a *Acceptor) later(w http.ResponseWriter, after time.Duration) {
+	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(after.Seconds())))))
+}
+
+// retryAfter is a time for one who is refused whatever the load: not the same for all.
+func (a *Acceptor) retryAfter() time.Duration {
+	return a.s.cfg.RetryAfter + rand.N(2*a.s.cfg.RetryAfter)
 }
 
 func (a *Acceptor) refuse(w http.ResponseWriter, status int, text string) {

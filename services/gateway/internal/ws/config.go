@@ -27,7 +27,8 @@ type Config struct {
 	// AllowedOrigins lists the origins ("https://chat.example.com", or "*" for all) that browsers may come from. Empty:
 	// only the origin of the gateway itself. Requests without an Origin do not come from a page and always pass.
 	AllowedOrigins []string
-	// RetryAfter is told to refused clients, rounded up to seconds. Default 1 s.
+	// RetryAfter is the least that refused clients are told to wait, in whole seconds, and up to three times as much. Default
+	// 1 s.
 	RetryAfter time.Duration
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,6 +71,7 @@ type server struct {
 	wheel    *Wheel
 	http     *httptest.Server
 	opened   chan *echo
+	busy     atomic.Int64 // how long newcomers are sent away for; 0: they are let in
 }
 
 type option func(cfg *Config, e *echo)
@@ -82,7 +84,7 @@ func start(t testing.TB, options ...option) *server {
 	}
 	s := &server{t: t, wheel: NewWheel(time.Hour), opened: make(chan *echo, 1000)}
 	var err error
-	s.acceptor, err = NewAcceptor(cfg, s.wheel, noop.NewMeterProvider(), slog.New(slog.DiscardHandler), func(c *Conn, _ *http.Request) Handler {
+	s.acceptor, err = NewAcceptor(cfg, s.wheel, noop.NewMeterProvider(), slog.New(slog.DiscardHandler), s.admit, func(c *Conn, _ *http.Request) Handler {
 		e := &echo{c: c, events: make(chan string, 1000)}
 		for _, o := range options {
 			o(&Config{}, e)
@@ -102,6 +104,11 @@ func start(t testing.TB, options ...option) *server {
 		require.Zero(t, s.acceptor.Active())
 	})
 	return s
+}
+
+func (s *server) admit() (time.Duration, bool) {
+	after := time.Duration(s.busy.Load())
+	return after, after == 0
 }
 
 func (s *server) addr() string { return s.http.Listener.Addr().String() }

@@ -1,0 +1,192 @@
+package member
+
+import (
+	"container/list"
+	"sync"
+	"time"
+)
+
+// GateConfig bounds how many come in at once. Zero values mean the default named at each field.
+type GateConfig struct {
+	// AtOnce is how many connections may be opening: from asking the session store until the rooms of the session are joined.
+	// Default 128.
+	AtOnce int
+	// MaxAge is how long the first of those that wait may have waited for newcomers to be let in still. Default 1 s.
+	MaxAge time.Duration
+	// MaxWaiting is how many may wait for newcomers to be let in still. Default 4,096.
+	MaxWaiting int
+	// ReturnSoonest and ReturnLatest bound when those that are not let in are told to come back. Defaults 1 s and 30 s.
+	ReturnSoonest, ReturnLatest time.Duration
+	// MinRate is how many a second are told to come back at least, however few came in lately. Default 200.
+	MinRate float64
+}
+
+func (c GateConfig) withDefaults() GateConfig {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	dur := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.AtOnce, 128)
+	def(&c.MaxWaiting, 4096)
+	dur(&c.MaxAge, time.Second)
+	dur(&c.ReturnSoonest, time.Second)
+	dur(&c.ReturnLatest, 30*time.Second)
+	if c.MinRate == 0 {
+		c.MinRate = 200
+	}
+	return c
+}
+
+// Gate lets a herd in at the pace that the node and what is behind it can take, so that those who are in already notice
+// little of it.
+//
+//	newcomer ──Admit──► connection ──Enter──► waiting, in order ──place free──► opening ──Leave──► open
+//	   │ the first of those that wait has waited for MaxAge           │ OpenWithin
+//	   ▼                                                              ▼
+//	503, Retry-After                                       reconnect{after_ms}, 4002
+//
+// Those that are sent away are told times at which it is their turn, one behind the other at the rate at which others came
+// in lately: they do not come back as a herd. Safe for concurrent use.
+type Gate struct {
+	cfg GateConfig
+	now func() time.Time
+
+	mu      sync.Mutex
+	opening int
+	waiting list.List // of *Turn
+	// returning is the turn that was told last.
+	returning time.Time
+	rate      rate
+}
+
+// Turn is one connection's way through the gate.
+type Turn struct {
+	gate  *Gate
+	since time.Time
+	begin func()
+	place *list.Element // while it waits
+	over  bool
+}
+
+// NewGate returns an open gate.
+func NewGate(cfg GateConfig, now func() time.Time) *Gate {
+	return &Gate{cfg: cfg.withDefaults(), now: now}
+}
+
+// Enter takes a place. When there is none, begin is called once it is the Turn's; it must not block. The Turn is to be left in
+// any case.
+func (g *Gate) Enter(begin func()) (t *Turn, now bool) {
+	t = &Turn{gate: g, since: g.now(), begin: begin}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.opening < g.cfg.AtOnce {
+		g.opening++
+		return t, true
+	}
+	t.place = g.waiting.PushBack(t)
+	return t, false
+}
+
+// Leave gives the place up, or the wait for one. Leaving twice is harmless.
+func (t *Turn) Leave() {
+	g := t.gate
+	g.mu.Lock()
+	if t.over {
+		g.mu.Unlock()
+		return
+	}
+	t.over = true
+	if t.place != nil {
+		g.waiting.Remove(t.place)
+		t.place = nil
+		g.mu.Unlock()
+		return
+	}
+	g.rate.count(g.now())
+	next := g.waiting.Front()
+	if next == nil {
+		g.opening--
+		g.mu.Unlock()
+		return
+	}
+	n := g.waiting.Remove(next).(*Turn) //nolint:forcetypeassert // nothing else is in it
+	n.place = nil
+	g.mu.Unlock()
+	n.begin()
+}
+
+// Admit says whether a newcomer may come in now; if not, in how long it is to come back.
+func (g *Gate) Admit() (after time.Duration, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := g.waiting.Front()
+	if first == nil {
+		return 0, true
+	}
+	waited := g.now().Sub(first.Value.(*Turn).since) //nolint:forcetypeassert // as above
+	if waited < g.cfg.MaxAge && g.waiting.Len() < g.cfg.MaxWaiting {
+		return 0, true
+	}
+	return g.later(), false
+}
+
+// Later says in how long somebody who is sent away is to come back.
+func (g *Gate) Later() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.later()
+}
+
+// later hands out turns one behind the other. Beyond ReturnLatest it begins anew: nobody knows so far ahead.
+func (g *Gate) later() time.Duration {
+	now := g.now()
+	next := g.returning.Add(time.Duration(float64(time.Second) / max(g.cfg.MinRate, g.rate.perSecond(now))))
+	if next.Before(now.Add(g.cfg.ReturnSoonest)) || next.After(now.Add(g.cfg.ReturnLatest)) {
+		next = now.Add(g.cfg.ReturnSoonest)
+	}
+	g.returning = next
+	return next.Sub(now)
+}
+
+// State is how many are opening and waiting, and how long the first of those has waited.
+func (g *Gate) State() (opening, waiting int, age time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if first := g.waiting.Front(); first != nil {
+		age = g.now().Sub(first.Value.(*Turn).since) //nolint:forcetypeassert // as above
+	}
+	return g.opening, g.waiting.Len(), age
+}
+
+// rate counts events in two halves of a second.
+type rate struct {
+	begun           time.Time // of the present half
+	present, before float64
+}
+
+const rateWindow = 500 * time.Millisecond
+
+func (r *rate) count(now time.Time) {
+	r.turn(now)
+	r.present++
+}
+
+func (r *rate) perSecond(now time.Time) float64 {
+	r.turn(now)
+	return r.before / rateWindow.Seconds()
+}
+
+func (r *rate) turn(now time.Time) {
+	switch passed := now.Sub(r.begun); {
+	case passed >= 2*rateWindow:
+		r.begun, r.before, r.present = now, 0, 0
+	case passed >= rateWindow:
+		r.begun, r.before, r.present = r.begun.Add(rateWindow), r.present, 0
+	}
+}
