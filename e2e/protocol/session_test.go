@@ -24,7 +24,7 @@ func TestSessionResumesWithItsRoomsAndMember(t *testing.T) {
 		writer.Sendf(`{"message":{"target":%q,"content":"meanwhile"}}`, room)
 		writer.Expect("ack")
 
-		back := wire.MustDial(t, endpoint)
+		back := wire.MustDial(t, endpoint+"?hello=1")
 		back.Sendf(`{"id":5,"hello":{"session_token":%q,"rooms":[{"room_id":%q,"after_seq":%q,"after_message_id":%q}]}}`,
 			opened.String("token"), room, seen.String("seq"), seen.String("message_id"))
 		session := back.Expect("session")
@@ -54,7 +54,7 @@ func TestLostAnswerStrandsNobodyAndASpentTokenOpensNothing(t *testing.T) {
 		opened := first.Expect("session")
 		first.Close()
 		resume := func(token string) (*wire.Conn, wire.Frame) {
-			c := wire.MustDial(t, endpoint)
+			c := wire.MustDial(t, endpoint+"?hello=1")
 			c.Sendf(`{"hello":{"session_token":%q}}`, token)
 			return c, c.Expect("session")
 		}
@@ -80,7 +80,7 @@ func TestResumeClosesTheOlderConnection(t *testing.T) {
 	onEachJournal(t, func(t *testing.T, endpoint string) {
 		older := wire.MustDial(t, endpoint)
 		token := older.Expect("session").String("token")
-		newer := wire.MustDial(t, endpoint)
+		newer := wire.MustDial(t, endpoint+"?hello=1")
 		newer.Sendf(`{"hello":{"session_token":%q}}`, token)
 		require.True(t, newer.Expect("session").Bool("resumed"))
 		code, _ := older.AwaitClose()

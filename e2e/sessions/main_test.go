@@ -57,7 +57,7 @@ type resumed struct {
 // open opens a connection with a hello; rooms are its JSON, "" for none.
 func open(t *testing.T, g *harness.Node, token, rooms string) *resumed {
 	t.Helper()
-	c := wire.MustDial(t, g.WebSocket())
+	c := wire.MustDial(t, g.WebSocket()+"?hello=1")
 	c.Sendf(`{"hello":{"session_token":%q,"rooms":[%s]}}`, token, rooms)
 	return &resumed{Conn: c, session: c.Expect("session")}
 }

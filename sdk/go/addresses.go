@@ -22,8 +22,8 @@ type address struct {
 	notBefore time.Time
 }
 
-// parseAddresses takes one or more addresses separated by commas. Clients begin at a random one, so that many of them spread.
-func parseAddresses(raw string) (*addresses, error) {
+// parseAddresses takes one or more addresses separated by commas.
+func parseAddresses(raw string, inOrder bool) (*addresses, error) {
 	a := &addresses{}
 	var problems []error
 	for part := range strings.SplitSeq(raw, ",") {
@@ -33,7 +33,9 @@ func parseAddresses(raw string) (*addresses, error) {
 		}
 		a.list = append(a.list, address{url: u})
 	}
-	a.at = rand.IntN(len(a.list))
+	if !inOrder {
+		a.at = rand.IntN(len(a.list))
+	}
 	return a, errors.Join(problems...)
 }
 

@@ -11,16 +11,21 @@ func TestParseAddresses(t *testing.T) {
 	t.Parallel()
 	begins := map[int]bool{}
 	for range 200 {
-		a, err := parseAddresses("ws://a:1, wss://b/path,http://c")
+		a, err := parseAddresses("ws://a:1, wss://b/path,http://c", false)
 		require.NoError(t, err)
 		require.Equal(t, []address{{url: "ws://a:1/ws"}, {url: "wss://b/path"}, {url: "http://c/ws"}}, a.list)
 		begins[a.at] = true
 	}
 	require.Len(t, begins, 3, "many clients spread")
-	_, err := parseAddresses("ws://a,ftp://b,ws://")
+	for range 20 {
+		a, err := parseAddresses("ws://a,ws://b", true)
+		require.NoError(t, err)
+		require.Equal(t, "ws://a/ws", a.current())
+	}
+	_, err := parseAddresses("ws://a,ftp://b,ws://", false)
 	require.ErrorContains(t, err, `"ftp://b" must start with`)
 	require.ErrorContains(t, err, `"ws://" has no host`)
-	_, err = parseAddresses("ws://a,")
+	_, err = parseAddresses("ws://a,", false)
 	require.Error(t, err)
 }
 

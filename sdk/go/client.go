@@ -18,6 +18,8 @@ const (
 	// signalID is the id of every signal's frame: a signal is answered only when it is refused, so nothing is remembered
 	// for one, but the refusal must not be taken for that of something else.
 	signalID = 1
+	// helloID is the id of hello, which the session that answers it has too.
+	helloID = 1
 )
 
 // Client is one member's connection to Parley, kept up until Close.
@@ -64,8 +66,8 @@ type purpose struct {
 }
 
 // Dial connects to Parley at url: "ws://host:8080", the path defaults to /ws. Several gateways of the same Parley are separated
-// by commas ("ws://a:8080,ws://b:8080"): the Client begins at a random one and goes on to the next after a failure, or when a
-// gateway asks it to leave. Dial returns once a session is open. It tries again after failures that may pass until ctx ends,
+// by commas ("ws://a:8080,ws://b:8080"): the Client begins at a random one (see Config.InOrder) and goes on to the next after a
+// failure, or when a gateway asks it to leave. Dial returns once a session is open. It tries again after failures that may pass until ctx ends,
 // and returns at once what will not: a bad address, a refusal for good. After Dial has returned, ctx has no more influence on
 // the Client.
 func Dial(ctx context.Context, url string, cfg Config) (*Client, error) {
@@ -73,7 +75,7 @@ func Dial(ctx context.Context, url string, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", url, err)
 	}
-	at, err := parseAddresses(url)
+	at, err := parseAddresses(url, cfg.InOrder)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}

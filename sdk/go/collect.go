@@ -136,7 +136,7 @@ func (c *Client) hello(token string, now time.Time) *clientv1.Envelope {
 		r.wantJoin, r.askedAt, r.joinAt = false, now, now.Add(rejoinPause)
 		hello.Rooms = append(hello.Rooms, r.roomCursor())
 	}
-	return &clientv1.Envelope{Kind: &clientv1.Envelope_Hello{Hello: hello}}
+	return &clientv1.Envelope{Id: helloID, Kind: &clientv1.Envelope_Hello{Hello: hello}}
 }
 
 // opensSession takes the server's first frame.

@@ -14,6 +14,8 @@ type Config struct {
 	// GetToken returns the member's JWT. It is called before every connection, so it may refresh the token; an error counts
 	// as a failed attempt. Nil: the server authenticates nobody, or by Header.
 	GetToken func(ctx context.Context) (string, error)
+	// InOrder begins with the first of several addresses; default: with one at random, so that many clients spread.
+	InOrder bool
 	// SessionToken resumes the session of an earlier process, see Client.Session.
 	SessionToken string
 

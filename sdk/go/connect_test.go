@@ -27,7 +27,7 @@ func TestDialSendsHelloFirst(t *testing.T) {
 	go func() {
 		p := s.accept()
 		hello := p.hello()
-		if hello.GetToken() != "jwt" || hello.GetSessionToken() != "stored" || p.path != "/ws" || p.header.Get("X-Test") != "yes" {
+		if hello.GetToken() != "jwt" || hello.GetSessionToken() != "stored" || p.path != "/ws" || p.query != "hello=1" || p.header.Get("X-Test") != "yes" {
 			t.Errorf("hello %v at %s with %v", hello, p.path, p.header)
 		}
 		p.session("token-1", "me", true)
@@ -431,4 +431,23 @@ func TestSeveralGateways(t *testing.T) {
 	p.cut()
 	_, hello = resume(t, first, "token-5") // the second one still wants to be left alone
 	require.Equal(t, "token-4", hello.GetSessionToken())
+}
+
+// A server that waited too long for hello has opened a session for somebody else: the client does not become that member, but
+// comes back with its own token.
+func TestSessionThatDoesNotAnswerHelloIsNotTaken(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	client, p := dial(t, s, fast())
+	p.cut()
+	p = s.accept()
+	require.Equal(t, "token-1", p.hello().GetSessionToken())
+	p.helloID = 0
+	p.session("token-of-nobody", "somebody-else", false)
+	p.ended()
+	p = s.accept()
+	require.Equal(t, "token-1", p.hello().GetSessionToken())
+	p.session("token-2", "me", true)
+	require.Eventually(t, func() bool { return client.SessionToken() == "token-2" }, patience, time.Millisecond)
+	require.Equal(t, "me", client.MemberID())
 }

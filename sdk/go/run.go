@@ -11,6 +11,10 @@ import (
 	"github.com/parley-rt/parley/libs/protocol/codes"
 )
 
+// errHelloLate: the server opened a session of its own accord, because hello took too long on its way. It is not this Client's,
+// which still has its own.
+var errHelloLate = errors.New("hello came too late")
+
 // runner owns a Client's connections, one after the other. It is the goroutine that Dial starts.
 type runner struct {
 	c       *Client
@@ -205,6 +209,9 @@ func (r *runner) open(ctx context.Context) (_ *socket, err error) {
 			continue
 		}
 		if s := env.GetSession(); s != nil {
+			if env.GetId() != helloID {
+				return nil, errHelloLate
+			}
 			c.opensSession(s)
 			return sock, nil
 		}

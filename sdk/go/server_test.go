@@ -65,7 +65,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ws.SetReadLimit(64 << 10)
-	p := &peer{t: s.t, ws: ws, path: r.URL.Path, header: r.Header, frames: make(chan *clientv1.Envelope, 4096), at: time.Now()}
+	p := &peer{t: s.t, ws: ws, path: r.URL.Path, query: r.URL.RawQuery, header: r.Header, frames: make(chan *clientv1.Envelope, 4096), at: time.Now()}
 	s.peers <- p
 	defer close(p.frames)
 	for {
@@ -96,12 +96,14 @@ func (s *server) accept() *peer {
 
 // peer is the server's end of one connection.
 type peer struct {
-	t      *testing.T
-	ws     *websocket.Conn
-	path   string
-	header http.Header
-	frames chan *clientv1.Envelope
-	at     time.Time
+	t       *testing.T
+	ws      *websocket.Conn
+	path    string
+	query   string
+	helloID uint32
+	header  http.Header
+	frames  chan *clientv1.Envelope
+	at      time.Time
 }
 
 // next returns the client's next frame.
@@ -169,14 +171,15 @@ func (p *peer) closeWith(code int, reason string) {
 
 func (p *peer) hello() *clientv1.Hello {
 	p.t.Helper()
-	hello := p.next().GetHello()
-	require.NotNil(p.t, hello, "the first frame must be hello")
-	return hello
+	env := p.next()
+	require.NotNil(p.t, env.GetHello(), "the first frame must be hello")
+	p.helloID = env.GetId()
+	return env.GetHello()
 }
 
 func (p *peer) session(token, member string, resumed bool) {
 	p.t.Helper()
-	p.send(&clientv1.Envelope{Kind: &clientv1.Envelope_Session{Session: &clientv1.Session{
+	p.send(&clientv1.Envelope{Id: p.helloID, Kind: &clientv1.Envelope_Session{Session: &clientv1.Session{
 		Token: token, MemberId: member, Resumed: resumed, Node: "gateway-1", Dc: "dc-a",
 	}}})
 }

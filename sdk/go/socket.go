@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
@@ -35,7 +36,7 @@ type socket struct {
 
 func openSocket(ctx context.Context, address string, cfg Config) (*socket, error) {
 	//nolint:bodyclose // Dial documents that the body is replaced or closed: there is nothing to close.
-	ws, resp, err := websocket.Dial(ctx, address, &websocket.DialOptions{
+	ws, resp, err := websocket.Dial(ctx, promising(address), &websocket.DialOptions{
 		HTTPClient:   cfg.HTTPClient,
 		HTTPHeader:   cfg.Header,
 		Subprotocols: []string{codec.SubprotocolJSON},
@@ -52,6 +53,14 @@ func openSocket(ctx context.Context, address string, cfg Config) (*socket, error
 	}
 	ws.SetReadLimit(readLimit)
 	return &socket{ws: ws}, nil
+}
+
+// promising tells the server that hello follows, however long that takes: it waits only a moment for those who do not say so.
+func promising(address string) string {
+	if strings.Contains(address, "?") {
+		return address + "&hello=1"
+	}
+	return address + "?hello=1"
 }
 
 // retryAfter reads the header in seconds; the form with a date is not used by servers that say "later".

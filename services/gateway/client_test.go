@@ -36,9 +36,14 @@ type client struct {
 // dial connects without saying anything.
 func (g *bundle) dial() *client {
 	g.t.Helper()
+	return g.dialAt("/ws")
+}
+
+func (g *bundle) dialAt(path string) *client {
+	g.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	socket, _, err := websocket.Dial(ctx, "ws://"+g.service.Addr()+"/ws", &websocket.DialOptions{HTTPClient: g.http})
+	socket, _, err := websocket.Dial(ctx, "ws://"+g.service.Addr()+path, &websocket.DialOptions{HTTPClient: g.http})
 	require.NoError(g.t, err)
 	socket.SetReadLimit(8 << 20)
 	c := &client{t: g.t, ws: socket, news: make(chan struct{}), done: make(chan struct{})}
@@ -76,7 +81,7 @@ func (c *client) read() {
 // connect dials and opens a session; token may be empty.
 func (g *bundle) connect(token string) *client {
 	g.t.Helper()
-	c := g.dial()
+	c := g.dialAt("/ws?hello=1")
 	c.send(`{"hello":{"session_token":%q}}`, token)
 	c.session = c.expect("session").GetSession()
 	return c

@@ -196,7 +196,7 @@ func (s *Service) makeParts(ctx context.Context) error {
 		return err
 	}
 	s.acceptor, err = ws.NewAcceptor(s.cfg.ws(), s.wheel, s.deps.MeterProvider, logger, s.gate.Admit,
-		func(c *ws.Conn, _ *http.Request) ws.Handler { return member.NewClient(s.members, c) })
+		func(c *ws.Conn, r *http.Request) ws.Handler { return member.NewClient(s.members, c, r) })
 	return err
 }
 

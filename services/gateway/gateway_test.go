@@ -135,6 +135,21 @@ func TestSilentClientGetsASession(t *testing.T) {
 	c.expect("pong")
 }
 
+// Who says that hello follows gets the time for it; a session that nobody asked for would be another member's.
+func TestPromisedHelloIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	g := setup(t, 1) // waits 50 ms for others
+	token := g.connect("").session.GetToken()
+	slow, never := g.dialAt("/ws?hello=1"), g.dialAt("/ws?hello")
+	other := g.dial()
+	require.False(t, other.expect("session").GetSession().GetResumed())
+	slow.send(`{"id":3,"hello":{"session_token":%q}}`, token)
+	session := slow.expect("session")
+	require.Equal(t, uint32(3), session.GetId())
+	require.True(t, session.GetSession().GetResumed())
+	never.expectClose(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+}
+
 // S4: what one connection sends in a room arrives in that order, whatever happens to batches on the way.
 func TestOrderIsKept(t *testing.T) {
 	t.Parallel()
@@ -261,7 +276,7 @@ func TestResume(t *testing.T) {
 	}
 	alice.messages(1505)
 
-	back := g.dial()
+	back := g.dialAt("/ws?hello=1")
 	back.send(`{"id":7,"hello":{"session_token":%q,"rooms":[{"room_id":"r","after_seq":"3"}]}}`, bob.session.GetToken())
 	session := back.expect("session")
 	require.Equal(t, uint32(7), session.GetId())

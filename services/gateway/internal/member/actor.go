@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"runtime/debug"
 	"time"
 
@@ -205,14 +206,20 @@ type Client struct {
 	d      *Deps
 	conn   *ws.Conn
 	window *window
-	actor  *Actor
-	pid    *actor.PID
+	// promised: the client said in its handshake that hello follows.
+	promised bool
+	actor    *Actor
+	pid      *actor.PID
 }
 
-// NewClient returns the handler of a connection.
-func NewClient(d *Deps, conn *ws.Conn) *Client {
-	return &Client{d: d, conn: conn, window: newWindow()}
+// NewClient returns the handler of a connection, which began with the handshake r.
+func NewClient(d *Deps, conn *ws.Conn, r *http.Request) *Client {
+	return &Client{d: d, conn: conn, window: newWindow(), promised: r.URL.Query().Has("hello")}
 }
+
+// promisedWait is how long one may take to send hello that said it would: it may have a session to resume, and a new one would
+// be another member's.
+const promisedWait = 10 * time.Second
 
 // Opened implements ws.Handler.
 func (c *Client) Opened() time.Duration {
@@ -229,6 +236,9 @@ func (c *Client) Opened() time.Duration {
 	}
 	c.actor, c.pid = a, pid
 	c.d.Registry.bind(a.entry, pid)
+	if c.promised {
+		return promisedWait
+	}
 	return c.d.FirstFrameWait
 }
 
@@ -263,6 +273,10 @@ func (c *Client) Message(payload []byte) {
 
 // Silence implements ws.Handler.
 func (c *Client) Silence() {
+	if c.promised {
+		c.conn.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+		return
+	}
 	if c.pid != nil {
 		tell(c.pid, &silenceMsg{})
 	}

@@ -52,7 +52,7 @@ export class Client {
   connect() {
     clearTimeout(this.#timer);
     if (this.#ws) return;
-    const ws = new WebSocket(this.url, "parley.v1.json");
+    const ws = new WebSocket(this.url + (this.url.includes("?") ? "&" : "?") + "hello=1", "parley.v1.json");
     this.#ws = ws;
     this.#set({ phase: "connecting" });
     this.#timer = setTimeout(() => this.#lose("no answer"), OPEN_MS);
