@@ -157,7 +157,9 @@ func (s *Service) start(ctx context.Context) error {
 	s.waitForRooms(ctx)
 	s.serve()
 	s.addChecks()
-	if err := s.reg.Update(ctx, dcplane.StateReady, 0); err != nil {
+	if err := s.reg.Update(ctx, dcplane.StateReady, 0); errors.Is(err, dcplane.ErrUnavailable) {
+		s.logger.Warn("directory not told that the node is ready, the next renewal will", slog.Any("err", err))
+	} else if err != nil {
 		return err
 	}
 	s.logger.Info("gateway node is ready", slog.String("addr", s.listener.Addr().String()))

@@ -124,7 +124,9 @@ func (s *Service) start(ctx context.Context) error {
 	if err := s.waitForDirectory(ctx); err != nil {
 		return err
 	}
-	if err := s.reg.Update(ctx, dcplane.StateReady, 0); err != nil {
+	if err := s.reg.Update(ctx, dcplane.StateReady, 0); errors.Is(err, dcplane.ErrUnavailable) {
+		s.logger.Warn("directory not told that the node is ready, the next renewal will", slog.Any("err", err))
+	} else if err != nil {
 		return err
 	}
 	if err := s.admin.start(ctx); err != nil {
