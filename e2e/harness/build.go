@@ -47,7 +47,15 @@ func goBuildPackage(directory, pkg, name string, flags ...string) (string, error
 	if err != nil {
 		return "", err
 	}
-	binary := filepath.Join(dir, name)
+	binary := filepath.Join(dir, strings.Join(append([]string{name}, flags...), ""))
+	unlock, err := lock(binary + ".lock")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(binary); err == nil && sharedDir() != "" {
+		return binary, nil // by another test process of this run
+	}
 	cmd := exec.Command("go", append(append([]string{"build", "-o", binary}, flags...), pkg)...)
 	cmd.Dir = filepath.Join(root, filepath.FromSlash(directory))
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -56,8 +64,26 @@ func goBuildPackage(directory, pkg, name string, flags ...string) (string, error
 	return binary, nil
 }
 
-// buildDir is this process's own; those of processes that are gone are removed when it is made.
+// sharedDir is where the test processes of one run build each binary once; tools/test sets it. Empty: each builds its own.
+func sharedDir() string { return os.Getenv("PARLEY_E2E_BUILDS") }
+
+// lock waits until no other process has the file, which the end of this process gives back, too.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// buildDir is sharedDir, else this process's own; those of processes that are gone are removed when it is made.
 var buildDir = sync.OnceValues(func() (string, error) {
+	if dir := sharedDir(); dir != "" {
+		return dir, nil
+	}
 	removeAbandoned()
 	dir := filepath.Join(os.TempDir(), buildDirPrefix+strconv.Itoa(os.Getpid()))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
