@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,21 @@ func TestChaos(t *testing.T) {
 	t.Logf("%d messages stored, %d acknowledgements, %d refusals, %d deliveries, %d violations", stored, acked, refused, received, len(violations))
 	t.Logf("time without an acknowledgement, by fault:\n%s", Table(Outages(n.strikes, records, names(w.gateways))))
 	show(t, violations)
+	dump(t, records, violations)
+}
+
+// dump writes what happened in the rooms of the violations to where the logs are.
+func dump(t *testing.T, records []*history.Record, violations []history.Violation) {
+	t.Helper()
+	for _, r := range records {
+		if !slices.ContainsFunc(violations, func(v history.Violation) bool { return v.Room == r.Room }) {
+			continue
+		}
+		out, err := os.Create(filepath.Join(os.Getenv(logsVariable), r.Room+".history"))
+		require.NoError(t, err)
+		require.NoError(t, r.Dump(out))
+		require.NoError(t, out.Close())
+	}
 }
 
 // show fails the test with the first violations.
@@ -105,16 +121,18 @@ func show(t *testing.T, violations []history.Violation) {
 	}
 }
 
+// logsVariable names the directory in which the harness keeps what processes print.
+const logsVariable = "PARLEY_E2E_LOGS"
+
 // keepLogs keeps what all processes print when the test fails, unless it is told where to keep it anyway.
 func keepLogs(t *testing.T) {
 	t.Helper()
-	const variable = "PARLEY_E2E_LOGS"
-	if os.Getenv(variable) != "" {
+	if os.Getenv(logsVariable) != "" {
 		return
 	}
 	dir, err := os.MkdirTemp("", "parley-chaos-logs-") //nolint:usetesting // it outlives a test that fails
 	require.NoError(t, err)
-	t.Setenv(variable, dir)
+	t.Setenv(logsVariable, dir)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("all output is in %s", filepath.Clean(dir))

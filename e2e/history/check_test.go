@@ -2,6 +2,7 @@ package history
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -195,4 +196,16 @@ func TestLostTailMayBeRewound(t *testing.T) {
 	require.NotEmpty(t, Check(r, bounds))
 	bounds.LostTail = true
 	require.Empty(t, Check(r, bounds))
+}
+
+func TestDumpTellsTheStory(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	require.NoError(t, room().Dump(&out))
+	for _, text := range []string{
+		"one connected (1) to g2", "one asked for 2 (0)", "one was told that 2 is stored  at 5", "reader is in the room from 2 on; head 4",
+		"late got 5 (after 2): one 2", "reader is away", `the writer is "y" in epoch 2`, "the faults have ended",
+	} {
+		require.Contains(t, out.String(), text)
+	}
 }
