@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parley-rt/parley/libs/opskit/failpoint"
 	"github.com/parley-rt/parley/libs/persistence"
 )
 
@@ -43,6 +44,7 @@ func (s *Sessions) open(ctx context.Context, presented string, attempt uint64) O
 		next := newToken(t.id)
 		row, err := s.store.ResumeSession(ctx, t.id, t.hash(), next.hash(), min(attempt, math.MaxInt64), s.rowTTL())
 		if err == nil {
+			failpoint.Hit("member.after-resume")
 			return s.opened(row, next, true)
 		}
 		if !errors.Is(err, persistence.ErrSessionUnknown) {
@@ -75,6 +77,7 @@ func (s *Sessions) saveRooms(ctx context.Context, o Opened, rooms []string) erro
 	if err := s.store.SaveSessionRooms(ctx, o.id, o.Generation, rooms, s.rowTTL()); err != nil {
 		return fmt.Errorf("save rooms of session: %w", err)
 	}
+	failpoint.Hit("member.after-save")
 	return nil
 }
 

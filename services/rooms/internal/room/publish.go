@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/opskit/failpoint"
 	"github.com/parley-rt/parley/libs/persistence"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
@@ -59,6 +60,7 @@ func (r *Room) submit(rctx *actor.ReceiveContext, w *write) {
 func (r *Room) committed(rctx *actor.ReceiveContext, batch []actorkit.Decided[*write, written]) {
 	// Before the answers: whatever happens from here on, the next activation knows what the journal must have (S7).
 	r.slot.acknowledged.Store(r.stream.Seq())
+	failpoint.Hit("room.after-commit")
 	r.removed(rctx, batch)
 	for _, d := range batch {
 		if d.Command.admin != nil {
@@ -72,6 +74,7 @@ func (r *Room) committed(rctx *actor.ReceiveContext, batch []actorkit.Decided[*w
 		endSpan(d.Command.span, nil)
 	}
 	r.retain.changed(rctx, batch)
+	failpoint.Hit("room.after-ack")
 	messages := r.stream.State().TakeFresh()
 	if len(messages) == 0 {
 		return

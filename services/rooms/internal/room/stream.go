@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/opskit/failpoint"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/protocol/names"
 	"github.com/parley-rt/parley/services/rooms/internal/room/core"
@@ -91,6 +92,7 @@ func (r *Room) claim(ctx context.Context, warm *Warm) (read func() error, err er
 		pre = warm.stream
 	}
 	used, err := r.stream.RecoverFrom(ctx, pre)
+	failpoint.Hit("room.after-claim")
 	if err != nil || used {
 		return func() error { return nil }, err
 	}
@@ -162,7 +164,10 @@ func (b streamBehavior) Draft(s *core.State) actorkit.Draft[*write, written] {
 	return streamDraft{s.Draft(b.limits.MaxContentBytes, b.roster)}
 }
 
-func (b streamBehavior) Snapshot(s *core.State) (persistence.Snapshot, error) { return s.Snapshot() }
+func (b streamBehavior) Snapshot(s *core.State) (persistence.Snapshot, error) {
+	failpoint.Hit("room.before-snapshot")
+	return s.Snapshot()
+}
 
 func (b streamBehavior) Restore(c persistence.Claim, snap persistence.Snapshot) (*core.State, error) {
 	return core.RestoreState(c, snap, b.limits.WindowMax)

@@ -9,6 +9,7 @@ import (
 	"github.com/tochemey/goakt/v4/actor"
 
 	"github.com/parley-rt/parley/libs/dcplane"
+	"github.com/parley-rt/parley/libs/opskit/failpoint"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 	"github.com/parley-rt/parley/services/rooms/internal/room"
 )
@@ -166,9 +167,11 @@ func (h *Host) pause(rctx *actor.ReceiveContext, s *slot) {
 func (h *Host) handOver(rctx *actor.ReceiveContext, s *slot, f *room.Finished) {
 	s.state = waitingAnswer
 	h.enter(s, handing)
+	failpoint.Hit("roomhost.before-hand-over")
 	sent := h.sendPeer(s.move.to, s.roomID, s.move.number, &roomv1.Frame{Kind: &roomv1.Frame_HandOver{HandOver: &roomv1.HandOver{
 		Epoch: f.Epoch, MembersEpochs: f.MembersEpochs, Acknowledged: s.shared.Acknowledged(),
 	}}})
+	failpoint.Hit("roomhost.after-hand-over")
 	if !sent {
 		h.moveFailed(rctx, s, "link")
 	}

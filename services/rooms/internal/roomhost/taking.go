@@ -8,6 +8,7 @@ import (
 
 	"github.com/tochemey/goakt/v4/actor"
 
+	"github.com/parley-rt/parley/libs/opskit/failpoint"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 	"github.com/parley-rt/parley/services/rooms/internal/room"
 )
@@ -143,6 +144,7 @@ func (h *Host) take(rctx *actor.ReceiveContext, m *room.PeerFrame, o *roomv1.Han
 
 // takenOver tells the former owner that the room runs here.
 func (h *Host) takenOver(s *slot, g *gift) {
+	failpoint.Hit("roomhost.before-taken-over")
 	epoch, _ := s.shared.Head()
 	h.sendPeer(g.from, s.roomID, g.number, &roomv1.Frame{Kind: &roomv1.Frame_TakenOver{TakenOver: &roomv1.TakenOver{Epoch: epoch}}})
 }
