@@ -21,17 +21,25 @@ const (
 
 // Program is the rooms binary.
 func Program() opskit.Program[Settings] {
+	return ProgramOver(func(b persistence.Backend) persistence.Backend { return b })
+}
+
+// ProgramOver is Program over a journal that is wrapped once it is open. Binaries for tests take protections away so; the one that is
+// shipped wraps nothing.
+func ProgramOver(wrap func(persistence.Backend) persistence.Backend) opskit.Program[Settings] {
 	return opskit.Program[Settings]{
 		Name:        ServiceName,
 		Description: "A rooms node of Parley: it writes the rooms that it owns into the journal.",
 		Process:     func(s *Settings) opskit.ProcessConfig { return s.ProcessConfig },
-		Components:  components,
+		Components: func(s *Settings, p opskit.Process) []opskit.Component {
+			return components(s, p, wrap)
+		},
 		StopTimeout: stopTimeout,
 	}
 }
 
 // components wait for what the node needs, in whatever order it comes, and then run the node.
-func components(s *Settings, p opskit.Process) []opskit.Component {
+func components(s *Settings, p opskit.Process, wrap func(persistence.Backend) persistence.Backend) []opskit.Component {
 	journal := opskit.Await(opskit.Dependency[persistence.Backend]{
 		Name: "journal", Health: p.Health, Logger: p.Logger,
 		Open: func(ctx context.Context) (persistence.Backend, error) {
@@ -59,7 +67,7 @@ func components(s *Settings, p opskit.Process) []opskit.Component {
 			return nil, err
 		}
 		return New(cfg, Deps{
-			Backend: journal.Value(), Directory: plane.Value(), Health: p.Health, Logger: p.Logger,
+			Backend: wrap(journal.Value()), Directory: plane.Value(), Health: p.Health, Logger: p.Logger,
 			MeterProvider: p.Telemetry.MeterProvider(), TracerProvider: p.Telemetry.TracerProvider(),
 		})
 	})

@@ -1,6 +1,6 @@
 // Command modcheck checks the rules of this repository that no compiler knows:
-// which module may import which, that every module builds alone, and what no
-// file may contain. It prints every violation and exits with status 1 when there
+// which module may import which, that every module builds alone, that nothing
+// for tests is shipped, and what no file may contain. It prints every violation and exits with status 1 when there
 // is one.
 //
 //	go run ./tools/modcheck          all rules
@@ -55,6 +55,7 @@ func check(ctx context.Context, root string, static bool, parallel int, log io.W
 	_, _ = fmt.Fprintf(log, "modcheck: read %d files of %d modules in %s\n", len(ws.files), len(ws.modules), time.Since(begin).Round(time.Millisecond))
 	if !static {
 		violations = append(violations, checkBuilds(ctx, ws, parallel, log)...)
+		violations = append(violations, checkReleases(ctx, ws)...)
 	}
 	sort.SliceStable(violations, func(i, j int) bool { return violations[i].less(violations[j]) })
 	return violations, nil

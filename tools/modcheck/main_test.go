@@ -232,14 +232,7 @@ func TestCheckBuildsEachModuleAlone(t *testing.T) {
 		"e2e/vet_test.go":         "package e2e\n\nimport \"fmt\"\n\nfunc f() { fmt.Printf(\"%d\", \"vet\") }\n",
 		"libs/persistence/go.mod": goMod("libs/persistence") + "\nrequire golang.org/x/mod v0.42.0\n",
 	})
-	git := func(args ...string) {
-		cmd := exec.CommandContext(t.Context(), "git", args...)
-		cmd.Dir = root
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, string(out))
-	}
-	git("init", "-q")
-	git("add", ".")
+	addAll(t, root)
 	require.NoError(t, os.Remove(filepath.Join(root, "docs/network/home/page.md")), "a deleted file is still in the index")
 
 	var log bytes.Buffer
@@ -257,6 +250,41 @@ func TestCheckBuildsEachModuleAlone(t *testing.T) {
 		"services/rooms: GOWORK=off go vet ./...: exit status 1",
 	}, got)
 	require.Regexp(t, `modcheck: libs/actorkit +alone`, log.String())
+}
+
+// addAll makes a directory a checkout.
+func addAll(t *testing.T, root string) {
+	t.Helper()
+	for _, args := range [][]string{{"init", "-q"}, {"add", "."}} {
+		cmd := exec.CommandContext(t.Context(), "git", args...)
+		cmd.Dir = root
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
+}
+
+// A command that has a package for tests in it, or crash points, is not shipped; one for tests may have both.
+func TestCheckLooksIntoReleases(t *testing.T) {
+	t.Parallel()
+	command := "package main\n\nimport _ \"" + prefix + "libs/persistence/persistencetest\"\n\nfunc main() { println(\"" + failpointsMarker + "\") }\n"
+	root, _ := write(t, fixture(), map[string]string{
+		"libs/persistence/persistencetest/p.go": "// Package persistencetest is a fixture.\npackage persistencetest\n",
+		"services/rooms/go.mod":                 goMod("services/rooms", "libs/persistence"),
+		"services/rooms/cmd/rooms/main.go":      command,
+		"services/rooms/cmd/clean/main.go":      "package main\n\nfunc main() {}\n",
+		"services/rooms/roomstest/main.go":      command,
+	})
+	addAll(t, root)
+	ws, err := openWorkspace(t.Context(), root)
+	require.NoError(t, err)
+	var got []string
+	for _, v := range checkReleases(t.Context(), ws) {
+		got = append(got, v.String())
+	}
+	require.Equal(t, []string{
+		"services/rooms/cmd/rooms: has libs/persistence/persistencetest in it, which is for tests",
+		"services/rooms/cmd/rooms: is built with crash points: without the tag failpoints it would have none",
+	}, got)
 }
 
 func TestCheckNeedsAWorkspace(t *testing.T) {
