@@ -77,6 +77,8 @@ type Config struct {
 
 	// knownAfter is shortened by tests that let nodes rob each other.
 	knownAfter time.Duration
+	// now is the rooms' clock, which tests may set forward. Default time.Now.
+	now func() time.Time
 }
 
 // Deps are what the service is given. Backend and Directory are required and stay the caller's.
@@ -125,6 +127,9 @@ func (c Config) withDefaults() Config {
 	duration(&c.DrainTimeout, 30*time.Second)
 	duration(&c.TakeoverEvery, time.Second)
 	duration(&c.BlindAfter, 3*time.Second)
+	if c.now == nil {
+		c.now = time.Now
+	}
 	number(&c.MovesPerSecond, 200)
 	duration(&c.SettleAfter, 10*time.Second)
 	duration(&c.RestFor, 2*time.Minute)

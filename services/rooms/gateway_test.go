@@ -23,10 +23,10 @@ const patience = 15 * time.Second
 
 // fakeGateway speaks room.proto over real Links, as a gateway node's hub and connections do.
 type fakeGateway struct {
-	t    testing.TB
-	name string
-	node *actorkit.Node
-	reg  dcplane.Registration
+	t             testing.TB
+	service, name string
+	node          *actorkit.Node
+	reg           dcplane.Registration
 
 	mu      sync.Mutex
 	next    uint64
@@ -45,7 +45,13 @@ type received struct {
 
 func startGateway(t testing.TB, plane *memory.Plane, name string, edit ...func(*actorkit.NodeConfig)) *fakeGateway {
 	t.Helper()
-	g := &fakeGateway{t: t, name: name, answers: make(map[uint64]chan *roomv1.Frame), changed: make(chan struct{})}
+	return startPeer(t, plane, gatewayService, name, edit...)
+}
+
+// startPeer starts a node of any service that only asks.
+func startPeer(t testing.TB, plane *memory.Plane, service, name string, edit ...func(*actorkit.NodeConfig)) *fakeGateway {
+	t.Helper()
+	g := &fakeGateway{t: t, service: service, name: name, answers: make(map[uint64]chan *roomv1.Frame), changed: make(chan struct{})}
 	g.node = actorkittest.StartNode(t, name, g, edit...)
 	g.reg = g.register(plane)
 	return g
@@ -59,7 +65,7 @@ func (g *fakeGateway) register(plane *memory.Plane) dcplane.Registration {
 	g.t.Cleanup(func() { require.NoError(g.t, dir.Close(context.Background())) })
 	self := g.node.Self()
 	reg, err := dir.Register(context.Background(), dcplane.Node{
-		Service: gatewayService, DC: "dc-a", Name: g.name, Incarnation: self.Incarnation,
+		Service: g.service, DC: "dc-a", Name: g.name, Incarnation: self.Incarnation,
 		Host: self.Host, RemotingPort: self.RemotingPort, State: dcplane.StateReady,
 	})
 	require.NoError(g.t, err)

@@ -157,7 +157,7 @@ func (s *Service) spawnHost(ctx context.Context) error {
 				StartTimeout:    s.cfg.StartTimeout,
 			},
 			Reads: make(chan struct{}, s.cfg.ReadsPerNode),
-			Now:   time.Now,
+			Now:   s.cfg.now,
 		},
 		Node:       s.meter,
 		Directory:  roomsDirectory{s.deps.Directory, s.cfg.DC},
