@@ -196,7 +196,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"ops port in use", []string{"--listen", "127.0.0.1:0", "--ops-listen", taken.Addr().String(), "--api-listen", "127.0.0.1:0"}, "--ops-listen"},
 		{"api port in use", []string{"--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--api-listen", taken.Addr().String()}, "--api-listen"},
 		{"unknown journal", append([]string{"--journal", "mysql://x"}, free...), "sqlite"},
-		{"unknown control plane", append([]string{"--control-plane", "http://x"}, free...), "neither nats nor tls"},
+		{"unknown control plane", append([]string{"--control-plane", "http://x"}, free...), "scheme http is not known"},
 		{"unknown flag", []string{"--listne", "x"}, "--listen"},
 	}
 	for _, test := range cases {

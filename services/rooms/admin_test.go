@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -303,6 +304,67 @@ func TestStopEndsTheAPI(t *testing.T) {
 	close(block)
 	require.NoError(t, <-done)
 	require.NoError(t, <-stopped)
+}
+
+// L5: while a node drains, administrators of its rooms see no error, and what they ask for is done once.
+func TestAdminWhileANodeDrains(t *testing.T) {
+	t.Parallel()
+	plane, backend := memory.NewPlane(), journalmemory.New(journalmemory.Options{})
+	one := startRooms(t, plane, backend, "rooms-1", withAPI)
+	two := startRooms(t, plane, backend, "rooms-2", withAPI)
+	waitLinked(t, one, "rooms-2")
+	waitLinked(t, two, "rooms-1")
+	admin := adminOf(t, one)
+	const rooms = 16
+	invite := func(room, n int) error {
+		_, err := admin.Invite(t.Context(), &adminv1.InviteRequest{RoomId: fmt.Sprint("room-", room), MemberId: fmt.Sprint("m-", n)})
+		return err
+	}
+	moved := 0
+	for r := range rooms {
+		require.NoError(t, invite(r, 0))
+		res, err := admin.GetRoom(t.Context(), &adminv1.GetRoomRequest{RoomId: fmt.Sprint("room-", r)})
+		require.NoError(t, err)
+		if res.GetRoom().GetNode() == "rooms-2" {
+			moved++
+		}
+	}
+	require.Positive(t, moved)
+	begun, done := make(chan struct{}), make(chan error, 1)
+	var rounds atomic.Int64
+	stop := make(chan struct{})
+	go func() {
+		done <- func() error {
+			for n := 1; ; n++ {
+				for r := range rooms {
+					if err := invite(r, n); err != nil {
+						return err
+					}
+				}
+				rounds.Store(int64(n))
+				if n == 1 {
+					close(begun)
+				}
+				select {
+				case <-stop:
+					return nil
+				default:
+				}
+			}
+		}()
+	}()
+	<-begun
+	stopRooms(t, two)
+	close(stop)
+	require.NoError(t, <-done)
+	for r := range rooms {
+		room := fmt.Sprint("room-", r)
+		res, err := admin.GetRoom(t.Context(), &adminv1.GetRoomRequest{RoomId: room})
+		require.NoError(t, err)
+		require.Equal(t, "rooms-1", res.GetRoom().GetNode())
+		require.EqualValues(t, rounds.Load()+1, res.GetRoom().GetInvitations())
+		require.EqualValues(t, rounds.Load()+1, res.GetRoom().GetHead(), "each was carried out once")
+	}
 }
 
 func TestAPISettingsAreChecked(t *testing.T) {
