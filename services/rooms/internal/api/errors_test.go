@@ -117,7 +117,7 @@ func TestErrorOverHTTP(t *testing.T) {
 	b.rooms.says(nil, errors.New("password=hunter2"))
 	a = b.call("Ban", `{"room_id":"r","member_id":"m"}`)
 	require.Equal(t, http.StatusInternalServerError, a.status)
-	require.Equal(t, "internal error", a.body["message"])
+	require.Regexp(t, "^internal error, trace [0-9a-f]{32}$", a.body["message"])
 	require.NotContains(t, a.text, "hunter2")
 	require.Contains(t, b.logs.String(), "hunter2", "the operator sees it")
 
@@ -132,6 +132,19 @@ func withType(a answer, kind string) map[string]any {
 		d["@type"] = "type.googleapis.com/google.rpc." + kind
 	}
 	return d
+}
+
+// A caller's trace goes on through the API, into what it publishes, and into what it is told of a fault.
+func TestTraceGoesOn(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	traced := func(r *http.Request) { r.Header.Set("traceparent", "00-"+id+"-b7ad6b7169203331-01") }
+	a := b.call("Publish", `{"room_id":"r","sender":"s"}`, traced)
+	require.Equal(t, "internal error, trace "+id, a.body["message"])
+	stored := b.rooms.last(t).GetPublish().GetDrafts()[0].GetTraceparent()
+	require.Contains(t, stored, id)
+	require.NotContains(t, stored, "b7ad6b7169203331", "the API's span is in between")
 }
 
 func TestPanicIsAnError(t *testing.T) {

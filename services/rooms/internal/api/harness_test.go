@@ -17,7 +17,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
-	"go.opentelemetry.io/otel/trace/noop"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -102,6 +103,7 @@ type bundle struct {
 	logs   *logs
 	reader *sdkmetric.ManualReader
 	meter  metric.Meter
+	tracer trace.Tracer
 	http   *http.Client
 	url    string
 }
@@ -110,6 +112,7 @@ func setup(t testing.TB, edit ...func(*Config)) *bundle {
 	t.Helper()
 	b := &bundle{t: t, rooms: &script{}, logs: &logs{}, reader: sdkmetric.NewManualReader()}
 	b.meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(b.reader)).Meter("test")
+	b.tracer = sdktrace.NewTracerProvider().Tracer("test")
 	b.rooms.says(nil, errAnswer)
 	cfg := Config{Listen: "127.0.0.1:0", Auth: auth.Config{Mode: auth.ModeNone}}
 	for _, e := range edit {
@@ -136,13 +139,18 @@ func (b *bundle) deps() Deps {
 		Rooms: b.rooms, Heads: b.rooms,
 		Logger: slog.New(slog.NewJSONHandler(b.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Meter:  b.meter,
-		Tracer: noop.NewTracerProvider().Tracer("test"),
+		Tracer: b.tracer,
 		Now:    time.Now,
 	}
 }
 
+// frameText is a frame as JSON, without the trace of the call.
 func frameText(t testing.TB, f *roomv1.Frame) string {
 	t.Helper()
+	f = proto.CloneOf(f)
+	for _, d := range f.GetPublish().GetDrafts() {
+		d.Traceparent, d.Tracestate = "", ""
+	}
 	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(f)
 	require.NoError(t, err)
 	return string(text)
