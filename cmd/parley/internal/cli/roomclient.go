@@ -26,7 +26,7 @@ type apiFlags struct {
 	Token     opskit.Secret `help:"Token of an administrator; better in the variable or in a file than here, where others can see it." placeholder:"TOKEN"`
 	TokenFile string        `help:"File with that token." placeholder:"FILE" env:"-"`
 	Timeout   time.Duration `help:"How long to try." default:"15s" env:"-"`
-	JSON      bool          `name:"json" help:"Print the answer as one JSON object."`
+	JSON      bool          `name:"json" help:"Print one JSON object, of a list one per entry."`
 }
 
 // Validate refuses what no attempt could work with.
