@@ -30,12 +30,20 @@ type fakeGateway struct {
 
 	mu      sync.Mutex
 	next    uint64
-	answers map[uint64]chan *roomv1.Frame
+	answers map[uint64]pending
 	// Frames that answer nothing, in order of arrival, with the node they came from.
 	frames  []received
 	changed chan struct{}
 	// stalled makes the door wait: the Link to this gateway fills up.
 	stalled chan struct{}
+}
+
+// pending is a request that was sent to a node and not answered yet. If lossy, nil is its answer when the Link to the node
+// goes down.
+type pending struct {
+	ch    chan *roomv1.Frame
+	node  string
+	lossy bool
 }
 
 type received struct {
@@ -51,7 +59,7 @@ func startGateway(t testing.TB, plane *memory.Plane, name string, edit ...func(*
 // startPeer starts a node of any service that only asks.
 func startPeer(t testing.TB, plane *memory.Plane, service, name string, edit ...func(*actorkit.NodeConfig)) *fakeGateway {
 	t.Helper()
-	g := &fakeGateway{t: t, service: service, name: name, answers: make(map[uint64]chan *roomv1.Frame), changed: make(chan struct{})}
+	g := &fakeGateway{t: t, service: service, name: name, answers: make(map[uint64]pending), changed: make(chan struct{})}
 	g.node = actorkittest.StartNode(t, name, g, edit...)
 	g.reg = g.register(plane)
 	return g
@@ -100,9 +108,9 @@ func (g *fakeGateway) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if ch, ok := g.answers[frame.Request]; ok && frame.Request != 0 {
+	if p, ok := g.answers[frame.Request]; ok && frame.Request != 0 {
 		delete(g.answers, frame.Request)
-		ch <- frame
+		p.ch <- frame
 		return
 	}
 	g.frames = append(g.frames, received{from.Node, frame})
@@ -110,7 +118,19 @@ func (g *fakeGateway) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
 	g.changed = make(chan struct{})
 }
 
-func (g *fakeGateway) HandleLink(actorkit.LinkEvent) {}
+func (g *fakeGateway) HandleLink(e actorkit.LinkEvent) {
+	if e.Kind != actorkit.LinkDown {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for request, p := range g.answers {
+		if p.lossy && p.node == e.Peer.Node {
+			delete(g.answers, request)
+			p.ch <- nil
+		}
+	}
+}
 
 // stall makes the gateway take nothing until the returned function is called.
 func (g *fakeGateway) stall() (release func()) {
@@ -142,13 +162,17 @@ func (g *fakeGateway) start(node, roomID string, frame *roomv1.Frame) <-chan *ro
 }
 
 func (g *fakeGateway) try(node, roomID string, frame *roomv1.Frame) (<-chan *roomv1.Frame, error) {
-	ch := make(chan *roomv1.Frame, 1)
+	return g.request(pending{node: node}, roomID, frame)
+}
+
+func (g *fakeGateway) request(p pending, roomID string, frame *roomv1.Frame) (<-chan *roomv1.Frame, error) {
+	p.ch = make(chan *roomv1.Frame, 1)
 	g.mu.Lock()
 	g.next++
 	frame.RoomId, frame.Request, frame.Connection = roomID, g.next, 1
-	g.answers[g.next] = ch
+	g.answers[g.next] = p
 	g.mu.Unlock()
-	return ch, g.send(node, frame)
+	return p.ch, g.send(p.node, frame)
 }
 
 func (g *fakeGateway) await(ch <-chan *roomv1.Frame) *roomv1.Frame {

@@ -256,7 +256,7 @@ func TestDeadOwnerIsReplaced(t *testing.T) {
 }
 
 // kill ends a node's reachability without any farewell: no drain, no release, and its record stays until its lease ends.
-func kill(t *testing.T, s *Service) {
+func kill(t testing.TB, s *Service) {
 	t.Helper()
 	s.deps.Directory.(*memory.Directory).Crash()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -64,13 +64,19 @@ func newService(t testing.TB, backend persistence.Backend, health *opskit.Health
 // startRooms starts a rooms node on a shared plane and backend and stops it with the test.
 func startRooms(t testing.TB, plane *memory.Plane, backend persistence.Backend, name string, edit ...func(*Config)) *Service {
 	t.Helper()
+	return startRoomsLogging(t, testLogger(t), plane, backend, name, edit...)
+}
+
+func startRoomsLogging(t testing.TB, logger *slog.Logger, plane *memory.Plane, backend persistence.Backend, name string,
+	edit ...func(*Config)) *Service {
+	t.Helper()
 	dir, err := plane.Open(context.Background(), memory.Config{})
 	require.NoError(t, err)
 	cfg := Config{DC: "dc-a", Node: name, DataDir: t.TempDir(), DrainTimeout: 5 * time.Second}
 	for _, e := range edit {
 		e(&cfg)
 	}
-	s, err := New(cfg, Deps{Backend: backend, Directory: dir, Logger: testLogger(t)})
+	s, err := New(cfg, Deps{Backend: backend, Directory: dir, Logger: logger})
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

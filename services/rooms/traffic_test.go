@@ -18,8 +18,8 @@ import (
 	"github.com/parley-rt/parley/services/rooms/internal/room/core"
 )
 
-// follower sends requests for one room as a gateway does: it follows Moved at once, asks the next node when one refuses, and
-// another one after 2 s of silence. What a client would get to see is returned.
+// follower sends requests for one room as a gateway does: it follows Moved at once, asks the next node when the Link to one is
+// down, and another one after 2 s of silence. What a client would get to see is returned.
 type follower struct {
 	g     *fakeGateway
 	room  string
@@ -41,7 +41,7 @@ func (f *follower) ask(request func() *roomv1.Frame) (*roomv1.Frame, error) {
 		if hops > 3 {
 			<-time.After(20 * time.Millisecond)
 		}
-		ch, err := f.g.try(f.node, f.room, request())
+		ch, err := f.g.request(pending{node: f.node, lossy: true}, f.room, request())
 		if err != nil {
 			f.node = f.other()
 			continue
@@ -53,7 +53,9 @@ func (f *follower) ask(request func() *roomv1.Frame) (*roomv1.Frame, error) {
 			f.node = f.other()
 			continue
 		}
-		switch k := answer.Kind.(type) {
+		switch k := answer.GetKind().(type) {
+		case nil: // the Link went down
+			f.node = f.other()
 		case *roomv1.Frame_Moved:
 			if owner := k.Moved.Owner; slices.Contains(f.nodes, owner) {
 				f.node = owner
@@ -86,7 +88,9 @@ type publisher struct {
 type ack struct {
 	id   string
 	seq  uint64
+	at   time.Time
 	took time.Duration
+	node string
 }
 
 func (p *publisher) run(ctx context.Context) {
@@ -100,7 +104,9 @@ func (p *publisher) run(ctx context.Context) {
 		case answer.GetPublished() == nil || answer.GetPublished().Outcomes[0].Refused != nil:
 			p.errs = append(p.errs, errors.New(answer.String()))
 		default:
-			p.acked = append(p.acked, ack{id, answer.GetPublished().Outcomes[0].Seq, time.Since(began)})
+			p.acked = append(p.acked, ack{
+				id: id, seq: answer.GetPublished().Outcomes[0].Seq, at: time.Now(), took: time.Since(began), node: p.node,
+			})
 		}
 		select {
 		case <-time.After(p.every):

@@ -114,7 +114,7 @@ func (h *Host) stayPut() {
 // balanced notes the end of a plan.
 func (h *Host) balanced(now time.Time) {
 	t := h.tallies[room.MoveJoin]
-	if t == nil || len(h.moves) > 0 {
+	if t == nil || len(h.moves) > 0 || len(h.moveQueue) > 0 {
 		return
 	}
 	delete(h.tallies, room.MoveJoin)

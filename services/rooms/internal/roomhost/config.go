@@ -40,7 +40,7 @@ type Config struct {
 
 	// Preloads is how many rooms are read ahead at a time: by this node, and by others for this one. Default 32.
 	Preloads int
-	// Pauses is how many rooms pause at a time because they are being handed over. Default 16.
+	// Pauses is how many rooms pause at most at a time because they are being handed over. Default 32.
 	Pauses int
 	// PreloadTimeout bounds the wait for another node to read a room ahead, HandOverTimeout the wait for it to take one.
 	// Defaults 15 s and 2 s.
@@ -98,7 +98,7 @@ func (c Config) WithDefaults() Config {
 	duration(&c.JournalRetryMax, time.Second)
 	duration(&c.StopTimeout, 5*time.Second)
 	number(&c.Preloads, 32)
-	number(&c.Pauses, 16)
+	number(&c.Pauses, 32)
 	duration(&c.PreloadTimeout, 15*time.Second)
 	duration(&c.HandOverTimeout, 2*time.Second)
 	number(&c.WarmRooms, 512)

@@ -42,6 +42,7 @@ type Host struct {
 	moveQueue, pauseQueue []*slot
 	preloading, paused    int
 	moveNumber            uint64
+	pacer                 pacer
 	// distrusted nodes let a hand-over hang; until when they get no more.
 	distrusted map[string]time.Time
 	tallies    map[room.MoveReason]*tally
@@ -74,6 +75,7 @@ func New(cfg Config) *Host {
 		distrusted: make(map[string]time.Time),
 		tallies:    make(map[room.MoveReason]*tally),
 		balance:    newBalance(cfg),
+		pacer:      newPacer(cfg.Pauses),
 		warm:       newWarmStore(cfg.WarmRooms, cfg.WarmBytes, cfg.WarmFor),
 	}
 }

@@ -72,7 +72,7 @@ func (h *Host) beginMove(s *slot, reason room.MoveReason, only string) {
 
 // moveMore brings moves on, as far as there are places.
 func (h *Host) moveMore(rctx *actor.ReceiveContext) {
-	for h.paused < h.cfg.Pauses && len(h.pauseQueue) > 0 {
+	for h.paused < h.pausePlaces() && len(h.pauseQueue) > 0 {
 		s := h.pauseQueue[0]
 		h.pauseQueue = h.pauseQueue[1:]
 		switch {
@@ -83,7 +83,8 @@ func (h *Host) moveMore(rctx *actor.ReceiveContext) {
 			h.pause(rctx, s)
 		}
 	}
-	for h.preloading < h.cfg.Preloads && len(h.moveQueue) > 0 {
+	// What is read ahead should not get old, and takes the journal's time from the rooms that pause.
+	for h.preloading < h.cfg.Preloads && h.preloading+len(h.pauseQueue) < 2*h.cfg.Preloads && len(h.moveQueue) > 0 {
 		s := h.moveQueue[0]
 		h.moveQueue = h.moveQueue[1:]
 		if s.move == nil || s.move.phase != moveWaits {
@@ -93,6 +94,14 @@ func (h *Host) moveMore(rctx *actor.ReceiveContext) {
 			h.endMove(rctx, s, "refused")
 		}
 	}
+}
+
+// pausePlaces returns how many rooms may pause at a time.
+func (h *Host) pausePlaces() int {
+	if len(h.draining) == 0 {
+		return h.pacer.places(0, 0)
+	}
+	return h.pacer.places(len(h.moveQueue)+h.preloading+len(h.pauseQueue)+h.paused, h.moveUntil.Sub(h.cfg.Env.Now()))
 }
 
 // tryNext lets a room wait to be offered to another node than the one that had it last.
@@ -207,6 +216,7 @@ func (h *Host) moved(rctx *actor.ReceiveContext, s *slot) {
 	pause := h.cfg.Env.Now().Sub(m.paused)
 	h.cfg.Env.Metrics.Moved(m.reason, "moved", pause)
 	h.tally(m.reason).addMoved(pause)
+	h.pacer.took(pause)
 	h.forgetMove(s)
 	s.gone, s.owner = true, m.to
 	if err := rctx.Self().Tell(context.Background(), s.pid, &room.HandedOver{Owner: m.to}); err != nil {
