@@ -2,12 +2,9 @@ package etcd
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -16,107 +13,29 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// connection makes the client when it is first needed: with a password that takes an answer from the server, and the
-// directory must open without one.
-type connection struct {
-	cfg Config
-	// turn is held while the client is made and guards the fields below it.
-	turn   chan struct{}
-	client *clientv3.Client
-	closed bool
-
-	mu sync.Mutex
-	// refusal is the last refusal of the password; until then nothing is asked.
-	refusal      error
-	refusedUntil time.Time
-}
-
-var errClosed = errors.New("connection closed")
-
-func (c *connection) get(ctx context.Context) (*clientv3.Client, error) {
-	select {
-	case c.turn <- struct{}{}:
-		defer func() { <-c.turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if c.closed {
-		return nil, errClosed
-	}
-	if err := c.refused(); err != nil {
-		return nil, err
-	}
-	if c.client != nil {
-		return c.client, nil
-	}
-	client, err := clientv3.New(c.config(ctx))
-	if err != nil {
-		return nil, c.note(explain("log in", err))
-	}
-	c.client = client
-	return client, nil
-}
-
-// refusedFor is how long nothing is asked after a password was refused: to check one costs etcd a tenth of a second, and
-// every process of a deployment would ask for it several times a second.
-const refusedFor = 5 * time.Second
-
-// note remembers a refused password, and returns err.
-func (c *connection) note(err error) error {
-	if errors.Is(err, rpctypes.ErrAuthFailed) || errors.Is(err, rpctypes.ErrGRPCAuthFailed) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.refusal, c.refusedUntil = err, time.Now().Add(refusedFor)
-	}
-	return err
-}
-
-func (c *connection) refused() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Now().Before(c.refusedUntil) {
-		return c.refusal
-	}
-	return nil
-}
-
-func (c *connection) close() {
-	c.turn <- struct{}{}
-	defer func() { <-c.turn }()
-	c.closed = true
-	if c.client != nil {
-		_ = c.client.Close() // says that its context is canceled
-	}
-}
-
 const (
-	// loginTimeout bounds the check of a password.
-	loginTimeout = 2 * time.Second
-	// A frozen server or a cut cable shows no error. Pings find it: gRPC sends none more often than this.
+	// A frozen server or a cut cable shows no error. Pings find it: gRPC sends none more often than this. The time for an
+	// answer, also to a new connection, is that of an overloaded server: to give up sooner would only add to its load.
 	pingEvery   = 10 * time.Second
-	pingTimeout = 2 * time.Second
+	pingTimeout = 5 * time.Second
 	// maxReconnectDelay keeps a renewal possible within the lease when an outage ends.
 	maxReconnectDelay = 500 * time.Millisecond
 )
 
-func (c *connection) config(ctx context.Context) clientv3.Config {
+// connect makes a client, which connects when it is used, and again for ever.
+func connect(cfg Config, l *login) (*clientv3.Client, error) {
 	scheme := "http://"
-	if c.cfg.TLS != nil {
+	if cfg.TLS != nil {
 		scheme = "https://"
 	}
-	endpoints := make([]string, len(c.cfg.Endpoints))
-	for i, endpoint := range c.cfg.Endpoints {
+	endpoints := make([]string, len(cfg.Endpoints))
+	for i, endpoint := range cfg.Endpoints {
 		endpoints[i] = scheme + endpoint
 	}
-	login := loginTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		login = max(min(login, time.Until(deadline)), time.Millisecond) // 0 would mean for ever
-	}
-	return clientv3.Config{
-		Endpoints: endpoints, TLS: c.cfg.TLS, Username: c.cfg.Username, Password: c.cfg.Password,
-		DialTimeout: login, DialKeepAliveTime: pingEvery, DialKeepAliveTimeout: pingTimeout, PermitWithoutStream: true,
-		// Calls are repeated by who made them. Once more is for a token that has expired.
-		MaxUnaryRetries: 2,
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: endpoints, TLS: cfg.TLS,
+		DialKeepAliveTime: pingEvery, DialKeepAliveTimeout: pingTimeout, PermitWithoutStream: true,
+		MaxUnaryRetries: 1,            // calls are repeated by who made them
 		Logger:          zap.NewNop(), // what matters shows up as failed calls
 		DialOptions: append([]grpc.DialOption{
 			grpc.WithConnectParams(grpc.ConnectParams{
@@ -125,9 +44,15 @@ func (c *connection) config(ctx context.Context) clientv3.Config {
 				},
 				MinConnectTimeout: pingTimeout,
 			}),
+			grpc.WithPerRPCCredentials(l),
 			grpc.WithChainUnaryInterceptor(failFast),
-		}, c.cfg.DialOptions...),
+		}, cfg.DialOptions...),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make etcd client: %w", err)
 	}
+	l.authenticate = client.Authenticate
+	return client, nil
 }
 
 // failFast takes back the client's wish to wait for a connection: it would end with a deadline and hide why there is none.

@@ -25,7 +25,6 @@
 //
 // # Connection
 //
-// The client connects in the background and for ever, to whichever endpoints answer. Every call has its own deadline. With a
-// user and a password, a token is fetched for each new stream, which are two in the life of a connection, since checking a
-// password costs etcd a tenth of a second.
+// The client connects in the background and for ever, to whichever endpoints answer. Every call has its own deadline and says
+// at once why there is no connection. With a user and a password a token is asked for once, and again when it is refused.
 package etcd

@@ -179,6 +179,11 @@ func refusal(r *pb.WatchResponse) error {
 	case r.GetCompactRevision() != 0:
 		return fmt.Errorf("%w, up to %d", rpctypes.ErrCompacted, r.GetCompactRevision())
 	case r.GetCancelReason() != "":
+		for _, known := range []error{rpctypes.ErrGRPCInvalidAuthToken, rpctypes.ErrGRPCAuthOldRevision, rpctypes.ErrGRPCUserEmpty} {
+			if r.GetCancelReason() == known.Error() {
+				return known
+			}
+		}
 		return errors.New(r.GetCancelReason())
 	default:
 		return errors.New("ended by the server")

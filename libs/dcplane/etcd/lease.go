@@ -9,16 +9,21 @@ import (
 )
 
 // keeper keeps leases alive over one stream, one at a time. The client's own way would either open a stream for each
-// renewal, which costs a check of the password, or renew in the background, where nobody learns whether it worked.
+// renewal or renew in the background, where nobody learns whether it worked.
 type keeper struct {
+	client pb.LeaseClient
 	// turn is held while talking and guards the stream.
 	turn   chan struct{}
 	stream pb.Lease_LeaseKeepAliveClient // nil: to be opened
 	end    context.CancelFunc
 }
 
+func newKeeper(client *clientv3.Client) *keeper {
+	return &keeper{client: pb.NewLeaseClient(client.ActiveConnection()), turn: make(chan struct{}, 1)}
+}
+
 // keepAlive renews a lease; false when it has run out.
-func (k *keeper) keepAlive(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) (alive bool, err error) {
+func (k *keeper) keepAlive(ctx context.Context, id clientv3.LeaseID) (alive bool, err error) {
 	select {
 	case k.turn <- struct{}{}:
 		defer func() { <-k.turn }()
@@ -28,9 +33,9 @@ func (k *keeper) keepAlive(ctx context.Context, client *clientv3.Client, id clie
 	if k.stream == nil {
 		life, end := context.WithCancel(context.Background())
 		k.end = end
-		// ctx bounds the opening too, which may fetch a token.
+		// ctx bounds the opening too.
 		release := context.AfterFunc(ctx, end)
-		k.stream, err = pb.NewLeaseClient(client.ActiveConnection()).LeaseKeepAlive(clientv3.WithRequireLeader(life))
+		k.stream, err = k.client.LeaseKeepAlive(clientv3.WithRequireLeader(life))
 		if !release() && err == nil {
 			err = ctx.Err()
 		}

@@ -37,7 +37,11 @@ func start(cfg Config) (*engine.Directory, error) {
 		return nil, fmt.Errorf("connect node directory: %w", err)
 	}
 	cfg = cfg.withDefaults()
-	return engine.Start(newStore(cfg), engine.Config{
+	s, err := newStore(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Start(s, engine.Config{
 		Timing: cfg.timing(), Logger: cfg.Logger, MeterProvider: cfg.MeterProvider, ServerLeases: true,
 	})
 }

@@ -17,10 +17,11 @@ import (
 
 // store implements engine.Store below one prefix.
 type store struct {
-	cfg        Config
-	logger     *slog.Logger
-	connection *connection
-	keeper     *keeper
+	cfg    Config
+	logger *slog.Logger
+	client *clientv3.Client
+	login  *login
+	keeper *keeper
 
 	// Owned by Sync, which is called by one at a time, and Close.
 	feed  *feed
@@ -38,11 +39,16 @@ type owned struct {
 	revision uint64 // 0: the lease was granted, the record not known to be stored
 }
 
-func newStore(cfg Config) *store {
-	return &store{
-		cfg: cfg, logger: cfg.Logger, connection: &connection{cfg: cfg, turn: make(chan struct{}, 1)},
-		keeper: &keeper{turn: make(chan struct{}, 1)}, owned: make(map[dcplane.Key]owned), warned: make(map[string]int64),
+func newStore(cfg Config) (*store, error) {
+	l := newLogin(cfg.Username, cfg.Password)
+	client, err := connect(cfg, l)
+	if err != nil {
+		return nil, err
 	}
+	return &store{
+		cfg: cfg, logger: cfg.Logger, client: client, login: l,
+		keeper: newKeeper(client), owned: make(map[dcplane.Key]owned), warned: make(map[string]int64),
+	}, nil
 }
 
 // Close implements engine.Store.
@@ -51,18 +57,18 @@ func (s *store) Close() {
 		s.feed.close()
 	}
 	s.keeper.close()
-	s.connection.close()
+	s.login.close()
+	_ = s.client.Close() // says that its context is canceled
 }
 
 func (s *store) key(k dcplane.Key) string { return s.cfg.Prefix + document.EncodeKey(k) }
 
 // Get implements engine.Store. A tombstone is no record.
 func (s *store) Get(ctx context.Context, key dcplane.Key) (engine.Stored, error) {
-	client, err := s.connection.get(ctx)
-	if err != nil {
+	if err := s.login.ensure(ctx); err != nil {
 		return engine.Stored{}, err
 	}
-	answer, err := client.Get(ctx, s.key(key))
+	answer, err := s.client.Get(ctx, s.key(key))
 	if err != nil {
 		return engine.Stored{}, s.explain("read record", err)
 	}
@@ -84,11 +90,7 @@ func (s *store) Create(ctx context.Context, r engine.Record) (uint64, error) {
 	if !errors.Is(err, engine.ErrConflict) {
 		return revision, err
 	}
-	client, getErr := s.connection.get(ctx)
-	if getErr != nil {
-		return 0, getErr
-	}
-	answer, getErr := client.Get(ctx, s.key(key))
+	answer, getErr := s.client.Get(ctx, s.key(key))
 	if getErr != nil {
 		return 0, s.explain("read record", getErr)
 	}
@@ -109,19 +111,18 @@ func (s *store) write(ctx context.Context, r engine.Record, revision uint64) (ui
 	if err != nil {
 		return 0, err
 	}
-	client, err := s.connection.get(ctx)
-	if err != nil {
+	if err := s.login.ensure(ctx); err != nil {
 		return 0, err
 	}
 	key := r.Node.Key()
-	mine, err := s.renew(ctx, client, key)
+	mine, err := s.renew(ctx, key)
 	if err != nil {
 		return 0, err
 	}
 	if mine.revision != 0 && mine.revision == revision && bytes.Equal(mine.value, value) {
-		return s.confirm(ctx, client, key, revision)
+		return s.confirm(ctx, key, revision)
 	}
-	stored, err := s.put(ctx, client, key, value, mine.lease, revision)
+	stored, err := s.put(ctx, key, value, mine.lease, revision)
 	if err == nil {
 		s.own(key, owned{lease: mine.lease, value: value, revision: stored})
 	}
@@ -129,17 +130,17 @@ func (s *store) write(ctx context.Context, r engine.Record, revision uint64) (ui
 }
 
 // renew returns what we have under the key, with a lease that lives for a whole TTL from now.
-func (s *store) renew(ctx context.Context, client *clientv3.Client, key dcplane.Key) (owned, error) {
+func (s *store) renew(ctx context.Context, key dcplane.Key) (owned, error) {
 	s.mu.Lock()
 	mine, ok := s.owned[key]
 	s.mu.Unlock()
 	if ok {
-		alive, err := s.keeper.keepAlive(ctx, client, mine.lease)
+		alive, err := s.keeper.keepAlive(ctx, mine.lease)
 		if err != nil || alive {
-			return mine, s.connection.note(err)
+			return mine, s.login.note(err)
 		}
 	}
-	granted, err := client.Grant(ctx, s.cfg.ttl())
+	granted, err := s.client.Grant(ctx, s.cfg.ttl())
 	if err != nil {
 		return owned{}, s.explain("grant lease", err)
 	}
@@ -161,8 +162,8 @@ func (s *store) disown(key dcplane.Key) {
 }
 
 // confirm reads whether an unchanged record is still the one stored.
-func (s *store) confirm(ctx context.Context, client *clientv3.Client, key dcplane.Key, revision uint64) (uint64, error) {
-	answer, err := client.Get(ctx, s.key(key), clientv3.WithKeysOnly())
+func (s *store) confirm(ctx context.Context, key dcplane.Key, revision uint64) (uint64, error) {
+	answer, err := s.client.Get(ctx, s.key(key), clientv3.WithKeysOnly())
 	switch {
 	case err != nil:
 		return 0, s.explain("confirm record", err)
@@ -174,8 +175,8 @@ func (s *store) confirm(ctx context.Context, client *clientv3.Client, key dcplan
 }
 
 // put writes a value under a lease if the key has this revision.
-func (s *store) put(ctx context.Context, client *clientv3.Client, key dcplane.Key, value []byte, lease clientv3.LeaseID, revision uint64) (uint64, error) {
-	answer, err := client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(s.key(key)), "=", int64(revision))).
+func (s *store) put(ctx context.Context, key dcplane.Key, value []byte, lease clientv3.LeaseID, revision uint64) (uint64, error) {
+	answer, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(s.key(key)), "=", int64(revision))).
 		Then(clientv3.OpPut(s.key(key), string(value), clientv3.WithLease(lease))).Commit()
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
@@ -193,22 +194,21 @@ func (s *store) put(ctx context.Context, client *clientv3.Client, key dcplane.Ke
 // Delete implements engine.Store. The tombstone it leaves tells readers, also those that missed the event, that the node
 // deregistered; it is removed by its lease, which nobody renews.
 func (s *store) Delete(ctx context.Context, key dcplane.Key, revision uint64) error {
-	client, err := s.connection.get(ctx)
+	if err := s.login.ensure(ctx); err != nil {
+		return err
+	}
+	mine, err := s.renew(ctx, key)
 	if err != nil {
 		return err
 	}
-	mine, err := s.renew(ctx, client, key)
-	if err != nil {
-		return err
-	}
-	if _, err := s.put(ctx, client, key, []byte(tombstone), mine.lease, revision); err != nil {
+	if _, err := s.put(ctx, key, []byte(tombstone), mine.lease, revision); err != nil {
 		return err
 	}
 	s.disown(key)
 	return nil
 }
 
-// explain is explain, and tells the connection of a refused password.
+// explain is explain, and tells the login of a refused token.
 func (s *store) explain(what string, err error) error {
-	return s.connection.note(explain(what, err))
+	return s.login.note(explain(what, err))
 }

@@ -40,15 +40,14 @@ func isTombstone(value []byte) bool { return string(value) == tombstone }
 
 // Sync implements engine.Store. One call at a time.
 func (s *store) Sync(ctx context.Context) (dcplane.Listing, engine.Watch, error) {
-	client, err := s.connection.get(ctx)
+	if err := s.login.ensure(ctx); err != nil {
+		return dcplane.Listing{}, nil, err
+	}
+	listing, revision, err := s.list(ctx)
 	if err != nil {
 		return dcplane.Listing{}, nil, err
 	}
-	listing, revision, err := s.list(ctx, client)
-	if err != nil {
-		return dcplane.Listing{}, nil, err
-	}
-	w, err := s.watch(ctx, client, revision+1)
+	w, err := s.watch(ctx, revision+1)
 	if err != nil {
 		return dcplane.Listing{}, nil, err
 	}
@@ -56,9 +55,9 @@ func (s *store) Sync(ctx context.Context) (dcplane.Listing, engine.Watch, error)
 }
 
 // list reads everything at one revision.
-func (s *store) list(ctx context.Context, client *clientv3.Client) (dcplane.Listing, int64, error) {
+func (s *store) list(ctx context.Context) (dcplane.Listing, int64, error) {
 	for {
-		answer, err := client.Txn(ctx).Then(
+		answer, err := s.client.Txn(ctx).Then(
 			clientv3.OpGet(s.cfg.Prefix+planeKey),
 			clientv3.OpGet(s.cfg.Prefix+document.KeyPrefix, clientv3.WithPrefix()),
 		).Commit()
@@ -67,7 +66,7 @@ func (s *store) list(ctx context.Context, client *clientv3.Client) (dcplane.List
 		}
 		identity, records := answer.Responses[0].GetResponseRange().GetKvs(), answer.Responses[1].GetResponseRange().GetKvs()
 		if len(identity) == 0 {
-			if err := s.found(ctx, client); err != nil {
+			if err := s.found(ctx); err != nil {
 				return dcplane.Listing{}, 0, err
 			}
 			continue // whoever wrote it; ctx bounds this
@@ -84,9 +83,9 @@ func (s *store) list(ctx context.Context, client *clientv3.Client) (dcplane.List
 }
 
 // found gives a plane that lost its content, or never had one, an identity, unless somebody else does at the same moment.
-func (s *store) found(ctx context.Context, client *clientv3.Client) error {
+func (s *store) found(ctx context.Context) error {
 	key := s.cfg.Prefix + planeKey
-	_, err := client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
+	_, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
 		Then(clientv3.OpPut(key, rand.Text())).Commit()
 	if err != nil {
 		return s.explain("write plane", err)
@@ -95,7 +94,7 @@ func (s *store) found(ctx context.Context, client *clientv3.Client) error {
 }
 
 // watch opens a watch on the feed there is, or on a new one when that is broken or does not make it in time.
-func (s *store) watch(ctx context.Context, client *clientv3.Client, revision int64) (*watch, error) {
+func (s *store) watch(ctx context.Context, revision int64) (*watch, error) {
 	from := s.cfg.Prefix + document.KeyPrefix
 	generation := s.plane.generation
 	translate := func(e *mvccpb.Event) (dcplane.Observation, bool) { return s.observation(generation, e) }
@@ -112,14 +111,14 @@ func (s *store) watch(ctx context.Context, client *clientv3.Client, revision int
 		s.feed = nil
 	}
 	var err error
-	if s.feed, err = openFeed(ctx, client, s.probe()); err != nil {
-		return nil, s.connection.note(err)
+	if s.feed, err = openFeed(ctx, s.client, s.probe()); err != nil {
+		return nil, s.login.note(err)
 	}
 	w, err := s.feed.watch(ctx, from, clientv3.GetPrefixRangeEnd(from), revision, translate)
 	if err != nil {
 		s.feed.close()
 		s.feed = nil
-		return nil, s.connection.note(err)
+		return nil, s.login.note(err)
 	}
 	return w, nil
 }

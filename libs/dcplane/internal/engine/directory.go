@@ -51,7 +51,8 @@ type Directory struct {
 	watch     Watch
 	forced    bool
 	notBefore time.Duration
-	away      bool
+	away      bool // as the log has it
+	told      bool // the log has a reason other than that time was up
 
 	// failure is why the last refresh failed, nil when it did not.
 	failure atomic.Pointer[error]
@@ -163,10 +164,8 @@ func (d *Directory) refresh(ctx context.Context) error {
 	listing, watch, err := d.store.Sync(ctx)
 	if err != nil {
 		d.notBefore = d.now() + jittered(2*d.timing.retry())
-		d.fail(err)
-		if !d.away && d.life.Err() == nil {
-			d.away = true
-			d.logger.Warn("control plane not answering", "err", err)
+		if d.life.Err() == nil {
+			d.fail(err)
 		}
 		return err
 	}
@@ -178,16 +177,21 @@ func (d *Directory) refresh(ctx context.Context) error {
 	d.replica.replace(began, listing, d.wall())
 	watch.Follow(d.replica)
 	if d.away {
-		d.away = false
+		d.away, d.told = false, false
 		d.logger.Info("control plane answering again")
 	}
 	return nil
 }
 
-// fail keeps why a refresh failed. That nothing answered in time says less than a reason given before.
+// fail keeps and logs why a refresh failed. That nothing answered in time says less than a reason given before or after.
 func (d *Directory) fail(err error) {
-	if d.failure.Load() == nil || !errors.Is(err, context.DeadlineExceeded) {
+	telling := !errors.Is(err, context.DeadlineExceeded)
+	if d.failure.Load() == nil || telling {
 		d.failure.Store(&err)
+	}
+	if !d.away || telling && !d.told {
+		d.away, d.told = true, telling
+		d.logger.Warn("control plane not answering", "err", err)
 	}
 }
 
