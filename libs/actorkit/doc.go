@@ -3,9 +3,9 @@
 //
 // # Two systems
 //
-// A service runs two actor systems. The clustered one (StartNode) holds only the node's door and one Link actor per peer,
-// because GoAkt writes every actor of a clustered system to a registry that large numbers of names break. The local one
-// (StartLocal) holds everything else; spawning, watching and supervision stay inside it. A local actor reaches another
+// A service runs two actor systems. The clustered one (StartNode) holds only the node's door, because GoAkt writes every actor
+// of a clustered system to a registry that large numbers of names break, and stops the system when it cannot take one out again:
+// a member that hangs would stop the others. The local one (StartLocal) holds everything else; spawning, watching and supervision stay inside it. A local actor reaches another
 // node by handing a Frame to Node.Send; what arrives is given to the Handler, which hands it on to local actors by Tell.
 //
 // # Links

@@ -43,6 +43,5 @@ func (n *Node) Actors() []string {
 // System is the node's actor system.
 func (n *Node) System() actor.ActorSystem { return n.sys }
 
-// The kinds of the actors of a node, for those who would spawn them.
-func NewDoor() actor.Actor      { return new(door) }
-func NewLinkActor() actor.Actor { return new(linkActor) }
+// NewDoor is the kind of the one actor of a node, for those who would spawn it.
+func NewDoor() actor.Actor { return new(door) }

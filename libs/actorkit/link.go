@@ -27,20 +27,20 @@ const (
 )
 
 // link is the state of the way to one life of one peer. The queue is fed by any goroutine; everything else happens on the
-// Link actor's turn and in the node's ticker. See the state diagram in the package's documentation.
+// Link's own and in the node's ticker. See the state diagram in the package's documentation.
 type link struct {
 	node *Node
 	peer Peer
+	// wake is the goroutine's cue to look.
+	wake chan struct{}
 
 	mu    sync.Mutex
 	state linkState
 	queue outbox
-	// pid is the Link actor, nil until its spawn has returned.
-	pid *actor.PID
 	// door is the peer's door once looked up: an address, good for this incarnation's whole life.
 	door *actor.PID
-	// woken: a wake is in the actor's mailbox. busy: a lookup or an Ask is running.
-	woken, busy bool
+	// busy: a lookup or an Ask is running; the goroutine looks again behind it.
+	busy bool
 	// number of the last batch formed, or skipped because queued frames were dropped.
 	number uint64
 	since  time.Time // of connecting
@@ -60,12 +60,12 @@ type link struct {
 
 func newLink(n *Node, p Peer, floor uint64, now time.Time) *link {
 	return &link{
-		node: n, peer: p, since: now, number: floor, backoff: minBackoff,
+		node: n, peer: p, wake: make(chan struct{}, 1), since: now, number: floor, backoff: minBackoff,
 		queue: outbox{limit: n.cfg.QueueBytes, batchBytes: n.cfg.BatchBytes},
 	}
 }
 
-// send queues a frame and wakes the actor unless something else will make it look.
+// send queues a frame and wakes the goroutine unless it will look anyway.
 func (l *link) send(f Frame) error {
 	l.mu.Lock()
 	if l.state != linkUp {
@@ -80,8 +80,7 @@ func (l *link) send(f Frame) error {
 		l.mu.Unlock()
 		return ErrLinkFull
 	}
-	cue := !l.busy && !l.woken
-	l.woken = l.woken || cue
+	cue := !l.busy
 	l.mu.Unlock()
 	if cue {
 		l.cue()
@@ -89,20 +88,15 @@ func (l *link) send(f Frame) error {
 	return nil
 }
 
-// cue tells the actor to look. The caller has set woken.
+// cue tells the goroutine to look.
 func (l *link) cue() {
-	l.mu.Lock()
-	pid := l.pid
-	l.mu.Unlock()
-	if pid == nil || l.node.tell(pid, wake{}) != nil {
-		// Not spawned yet: the ticker tries again.
-		l.mu.Lock()
-		l.woken = false
-		l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default: // it has one
 	}
 }
 
-// tick declares a peer down that was silent for too long and wakes the actor when something is due.
+// tick declares a peer down that was silent for too long and wakes the goroutine when something is due.
 func (l *link) tick(now time.Time) {
 	l.mu.Lock()
 	switch l.state {
@@ -115,8 +109,7 @@ func (l *link) tick(now time.Time) {
 			l.fall(now, fmt.Errorf("%w since the link was made", ErrSilent))
 		}
 	}
-	cue := !l.busy && !l.woken && l.due(now)
-	l.woken = l.woken || cue
+	cue := !l.busy && l.due(now)
 	l.mu.Unlock()
 	if cue {
 		l.cue()
@@ -134,14 +127,10 @@ func (l *link) due(now time.Time) bool {
 	}
 }
 
-// next decides what the actor self does now: a task to run, nil for nothing. done: the actor should stop.
-func (l *link) next(now time.Time, self *actor.PID) (task func() (any, error), done bool) {
+// next decides what the goroutine does now: a task to run, nil for nothing. done: it should end.
+func (l *link) next(now time.Time) (task func() any, done bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.woken = false
-	if l.busy {
-		return nil, false
-	}
 	if l.state == linkClosed {
 		return nil, true
 	}
@@ -160,7 +149,7 @@ func (l *link) next(now time.Time, self *actor.PID) (task func() (any, error), d
 	l.out.msg.Number, l.out.msg.Blind = l.number, l.saidBlind
 	bodies := l.queue.take(&l.out)
 	door := l.door
-	return func() (any, error) { return l.ask(self, door, bodies), nil }, false
+	return func() any { return l.ask(door, bodies) }, false
 }
 
 func (l *link) onLooked(now time.Time, m *looked) {
@@ -242,7 +231,6 @@ func (l *link) close(why error) uint64 {
 		}
 	}
 	number := l.number
-	l.woken = true
 	l.mu.Unlock()
 	l.cue()
 	return number
@@ -253,9 +241,9 @@ func (l *link) onHeard(now time.Time, blind bool) {
 	l.heard.Store(now.UnixNano())
 	l.blind.Store(blind)
 	l.mu.Lock()
-	cue := (l.state == linkConnecting || l.state == linkDown) && !l.busy && !l.woken
+	cue := (l.state == linkConnecting || l.state == linkDown) && !l.busy
 	if cue {
-		l.woken, l.retryAt, l.backoff = true, now, minBackoff
+		l.retryAt, l.backoff = now, minBackoff
 	}
 	l.mu.Unlock()
 	if cue {

@@ -1,12 +1,6 @@
 package actorkit
 
-import (
-	"fmt"
-	"hash/fnv"
-	"strings"
-)
-
-const maxActorName = 255 // GoAkt's limit
+import "strings"
 
 // guardianName is GoAkt's parent of all actors that a program spawns. The door is spawned below it by its full path: GoAkt
 // answers a remote lookup of a path below one of its own actors from the local tree, but that of any other name from the
@@ -18,17 +12,6 @@ func doorPath(node string) string { return guardianName + "/" + doorName(node) }
 
 // doorName returns the actor name of a node's door.
 func doorName(node string) string { return "door-" + encodeName(node) }
-
-// linkName returns the actor name of the nth Link from one node to another.
-func linkName(self, peer string, n uint64) string {
-	name := fmt.Sprintf("link-%s-%s-%d", encodeName(self), encodeName(peer), n)
-	if len(name) <= maxActorName {
-		return name
-	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(name))
-	return fmt.Sprintf("%s-%016x", name[:maxActorName-17], h.Sum64())
-}
 
 // encodeName makes a string fit for GoAkt's actor names ([A-Za-z0-9._-]), reversibly: every other byte, and '_' itself,
 // becomes _hh.

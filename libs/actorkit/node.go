@@ -14,7 +14,7 @@ import (
 	"github.com/tochemey/goakt/v4/actor"
 )
 
-// Node is a clustered actor system that holds nothing but its door and one Link per peer. Methods are safe for
+// Node is a clustered actor system that holds nothing but its door, with one Link per peer. Methods are safe for
 // concurrent use, and none but Stop blocks.
 type Node struct {
 	cfg     NodeConfig
@@ -35,23 +35,17 @@ type Node struct {
 	blind atomic.Bool
 	links atomic.Pointer[map[string]*link]
 
-	// peersMu guards the replacement of links, floor and made.
+	// peersMu guards the replacement of links, and floor.
 	peersMu sync.Mutex
 	// floor is where the batch numbers of a new Link go on: above those of all Links before it.
 	floor uint64
-	// made counts Link actors, for their names.
-	made uint64
-	// spawn tells the spawner that there may be Links without an actor.
-	spawn chan struct{}
 
 	// turn is held while the handler runs. stopping is set by Stop.
 	turn     chan struct{}
 	stopping atomic.Bool
 
-	taskMu      sync.Mutex
-	tasksClosed bool
-	tasks       sync.WaitGroup
-	loops       sync.WaitGroup
+	// loops are the goroutines of the node and its Links.
+	loops sync.WaitGroup
 
 	// deaf is closed when the door has stopped before the node.
 	deaf chan struct{}
@@ -135,7 +129,7 @@ func (n *Node) stop(ctx context.Context) error {
 	n.flush(ctx)
 	n.setPeers(nil, ErrStopped)
 	n.cancel()
-	n.loops.Wait()
+	n.loops.Wait() // At most AskTimeout.
 	// The system's shutdown is bounded by its own timeout; a caller's expired context must not leave it half done.
 	if err := n.sys.Stop(context.WithoutCancel(ctx)); err != nil {
 		if n.door.IsRunning() {
@@ -146,10 +140,6 @@ func (n *Node) stop(ctx context.Context) error {
 			n.cfg.Logger.Warn("left the cluster with errors", slog.Any("err", err))
 		}
 	}
-	n.taskMu.Lock()
-	n.tasksClosed = true
-	n.taskMu.Unlock()
-	n.tasks.Wait() // At most AskTimeout.
 	errs = append(errs, n.metrics.reg.Unregister(), n.port.Close())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stop node %s: %w", n.self.Node, err)
@@ -210,17 +200,6 @@ func (n *Node) tell(pid *actor.PID, msg any) error {
 }
 
 func (n *Node) link(node string) *link { return (*n.links.Load())[node] }
-
-// beginTask counts a task that Stop waits for; false: it is too late to begin one.
-func (n *Node) beginTask() bool {
-	n.taskMu.Lock()
-	defer n.taskMu.Unlock()
-	if n.tasksClosed {
-		return false
-	}
-	n.tasks.Add(1)
-	return true
-}
 
 func (n *Node) load() (queued, up int64) {
 	for _, l := range *n.links.Load() {

@@ -1,17 +1,11 @@
 package actorkit
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"slices"
 	"time"
-
-	"github.com/tochemey/goakt/v4/actor"
 )
-
-// spawnTimeout bounds the spawn of a Link actor, registration in the cluster included.
-const spawnTimeout = 10 * time.Second
 
 // SetPeers makes Links to exactly these peers, this node itself excepted. A changed incarnation or address replaces the
 // Link; one that is not named any more is closed. Both drop what was queued, with a LinkDown if the Link was up. Peers
@@ -56,64 +50,13 @@ func (n *Node) setPeers(peers []Peer, why error) {
 		n.floor = max(n.floor, l.close(reason))
 	}
 	for _, p := range fresh {
-		links[p.Node] = newLink(n, p, n.floor, now)
+		l := newLink(n, p, n.floor, now)
+		links[p.Node] = l
+		n.loops.Add(1)
+		go l.run()
+		l.cue()
 	}
 	n.links.Store(&links)
-	if len(fresh) > 0 {
-		select {
-		case n.spawn <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// spawnLinks is the goroutine that spawns Link actors: a spawn waits for a worker and for GoAkt's queue to the registry,
-// so it must happen neither in Receive nor in SetPeers. A Link without an actor is merely not up yet.
-func (n *Node) spawnLinks() {
-	defer n.loops.Done()
-	retry := time.NewTicker(time.Second)
-	defer retry.Stop()
-	for {
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-n.spawn:
-		case <-retry.C:
-		}
-		for _, l := range *n.links.Load() {
-			if n.ctx.Err() == nil && !l.spawned() {
-				n.spawnLink(l)
-			}
-		}
-	}
-}
-
-func (n *Node) spawnLink(l *link) {
-	ctx, cancel := context.WithTimeout(n.ctx, spawnTimeout)
-	defer cancel()
-	n.made++ // Only this goroutine uses it.
-	pid, err := n.door.SpawnChild(ctx, linkName(n.self.Node, l.peer.Node, n.made), &linkActor{link: l}, resumeOptions()...)
-	if err != nil {
-		if n.ctx.Err() == nil {
-			n.cfg.Logger.Warn("link not spawned", slog.String("peer", l.peer.Node), slog.Any("err", err))
-		}
-		return
-	}
-	l.begin(pid)
-}
-
-func (l *link) spawned() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.pid != nil || l.state == linkClosed
-}
-
-// begin gives the Link its actor and wakes it.
-func (l *link) begin(pid *actor.PID) {
-	l.mu.Lock()
-	l.pid, l.woken = pid, true
-	l.mu.Unlock()
-	l.cue()
 }
 
 // tickLinks is the goroutine that keeps the time of all Links.

@@ -55,7 +55,6 @@ func StartNode(ctx context.Context, cfg NodeConfig, h Handler) (*Node, error) {
 			Node: cfg.Node, Incarnation: cfg.Incarnation, Service: cfg.Service,
 			Host: cfg.Host, RemotingPort: cfg.RemotingPort,
 		},
-		spawn:   make(chan struct{}, 1),
 		turn:    make(chan struct{}, 1),
 		stopped: make(chan struct{}),
 		deaf:    make(chan struct{}),
@@ -88,8 +87,7 @@ func (n *Node) open(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("spawn the door: %w", err), n.metrics.reg.Unregister())
 	}
-	n.loops.Add(2)
-	go n.spawnLinks()
+	n.loops.Add(1)
 	go n.tickLinks()
 	return nil
 }

@@ -39,7 +39,7 @@ func invade(t *testing.T, name string) *invaded {
 	v.door, err = v.stranger.NoSender().RemoteLookup(t.Context(), v.node.Self().Host, v.node.Self().RemotingPort, "GoAktUserGuardian/door-"+name)
 	require.NoError(t, err)
 	v.actors = v.node.Actors()
-	require.Len(t, v.actors, 2, "a door and a Link")
+	require.Len(t, v.actors, 1, "nothing but the door: see link.run")
 	return v
 }
 
@@ -56,7 +56,7 @@ func (v *invaded) unharmed(t *testing.T, what string) {
 func (v *invaded) names() []string {
 	self := v.node.Self().Node
 	return []string{
-		"door-" + self, "GoAktUserGuardian/door-" + self, "/GoAktUserGuardian/door-" + self, "link-" + self + "-" + self + "-peer-1", "GoAktUserGuardian",
+		"door-" + self, "GoAktUserGuardian/door-" + self, "/GoAktUserGuardian/door-" + self, "GoAktUserGuardian",
 		"GoAktSystemGuardian", "nobody", "",
 	}
 }
@@ -67,7 +67,7 @@ func TestStrangersCannotSpawn(t *testing.T) {
 	t.Parallel()
 	v := invade(t, "spawn")
 	self := v.node.Self()
-	kinds := []actor.Actor{&scripted{}, actorkit.NewDoor(), actorkit.NewLinkActor()}
+	kinds := []actor.Actor{&scripted{}, actorkit.NewDoor()}
 	for i, kind := range kinds {
 		what := fmt.Sprintf("spawn of %T", kind)
 		_, err := v.stranger.Spawn(t.Context(), fmt.Sprintf("mine-%d", i), kind, actor.WithHostAndPort(self.Host, self.RemotingPort))

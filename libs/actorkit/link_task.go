@@ -13,10 +13,7 @@ import (
 	linkv1 "github.com/parley-rt/parley/libs/protocol/link/v1"
 )
 
-// wake is the Link actor's cue to look at its queue.
-type wake struct{}
-
-// looked and answered are the results of a Link's tasks. They never leave the node.
+// looked and answered are the results of a Link's tasks.
 type (
 	looked struct {
 		door *actor.PID
@@ -25,39 +22,38 @@ type (
 	answered struct{ err error }
 )
 
-// linkActor runs a Link's tasks, one at a time.
-type linkActor struct{ link *link }
-
-func (a *linkActor) PreStart(*actor.Context) error { return nil }
-
-func (a *linkActor) Receive(rctx *actor.ReceiveContext) {
-	switch m := rctx.Message().(type) {
-	case *actor.PostStart, wake:
-	case *looked:
-		a.link.onLooked(time.Now(), m)
-	case *answered:
-		a.link.onAnswered(time.Now(), m)
-	default:
-		rctx.Unhandled()
-		return
-	}
-	task, done := a.link.next(time.Now(), rctx.Self())
-	if done {
-		rctx.Shutdown()
-		return
-	}
-	if task != nil && a.link.node.beginTask() {
-		rctx.PipeTo(rctx.Self(), func() (any, error) {
-			defer a.link.node.tasks.Done()
-			return task()
-		})
+// run is the Link's goroutine: it carries out one task after the other until the Link is closed or the node stops.
+//
+// It is no actor. GoAkt writes the coming and going of a clustered system's actors to the cluster's registry, and when that
+// fails for the end of one, as it does while a member that keeps a part of the registry hangs, it stops the whole system.
+func (l *link) run() {
+	defer l.node.loops.Done()
+	for {
+		select {
+		case <-l.wake:
+		case <-l.node.ctx.Done():
+			return
+		}
+		for {
+			task, done := l.next(time.Now())
+			if done {
+				return
+			}
+			if task == nil {
+				break
+			}
+			switch m := task().(type) {
+			case *looked:
+				l.onLooked(time.Now(), m)
+			case *answered:
+				l.onAnswered(time.Now(), m)
+			}
+		}
 	}
 }
 
-func (a *linkActor) PostStop(*actor.Context) error { return nil }
-
-// lookup finds the peer's door. It runs in a task.
-func (l *link) lookup() (m any, _ error) {
+// lookup finds the peer's door.
+func (l *link) lookup() (m any) {
 	defer recoverTask(func(err error) { m = &looked{err: err} })
 	ctx, cancel := context.WithTimeout(l.node.ctx, l.node.cfg.AskTimeout)
 	defer cancel()
@@ -65,7 +61,7 @@ func (l *link) lookup() (m any, _ error) {
 	if err != nil {
 		l.dropConnection()
 	}
-	return &looked{door: door, err: err}, nil
+	return &looked{door: door, err: err}
 }
 
 // dropConnection makes the next attempt dial anew. A server of GoAkt that was stopped goes on answering on connections it
@@ -76,15 +72,15 @@ func (l *link) dropConnection() {
 	_, _ = l.node.sys.NoSender().RemoteLookup(ctx, l.peer.Host, l.peer.RemotingPort, doorPath(l.peer.Node))
 }
 
-// ask sends the batch that next has formed. It runs in a task.
-func (l *link) ask(self, door *actor.PID, bodies int) (m *answered) {
+// ask sends the batch that next has formed.
+func (l *link) ask(door *actor.PID, bodies int) (m any) {
 	defer recoverTask(func(err error) { m = &answered{err: err} })
 	n := l.node
 	start := time.Now()
 	msg := l.out.seal()
 	frames := int64(l.out.len())
 	reply, err := exchange(n.ctx, n.cfg.AskTimeout, func(ctx context.Context, timeout time.Duration) (any, error) {
-		return self.Ask(ctx, door, msg, timeout)
+		return n.sys.NoSender().Ask(ctx, door, msg, timeout)
 	})
 	l.out.release()
 	if err == nil {
