@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,69 +30,133 @@ var (
 
 // S1 to S5, S7, L1 to L3 and L6 over a datacenter of real processes, while a seeded nemesis kills, freezes, drains and cuts.
 func TestChaos(t *testing.T) {
-	seed := *flagSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano() % 1_000_000)
-	}
-	keepLogs(t)
-	w := startWorld(t, Deployment{Gateways: 2, Rooms: 3, ControlPlane: *flagPlane, Namespaces: *flagNetwork == "namespaces"})
-	plan := Plan{
-		Seed: seed, Duration: *flagDuration, Gateways: names(w.gateways), Rooms: names(w.rooms), Cuts: w.network != nil, Single: *flagSingle,
-	}
+	seed := theSeed()
+	tr := begin(t, Deployment{}, Load{Seed: seed, Rooms: *flagRooms, Silent: *flagSilent, Pace: *flagPace})
+	plan := tr.plan(seed)
+	plan.Duration, plan.Single = *flagDuration, *flagSingle
 	if *flagOnly != "" {
 		plan.Only = strings.Split(*flagOnly, ",")
 	}
 	episodes := Schedule(plan)
-	w.startLoad(Load{Seed: seed, Rooms: *flagRooms, Silent: *flagSilent, Pace: *flagPace})
-	t.Cleanup(w.endLoad)
 	t.Logf("-chaos.seed=%d -chaos.duration=%v -chaos.control-plane=%s: %d episodes, %d clients in %d rooms",
-		seed, *flagDuration, *flagPlane, len(episodes), w.clientCount(), len(w.recorders))
+		seed, *flagDuration, *flagPlane, len(episodes), tr.world.clientCount(), len(tr.world.recorders))
+	require.NoError(t, tr.nemesis.run(t.Context(), episodes))
+	records, violations := tr.end(t)
+	t.Logf("time without an acknowledgement, by fault:\n%s", Table(Outages(tr.nemesis.strikes, records, names(tr.world.gateways))))
+	show(t, violations)
+	dump(t, records, violations)
+}
 
-	s := &sampler{url: w.postgres.URL(), clock: w.clock, claims: make(map[string][]history.Claim)}
-	sampling, stop := context.WithCancel(t.Context())
-	sampled := make(chan struct{})
+// The same with rooms nodes that write on after they were overtaken: a check that finds nothing then would prove nothing.
+func TestChaosFindsARemovedFence(t *testing.T) {
+	seed := theSeed()
+	tr := begin(t, Deployment{RoomsCommand: "services/rooms/roomstest/cmd/rooms-unfenced"}, Load{Seed: seed, Rooms: 12, Pace: 50 * time.Millisecond})
+	var episodes []Episode
+	for _, node := range names(tr.world.rooms) {
+		episodes = append(episodes, Episode{{Class: "rooms frozen", Action: Freeze, Target: node, For: 6 * time.Second}})
+	}
+	require.NoError(t, tr.nemesis.run(t.Context(), episodes))
+	_, violations := tr.end(t)
+	found := make(map[string]int)
+	for _, v := range violations {
+		found[v.Promise]++
+	}
+	t.Logf("-chaos.seed=%d: violations found, by promise: %v", seed, found)
+	require.NotZero(t, found["S1"]+found["S2"]+found["S3"]+found["S4"]+found["S5"], "a writer that nobody stops breaks no promise of safety: is it looked for?")
+}
+
+func theSeed() uint64 {
+	if *flagSeed != 0 {
+		return *flagSeed
+	}
+	return uint64(time.Now().UnixNano()%1_000_000) + 1
+}
+
+// trial is a world under load.
+type trial struct {
+	world   *World
+	nemesis *nemesis
+	sampler *sampler
+	stop    context.CancelFunc
+	sampled chan struct{}
+}
+
+// begin starts two gateways and three rooms nodes, and lets the clients in.
+func begin(t *testing.T, d Deployment, l Load) *trial {
+	t.Helper()
+	keepLogs(t)
+	d.Gateways, d.Rooms, d.ControlPlane, d.Namespaces = 2, 3, *flagPlane, *flagNetwork == "namespaces"
+	began := time.Now()
+	w := startWorld(t, d)
+	t.Logf("all nodes are ready after %v", time.Since(began).Round(time.Millisecond))
+	w.startLoad(l)
+	t.Cleanup(w.endLoad)
+	tr := &trial{
+		world: w, nemesis: &nemesis{w: w, logf: t.Logf}, sampled: make(chan struct{}),
+		sampler: &sampler{url: w.postgres.URL(), clock: w.clock, claims: make(map[string][]history.Claim)},
+	}
+	var sampling context.Context
+	sampling, tr.stop = context.WithCancel(t.Context())
 	go func() {
-		defer close(sampled)
-		s.run(sampling)
+		defer close(tr.sampled)
+		tr.sampler.run(sampling)
 	}()
-	t.Cleanup(func() { stop(); <-sampled })
+	t.Cleanup(func() { tr.stop(); <-tr.sampled })
 	w.awaitTraffic(t)
-	n := &nemesis{w: w, logf: t.Logf}
-	err := n.run(t.Context(), episodes)
-	require.Empty(t, n.broken)
+	return tr
+}
+
+func (tr *trial) plan(seed uint64) Plan {
+	return Plan{Seed: seed, Gateways: names(tr.world.gateways), Rooms: names(tr.world.rooms), Cuts: tr.world.network != nil}
+}
+
+// end stops the load and returns what was recorded, and what is wrong with it.
+func (tr *trial) end(t *testing.T) ([]*history.Record, []history.Violation) {
+	t.Helper()
+	tr.stop()
+	<-tr.sampled
+	records, err := tr.world.finish(t.Context(), tr.sampler.claims, tr.nemesis)
 	require.NoError(t, err)
-	stop()
-	<-sampled
-	records, err := w.finish(t.Context(), s.claims, n.healings)
-	require.NoError(t, err)
-	w.endLoad()
-	violations := append([]history.Violation(nil), n.broken...)
-	stored, acked, refused, received := 0, 0, 0, 0
+	tr.world.endLoad()
+	violations := slices.Clone(tr.nemesis.broken)
+	var total counts
 	for _, r := range records {
 		violations = append(violations, history.Check(r, history.DefaultBounds())...)
-		stored += len(r.Content)
-		for _, c := range r.Chains {
-			for _, a := range c.Attempts {
-				switch a.Outcome {
-				case history.Stored:
-					acked++
-				case history.Refused:
-					refused++
-				}
-			}
-		}
-		for _, s := range r.Streams {
-			for _, e := range s.Events {
-				if e.Kind == history.Received {
-					received++
-				}
+		total.add(r)
+	}
+	t.Logf("%v, %d violations", total, len(violations))
+	return records, violations
+}
+
+// counts say how much there was to check.
+type counts struct{ stored, acked, refused, unanswered, received int }
+
+func (c *counts) add(r *history.Record) {
+	c.stored += len(r.Content)
+	for _, chain := range r.Chains {
+		for _, a := range chain.Attempts {
+			switch a.Outcome {
+			case history.Stored:
+				c.acked++
+			case history.Unanswered:
+				c.unanswered++
+			default:
+				c.refused++
 			}
 		}
 	}
-	t.Logf("%d messages stored, %d acknowledgements, %d refusals, %d deliveries, %d violations", stored, acked, refused, received, len(violations))
-	t.Logf("time without an acknowledgement, by fault:\n%s", Table(Outages(n.strikes, records, names(w.gateways))))
-	show(t, violations)
-	dump(t, records, violations)
+	for _, s := range r.Streams {
+		for _, e := range s.Events {
+			if e.Kind == history.Received {
+				c.received++
+			}
+		}
+	}
+}
+
+func (c counts) String() string {
+	return fmt.Sprintf("%d messages stored, %d acknowledgements, %d refusals, %d attempts without an answer, %d deliveries",
+		c.stored, c.acked, c.refused, c.unanswered, c.received)
 }
 
 // dump writes what happened in the rooms of the violations to where the logs are.

@@ -11,7 +11,7 @@ import (
 )
 
 // finish lets everything that was begun end, and returns what there is to know about every room.
-func (w *World) finish(ctx context.Context, claims map[string][]history.Claim, healings []history.Healing) ([]*history.Record, error) {
+func (w *World) finish(ctx context.Context, claims map[string][]history.Claim, n *nemesis) ([]*history.Record, error) {
 	close(w.quit)
 	var late []history.Violation
 	ended, cancel := context.WithTimeout(ctx, history.DefaultBounds().Writable+history.DefaultBounds().Answer)
@@ -51,7 +51,10 @@ func (w *World) finish(ctx context.Context, claims map[string][]history.Claim, h
 	for _, r := range w.recorders {
 		record := r.Record()
 		record.Content, record.Rows, record.Claims = contents[r.Room()], rows[r.Room()], claims[r.Room()]
-		record.Excused, record.Healings = w.excuses, healings
+		record.Excused, record.Healings = w.excuses, n.healings
+		if w.silent[r.Room()] != nil {
+			record.Prompt = n.prompt
+		}
 		for _, v := range late {
 			if v.Room == r.Room() {
 				record.Notes = append(record.Notes, v)

@@ -15,7 +15,7 @@ import (
 const (
 	// drainTimeout is how long a node may take to end after SIGTERM.
 	drainTimeout = 60 * time.Second
-	// whisperTimeout is how long the nemesis waits for the messages that it wants stored just before it strikes.
+	// whisperTimeout is how long the nemesis waits for what it wants stored just before it strikes.
 	whisperTimeout = time.Second
 	// quietLeast and quietMost bound the time after an episode; it is over when everybody has recovered. Every quietLong-th is as
 	// long as it may be, so that a duel of writers would be seen.
@@ -41,6 +41,8 @@ type nemesis struct {
 	logf     func(format string, args ...any)
 	strikes  []*Strike
 	healings []history.Healing
+	// prompt are times in which messages must get around what is dead or frozen.
+	prompt []history.Healing
 	// broken are violations that only the nemesis sees.
 	broken []history.Violation
 }
@@ -73,7 +75,7 @@ func (n *nemesis) episode(ctx context.Context, e Episode) error {
 	if err != nil {
 		return err
 	}
-	n.w.whisper(ctx)
+	n.w.whisper(ctx, whisperTimeout)
 	drained := make(chan func() error)
 	var events []event
 	drains := 0
@@ -177,14 +179,21 @@ func (n *nemesis) beginAndEnd(s *Strike) []event {
 		}
 	}
 	return []event{
-		{s.After, func(context.Context) error {
+		{s.After, func(ctx context.Context) error {
 			s.From = n.w.clock()
-			return begin()
+			if err := begin(); err != nil {
+				return err
+			}
+			n.w.askWhisper() // somebody has to find the new writer, for the sake of those who only read
+			return nil
 		}},
 		{s.After + s.For, func(context.Context) error {
 			err := end()
 			s.To = n.w.clock()
 			n.excuse(s)
+			if s.Alone && (s.Action == Kill || s.Action == Freeze) && n.isRooms(s.Target) {
+				n.prompt = append(n.prompt, history.Healing{From: s.From - whisperTimeout, To: s.To})
+			}
 			return err
 		}},
 	}
@@ -227,6 +236,10 @@ func (n *nemesis) excuse(s *Strike) {
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
 	n.w.excuses = append(n.w.excuses, history.Excuse{Gateway: gateway, From: s.From, To: to})
+}
+
+func (n *nemesis) isRooms(name string) bool {
+	return slices.ContainsFunc(n.w.rooms, func(r *harness.Node) bool { return r.Name == name })
 }
 
 func (n *nemesis) isGateway(name string) bool {
@@ -279,23 +292,30 @@ func (n *nemesis) report(promise, format string, args ...any) {
 	n.broken = append(n.broken, history.Violation{Promise: promise, Room: "(all)", Text: fmt.Sprintf(format, args...)})
 }
 
-// whisper has one message stored in every silent room, as the last thing before faults.
-func (w *World) whisper(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, whisperTimeout)
+// whisper has one message stored in every silent room, for instance as the last thing before a fault. It waits so long at most.
+func (w *World) whisper(ctx context.Context, atMost time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
 	var next []<-chan history.Acked
 	for _, m := range w.silent {
 		next = append(next, m.record.Next())
-		select {
-		case m.whisper <- struct{}{}:
-		default: // one is asked for already
-		}
 	}
+	w.askWhisper()
 	for _, acked := range next {
 		select {
 		case <-acked:
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// askWhisper asks for one more message in every silent room and waits for nothing.
+func (w *World) askWhisper() {
+	for _, m := range w.silent {
+		select {
+		case m.whisper <- struct{}{}:
+		default: // one is asked for already
 		}
 	}
 }

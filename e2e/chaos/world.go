@@ -45,10 +45,10 @@ type Deployment struct {
 	Gateways, Rooms int
 	ControlPlane    string // nats or etcd
 	Namespaces      bool
-	// RoomsBinary runs the rooms nodes from another command of the checkout than theirs.
-	RoomsBinary string
-	// Environment is added to that of the rooms nodes and gateways.
-	Environment []string
+	// RoomsCommand is another command of the checkout to run as rooms nodes; empty: theirs.
+	RoomsCommand string
+	// BuildTags are for the nodes' binaries.
+	BuildTags []string
 }
 
 // startWorld starts everything and returns when all nodes are ready.
@@ -84,9 +84,9 @@ func startWorld(t *testing.T, d Deployment) *World {
 		t.Fatalf("control plane %q: want nats or etcd", d.ControlPlane)
 	}
 	w.plane.Start()
-	nodes := &harness.Deployment{JournalURL: w.postgres.URL(), ControlPlaneURL: w.plane.URL(), Network: w.network}
-	w.gateways = nodes.NewNodes(t, harness.Gateway, d.Gateways, d.Environment...)
-	w.rooms = nodes.NewNodes(t, harness.Rooms, d.Rooms, d.Environment...)
+	nodes := &harness.Deployment{JournalURL: w.postgres.URL(), ControlPlaneURL: w.plane.URL(), Network: w.network, RoomsCommand: d.RoomsCommand, BuildTags: d.BuildTags}
+	w.gateways = nodes.NewNodes(t, harness.Gateway, d.Gateways)
+	w.rooms = nodes.NewNodes(t, harness.Rooms, d.Rooms)
 	for _, n := range slices.Concat(w.rooms, w.gateways) {
 		w.nodes[n.Name], w.hosts[n.Name] = n, n.Host()
 		n.Start()

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,7 +36,11 @@ type Deployment struct {
 	JournalURL, ControlPlaneURL string
 	// Network gives each node a host of its own. Nil: all are at 127.0.0.1.
 	Network *network.Network
-	nodes   []*Node
+	// RoomsCommand is the directory in the checkout of another command to run as rooms nodes. Empty: theirs.
+	RoomsCommand string
+	// BuildTags are for the nodes' binaries.
+	BuildTags []string
+	nodes     []*Node
 }
 
 // Node is a gateway or rooms process and its successors, with the same name, ports and data directory. Its methods are for one
@@ -63,7 +68,7 @@ type Node struct {
 // started. More is added to their environment and wins.
 func (d *Deployment) NewNodes(tb testing.TB, kind Kind, n int, more ...string) []*Node {
 	tb.Helper()
-	binary, err := buildService(kind)
+	binary, err := d.build(kind)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -134,11 +139,17 @@ func (n *Node) prepare(d *Deployment, seeds, more []string) error {
 // Start runs the process and does not wait for it: AwaitReady does.
 func (n *Node) Start() {
 	n.tb.Helper()
+	n.StartWith()
+}
+
+// StartWith is Start with more in the environment, for this life only.
+func (n *Node) StartWith(more ...string) {
+	n.tb.Helper()
 	if n.process != nil {
 		n.tb.Fatalf("start %s: it runs", n.Name)
 	}
 	cmd := n.place.command(n.binary)
-	cmd.Env = n.env
+	cmd.Env = slices.Concat(n.env, more)
 	p, err := launch(cmd, n.log, nil)
 	if err != nil {
 		n.tb.Fatal(err)
@@ -191,6 +202,21 @@ func (n *Node) Term(within time.Duration) error {
 		return fmt.Errorf("%s still ran %s after SIGTERM", n.Name, within)
 	}
 }
+
+// AwaitEnd waits until the process has ended by itself and returns how it did.
+func (n *Node) AwaitEnd(ctx context.Context) error {
+	p := n.process
+	select {
+	case <-p.done:
+		n.process = nil
+		return p.err
+	case <-ctx.Done():
+		return fmt.Errorf("%s still runs: %w", n.Name, ctx.Err())
+	}
+}
+
+// Signal sends the process a signal and does not wait for what it does.
+func (n *Node) Signal(s syscall.Signal) { n.process.signal(s) }
 
 // Freeze stops the process as a hung machine would: connections stay open, nobody answers.
 func (n *Node) Freeze() { n.process.signal(syscall.SIGSTOP) }
@@ -279,20 +305,40 @@ func (n *Node) end() {
 	}
 }
 
-var (
-	buildGateway = sync.OnceValues(func() (string, error) { return goBuild("services/gateway/cmd/gateway", raceFlags()...) })
-	buildRooms   = sync.OnceValues(func() (string, error) { return goBuild("services/rooms/cmd/rooms", raceFlags()...) })
-)
-
-func buildService(kind Kind) (string, error) {
-	switch kind {
-	case Gateway:
-		return buildGateway()
-	case Rooms:
-		return buildRooms()
-	default:
+// build builds what the nodes of a kind run.
+func (d *Deployment) build(kind Kind) (string, error) {
+	directory := map[Kind]string{Gateway: "services/gateway/cmd/gateway", Rooms: "services/rooms/cmd/rooms"}[kind]
+	if kind == Rooms && d.RoomsCommand != "" {
+		directory = d.RoomsCommand
+	}
+	if directory == "" {
 		return "", fmt.Errorf("unknown kind %q", kind)
 	}
+	return built(directory, strings.Join(d.BuildTags, ","))
+}
+
+var builds struct {
+	mu   sync.Mutex
+	done map[string]func() (string, error)
+}
+
+// built builds a command with tags, once.
+func built(directory, tags string) (string, error) {
+	builds.mu.Lock()
+	if builds.done == nil {
+		builds.done = make(map[string]func() (string, error))
+	}
+	once, ok := builds.done[directory+" "+tags]
+	if !ok {
+		name, flags := filepath.Base(directory), raceFlags()
+		if tags != "" {
+			name, flags = name+"-"+strings.ReplaceAll(tags, ",", "-"), append(flags, "-tags", tags)
+		}
+		once = sync.OnceValues(func() (string, error) { return goBuildPackage(directory, ".", name, flags...) })
+		builds.done[directory+" "+tags] = once
+	}
+	builds.mu.Unlock()
+	return once()
 }
 
 // Ports that are handed out are below the range from which systems give ports to outgoing connections, and once per process.

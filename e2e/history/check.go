@@ -9,6 +9,8 @@ import (
 type Bounds struct {
 	// Answer is how soon a publish is answered (L1).
 	Answer time.Duration
+	// Deliver is how soon an acknowledged message reaches the members while a node is dead or frozen (L2).
+	Deliver time.Duration
 	// Head is how soon a connected member reaches the head after a healing, Reconnect how soon it is connected at all (L2).
 	Head, Reconnect time.Duration
 	// Writable is how soon after a healing a publish is acknowledged (L3).
@@ -26,7 +28,7 @@ type Bounds struct {
 func DefaultBounds() Bounds {
 	const margin = time.Second
 	return Bounds{
-		Answer: 5*time.Second + margin, Head: 5*time.Second + margin, Reconnect: 10 * time.Second,
+		Answer: 5*time.Second + margin, Deliver: 10*time.Second + margin, Head: 5*time.Second + margin, Reconnect: 10 * time.Second,
 		Writable: 10*time.Second + margin, Duel: 5 * time.Second, Claims: 1, ReplayLimit: 10_000,
 	}
 }
@@ -43,6 +45,9 @@ func Check(r *Record, b Bounds) []Violation {
 		c.stream(s)
 	}
 	c.answered()
+	for _, p := range r.Prompt {
+		c.delivered(p)
+	}
 	for _, h := range r.Healings {
 		c.reached(h)
 		c.writable(h)

@@ -130,6 +130,11 @@ func TestCheckFindsBrokenHistories(t *testing.T) {
 			reader(r).Events[4].At, reader(r).Events[5].At = sec(20), sec(20)
 		}},
 		{"stays away", "L2", func(r *Record) { reader(r).Events = reader(r).Events[:4]; r.Healings = []Healing{{sec(5.5), sec(60)}} }},
+		{"not delivered around a dead node", "L2", func(r *Record) {
+			r.Healings, r.Prompt = nil, []Healing{{sec(1), sec(3)}}
+			reader(r).Events[2].At = sec(13.5)
+			reader(r).Events = slices.Delete(reader(r).Events, 3, 5)
+		}},
 		{"not writable", "L3", func(r *Record) { at(r, 0, 2).Outcome, at(r, 0, 2).Answered = Refused, sec(17) }},
 		{"not writable, nobody is told", "L3", func(r *Record) {
 			at(r, 0, 2).Outcome, at(r, 0, 2).Answered = Unanswered, 0
@@ -169,6 +174,12 @@ func TestCheckAcceptsWhatIsAllowed(t *testing.T) {
 			r.Healings = []Healing{{sec(5.5), sec(10)}}
 			r.Streams[0].Events[5].At = sec(13)
 			r.Claims = append(r.Claims[:3], Claim{sec(11), 3, "x"}, Claim{sec(12), 4, "y"}, Claim{sec(13), 5, "x"})
+		},
+		"delivered in time, or to who came back": func(r *Record) {
+			r.Prompt = []Healing{{sec(1), sec(3)}}
+			reader := r.Streams[0]
+			reader.Events[2].At, reader.Events[3].At, reader.Events[4].At, reader.Events[5].At = sec(11), sec(12), sec(12), sec(12)
+			r.Healings = nil
 		},
 		"an SDK that had to connect again": func(r *Record) {
 			r.Healings = []Healing{{sec(5.5), sec(60)}}

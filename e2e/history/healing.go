@@ -117,3 +117,47 @@ func (c *checker) settled(h Healing) {
 			round(h.From), first.Epoch, first.Owner, round(last.At-first.At), last.Epoch, last.Owner)
 	}
 }
+
+// delivered: what is acknowledged in a time reaches everybody who is in the room then and stays there.
+func (c *checker) delivered(during Healing) {
+	for _, chain := range c.record.Chains {
+		for _, a := range chain.Attempts {
+			if a.Outcome != Stored || a.Answered < during.From || a.Answered > during.To {
+				continue
+			}
+			for _, s := range c.record.Streams {
+				if !s.Page {
+					c.deliveredTo(s, a)
+				}
+			}
+		}
+	}
+}
+
+func (c *checker) deliveredTo(s *Stream, a Attempt) {
+	by := a.Answered + c.bounds.Deliver
+	var cursor uint64
+	in, stayed := false, true
+	for _, e := range s.Events {
+		if e.At > by {
+			break
+		}
+		stayed = stayed && (e.At <= a.Answered || e.Kind == Received || e.Kind == Reset)
+		switch e.Kind {
+		case Joined:
+			in, cursor = true, e.Place.Seq
+			if e.Place.After != nil {
+				cursor = *e.Place.After
+			}
+		case Received:
+			cursor = e.Entry.Seq
+		case Reset:
+			cursor = e.Place.Seq
+		case Away:
+			in = false
+		}
+	}
+	if in && stayed && cursor < a.Seq {
+		c.report("L2", "%s was in the room and stood at %d, %v after %d was acknowledged at %v", s.Member, cursor, c.bounds.Deliver, a.Seq, round(a.Answered))
+	}
+}

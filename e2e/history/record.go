@@ -18,6 +18,8 @@ type Record struct {
 	Claims []Claim
 	// Healings are times in which no fault is active.
 	Healings []Healing
+	// Prompt are times in which whatever is acknowledged reaches every member soon, because no fault is in the way.
+	Prompt []Healing
 	// Excused are times in which a gateway could not answer whatever it did: it was frozen, dead, or out of its clients' reach.
 	Excused []Excuse
 	// Notes are violations that were noticed while recording.
@@ -43,7 +45,7 @@ type Claim struct {
 	Owner string
 }
 
-// Healing is a time without faults, from the end of some to the beginning of others.
+// Healing is a time, of a Record from the end of some faults to the beginning of others.
 type Healing struct{ From, To time.Duration }
 
 // Excuse is a time in which a gateway is not expected to answer.
