@@ -1722,10 +1722,14 @@ func (x *PresentMember) GetConnections() uint32 {
 	return 0
 }
 
+// MemberJoined tells the others in a room that a member has joined it with its first session, in rooms whose settings ask for
+// that. It may be lost: presence is the truth.
 type MemberJoined struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
-	MemberId      string                 `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	RoomId   string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	MemberId string                 `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// So many others have joined at about the same time and are not named.
+	More          uint32 `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1774,10 +1778,19 @@ func (x *MemberJoined) GetMemberId() string {
 	return ""
 }
 
+func (x *MemberJoined) GetMore() uint32 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+// MemberLeft is the same for a member whose last session has left the room.
 type MemberLeft struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	MemberId      string                 `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	More          uint32                 `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1824,6 +1837,13 @@ func (x *MemberLeft) GetMemberId() string {
 		return x.MemberId
 	}
 	return ""
+}
+
+func (x *MemberLeft) GetMore() uint32 {
+	if x != nil {
+		return x.More
+	}
+	return 0
 }
 
 // Reset says that the stream does not continue the client's cursor: the cursor is now seq.
@@ -2226,14 +2246,16 @@ const file_client_v1_client_proto_rawDesc = "" +
 	"\amembers\x18\x03 \x03(\v2\x1f.parley.client.v1.PresentMemberR\amembers\"N\n" +
 	"\rPresentMember\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12 \n" +
-	"\vconnections\x18\x02 \x01(\rR\vconnections\"D\n" +
+	"\vconnections\x18\x02 \x01(\rR\vconnections\"X\n" +
 	"\fMemberJoined\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1b\n" +
-	"\tmember_id\x18\x02 \x01(\tR\bmemberId\"B\n" +
+	"\tmember_id\x18\x02 \x01(\tR\bmemberId\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\rR\x04more\"V\n" +
 	"\n" +
 	"MemberLeft\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1b\n" +
-	"\tmember_id\x18\x02 \x01(\tR\bmemberId\"J\n" +
+	"\tmember_id\x18\x02 \x01(\tR\bmemberId\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\rR\x04more\"J\n" +
 	"\x05Reset\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x16\n" +

@@ -123,6 +123,7 @@ type Frame struct {
 	//	*Frame_Refused
 	//	*Frame_HeadsDiffer
 	//	*Frame_Evicted
+	//	*Frame_MembersChanged
 	//	*Frame_Administered
 	//	*Frame_Description
 	//	*Frame_Listed
@@ -428,6 +429,15 @@ func (x *Frame) GetEvicted() *Evicted {
 	return nil
 }
 
+func (x *Frame) GetMembersChanged() *MembersChanged {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_MembersChanged); ok {
+			return x.MembersChanged
+		}
+	}
+	return nil
+}
+
 func (x *Frame) GetAdministered() *Administered {
 	if x != nil {
 		if x, ok := x.Kind.(*Frame_Administered); ok {
@@ -611,6 +621,10 @@ type Frame_Evicted struct {
 	Evicted *Evicted `protobuf:"bytes,52,opt,name=evicted,proto3,oneof"`
 }
 
+type Frame_MembersChanged struct {
+	MembersChanged *MembersChanged `protobuf:"bytes,53,opt,name=members_changed,json=membersChanged,proto3,oneof"`
+}
+
 type Frame_Administered struct {
 	// rooms to rooms
 	Administered *Administered `protobuf:"bytes,70,opt,name=administered,proto3,oneof"`
@@ -696,6 +710,8 @@ func (*Frame_Refused) isFrame_Kind() {}
 func (*Frame_HeadsDiffer) isFrame_Kind() {}
 
 func (*Frame_Evicted) isFrame_Kind() {}
+
+func (*Frame_MembersChanged) isFrame_Kind() {}
 
 func (*Frame_Administered) isFrame_Kind() {}
 
@@ -2214,6 +2230,85 @@ func (x *Eviction) GetExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// MembersChanged names who has come into the room and gone out of it since the last one: members, by their first and last
+// session, in rooms whose settings ask for it. It is not numbered, not repeated, and not all are named when there are many.
+type MembersChanged struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Epoch  uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Joined []string               `protobuf:"bytes,2,rep,name=joined,proto3" json:"joined,omitempty"`
+	Left   []string               `protobuf:"bytes,3,rep,name=left,proto3" json:"left,omitempty"`
+	// How many more came and went.
+	JoinedMore    uint32 `protobuf:"varint,4,opt,name=joined_more,json=joinedMore,proto3" json:"joined_more,omitempty"`
+	LeftMore      uint32 `protobuf:"varint,5,opt,name=left_more,json=leftMore,proto3" json:"left_more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MembersChanged) Reset() {
+	*x = MembersChanged{}
+	mi := &file_room_v1_room_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MembersChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MembersChanged) ProtoMessage() {}
+
+func (x *MembersChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_room_v1_room_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MembersChanged.ProtoReflect.Descriptor instead.
+func (*MembersChanged) Descriptor() ([]byte, []int) {
+	return file_room_v1_room_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *MembersChanged) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *MembersChanged) GetJoined() []string {
+	if x != nil {
+		return x.Joined
+	}
+	return nil
+}
+
+func (x *MembersChanged) GetLeft() []string {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
+func (x *MembersChanged) GetJoinedMore() uint32 {
+	if x != nil {
+		return x.JoinedMore
+	}
+	return 0
+}
+
+func (x *MembersChanged) GetLeftMore() uint32 {
+	if x != nil {
+		return x.LeftMore
+	}
+	return 0
+}
+
 // Online tells the room who is connected at this gateway node. It is soft state: full replaces what the node said before.
 // It does not start a room and counts only while the node is subscribed; else it is answered by Closed. Members that may not
 // be in the room are answered by Evicted; with a request number it always is.
@@ -2228,7 +2323,7 @@ type Online struct {
 
 func (x *Online) Reset() {
 	*x = Online{}
-	mi := &file_room_v1_room_proto_msgTypes[24]
+	mi := &file_room_v1_room_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2240,7 +2335,7 @@ func (x *Online) String() string {
 func (*Online) ProtoMessage() {}
 
 func (x *Online) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[24]
+	mi := &file_room_v1_room_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2253,7 +2348,7 @@ func (x *Online) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Online.ProtoReflect.Descriptor instead.
 func (*Online) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{24}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Online) GetFull() bool {
@@ -2283,7 +2378,7 @@ type Closed struct {
 
 func (x *Closed) Reset() {
 	*x = Closed{}
-	mi := &file_room_v1_room_proto_msgTypes[25]
+	mi := &file_room_v1_room_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2295,7 +2390,7 @@ func (x *Closed) String() string {
 func (*Closed) ProtoMessage() {}
 
 func (x *Closed) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[25]
+	mi := &file_room_v1_room_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2308,7 +2403,7 @@ func (x *Closed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Closed.ProtoReflect.Descriptor instead.
 func (*Closed) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{25}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Closed) GetEpoch() uint64 {
@@ -2336,7 +2431,7 @@ type Moved struct {
 
 func (x *Moved) Reset() {
 	*x = Moved{}
-	mi := &file_room_v1_room_proto_msgTypes[26]
+	mi := &file_room_v1_room_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2348,7 +2443,7 @@ func (x *Moved) String() string {
 func (*Moved) ProtoMessage() {}
 
 func (x *Moved) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[26]
+	mi := &file_room_v1_room_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2361,7 +2456,7 @@ func (x *Moved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moved.ProtoReflect.Descriptor instead.
 func (*Moved) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{26}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Moved) GetOwner() string {
@@ -2384,7 +2479,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_room_v1_room_proto_msgTypes[27]
+	mi := &file_room_v1_room_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2491,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[27]
+	mi := &file_room_v1_room_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2504,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{27}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Refused) GetCode() int32 {
@@ -2444,7 +2539,7 @@ type CompareHeads struct {
 
 func (x *CompareHeads) Reset() {
 	*x = CompareHeads{}
-	mi := &file_room_v1_room_proto_msgTypes[28]
+	mi := &file_room_v1_room_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2456,7 +2551,7 @@ func (x *CompareHeads) String() string {
 func (*CompareHeads) ProtoMessage() {}
 
 func (x *CompareHeads) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[28]
+	mi := &file_room_v1_room_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2469,7 +2564,7 @@ func (x *CompareHeads) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompareHeads.ProtoReflect.Descriptor instead.
 func (*CompareHeads) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{28}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CompareHeads) GetRooms() []*RoomHead {
@@ -2490,7 +2585,7 @@ type RoomHead struct {
 
 func (x *RoomHead) Reset() {
 	*x = RoomHead{}
-	mi := &file_room_v1_room_proto_msgTypes[29]
+	mi := &file_room_v1_room_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2502,7 +2597,7 @@ func (x *RoomHead) String() string {
 func (*RoomHead) ProtoMessage() {}
 
 func (x *RoomHead) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[29]
+	mi := &file_room_v1_room_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2515,7 +2610,7 @@ func (x *RoomHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomHead.ProtoReflect.Descriptor instead.
 func (*RoomHead) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{29}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RoomHead) GetRoomId() string {
@@ -2549,7 +2644,7 @@ type HeadsDiffer struct {
 
 func (x *HeadsDiffer) Reset() {
 	*x = HeadsDiffer{}
-	mi := &file_room_v1_room_proto_msgTypes[30]
+	mi := &file_room_v1_room_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2561,7 +2656,7 @@ func (x *HeadsDiffer) String() string {
 func (*HeadsDiffer) ProtoMessage() {}
 
 func (x *HeadsDiffer) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[30]
+	mi := &file_room_v1_room_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2574,7 +2669,7 @@ func (x *HeadsDiffer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsDiffer.ProtoReflect.Descriptor instead.
 func (*HeadsDiffer) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{30}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *HeadsDiffer) GetRoomIds() []string {
@@ -2611,7 +2706,7 @@ type Administer struct {
 
 func (x *Administer) Reset() {
 	*x = Administer{}
-	mi := &file_room_v1_room_proto_msgTypes[31]
+	mi := &file_room_v1_room_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2623,7 +2718,7 @@ func (x *Administer) String() string {
 func (*Administer) ProtoMessage() {}
 
 func (x *Administer) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[31]
+	mi := &file_room_v1_room_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2636,7 +2731,7 @@ func (x *Administer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Administer.ProtoReflect.Descriptor instead.
 func (*Administer) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{31}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Administer) GetActor() string {
@@ -2801,7 +2896,7 @@ type ChangeSettings struct {
 
 func (x *ChangeSettings) Reset() {
 	*x = ChangeSettings{}
-	mi := &file_room_v1_room_proto_msgTypes[32]
+	mi := &file_room_v1_room_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2813,7 +2908,7 @@ func (x *ChangeSettings) String() string {
 func (*ChangeSettings) ProtoMessage() {}
 
 func (x *ChangeSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[32]
+	mi := &file_room_v1_room_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2826,7 +2921,7 @@ func (x *ChangeSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeSettings.ProtoReflect.Descriptor instead.
 func (*ChangeSettings) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{32}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ChangeSettings) GetJoin() v1.Level {
@@ -2890,7 +2985,7 @@ type KickMember struct {
 
 func (x *KickMember) Reset() {
 	*x = KickMember{}
-	mi := &file_room_v1_room_proto_msgTypes[33]
+	mi := &file_room_v1_room_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2902,7 +2997,7 @@ func (x *KickMember) String() string {
 func (*KickMember) ProtoMessage() {}
 
 func (x *KickMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[33]
+	mi := &file_room_v1_room_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2915,7 +3010,7 @@ func (x *KickMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickMember.ProtoReflect.Descriptor instead.
 func (*KickMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{33}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *KickMember) GetMemberId() string {
@@ -2945,7 +3040,7 @@ type BanMember struct {
 
 func (x *BanMember) Reset() {
 	*x = BanMember{}
-	mi := &file_room_v1_room_proto_msgTypes[34]
+	mi := &file_room_v1_room_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2957,7 +3052,7 @@ func (x *BanMember) String() string {
 func (*BanMember) ProtoMessage() {}
 
 func (x *BanMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[34]
+	mi := &file_room_v1_room_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2970,7 +3065,7 @@ func (x *BanMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanMember.ProtoReflect.Descriptor instead.
 func (*BanMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{34}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BanMember) GetMemberId() string {
@@ -3003,7 +3098,7 @@ type UnbanMember struct {
 
 func (x *UnbanMember) Reset() {
 	*x = UnbanMember{}
-	mi := &file_room_v1_room_proto_msgTypes[35]
+	mi := &file_room_v1_room_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3015,7 +3110,7 @@ func (x *UnbanMember) String() string {
 func (*UnbanMember) ProtoMessage() {}
 
 func (x *UnbanMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[35]
+	mi := &file_room_v1_room_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3028,7 +3123,7 @@ func (x *UnbanMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanMember.ProtoReflect.Descriptor instead.
 func (*UnbanMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{35}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *UnbanMember) GetMemberId() string {
@@ -3051,7 +3146,7 @@ type MuteMember struct {
 
 func (x *MuteMember) Reset() {
 	*x = MuteMember{}
-	mi := &file_room_v1_room_proto_msgTypes[36]
+	mi := &file_room_v1_room_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3063,7 +3158,7 @@ func (x *MuteMember) String() string {
 func (*MuteMember) ProtoMessage() {}
 
 func (x *MuteMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[36]
+	mi := &file_room_v1_room_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3076,7 +3171,7 @@ func (x *MuteMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MuteMember.ProtoReflect.Descriptor instead.
 func (*MuteMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{36}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *MuteMember) GetMemberId() string {
@@ -3109,7 +3204,7 @@ type UnmuteMember struct {
 
 func (x *UnmuteMember) Reset() {
 	*x = UnmuteMember{}
-	mi := &file_room_v1_room_proto_msgTypes[37]
+	mi := &file_room_v1_room_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3216,7 @@ func (x *UnmuteMember) String() string {
 func (*UnmuteMember) ProtoMessage() {}
 
 func (x *UnmuteMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[37]
+	mi := &file_room_v1_room_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3229,7 @@ func (x *UnmuteMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmuteMember.ProtoReflect.Descriptor instead.
 func (*UnmuteMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{37}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *UnmuteMember) GetMemberId() string {
@@ -3155,7 +3250,7 @@ type InviteMember struct {
 
 func (x *InviteMember) Reset() {
 	*x = InviteMember{}
-	mi := &file_room_v1_room_proto_msgTypes[38]
+	mi := &file_room_v1_room_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3262,7 @@ func (x *InviteMember) String() string {
 func (*InviteMember) ProtoMessage() {}
 
 func (x *InviteMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[38]
+	mi := &file_room_v1_room_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3275,7 @@ func (x *InviteMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteMember.ProtoReflect.Descriptor instead.
 func (*InviteMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{38}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *InviteMember) GetMemberId() string {
@@ -3206,7 +3301,7 @@ type UninviteMember struct {
 
 func (x *UninviteMember) Reset() {
 	*x = UninviteMember{}
-	mi := &file_room_v1_room_proto_msgTypes[39]
+	mi := &file_room_v1_room_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3218,7 +3313,7 @@ func (x *UninviteMember) String() string {
 func (*UninviteMember) ProtoMessage() {}
 
 func (x *UninviteMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[39]
+	mi := &file_room_v1_room_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3231,7 +3326,7 @@ func (x *UninviteMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UninviteMember.ProtoReflect.Descriptor instead.
 func (*UninviteMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{39}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *UninviteMember) GetMemberId() string {
@@ -3261,7 +3356,7 @@ type Administered struct {
 
 func (x *Administered) Reset() {
 	*x = Administered{}
-	mi := &file_room_v1_room_proto_msgTypes[40]
+	mi := &file_room_v1_room_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3273,7 +3368,7 @@ func (x *Administered) String() string {
 func (*Administered) ProtoMessage() {}
 
 func (x *Administered) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[40]
+	mi := &file_room_v1_room_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3286,7 +3381,7 @@ func (x *Administered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Administered.ProtoReflect.Descriptor instead.
 func (*Administered) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{40}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Administered) GetSeq() uint64 {
@@ -3333,7 +3428,7 @@ type Describe struct {
 
 func (x *Describe) Reset() {
 	*x = Describe{}
-	mi := &file_room_v1_room_proto_msgTypes[41]
+	mi := &file_room_v1_room_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3345,7 +3440,7 @@ func (x *Describe) String() string {
 func (*Describe) ProtoMessage() {}
 
 func (x *Describe) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[41]
+	mi := &file_room_v1_room_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3358,7 +3453,7 @@ func (x *Describe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Describe.ProtoReflect.Descriptor instead.
 func (*Describe) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{41}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{42}
 }
 
 type Description struct {
@@ -3387,7 +3482,7 @@ type Description struct {
 
 func (x *Description) Reset() {
 	*x = Description{}
-	mi := &file_room_v1_room_proto_msgTypes[42]
+	mi := &file_room_v1_room_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3399,7 +3494,7 @@ func (x *Description) String() string {
 func (*Description) ProtoMessage() {}
 
 func (x *Description) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[42]
+	mi := &file_room_v1_room_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3412,7 +3507,7 @@ func (x *Description) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Description.ProtoReflect.Descriptor instead.
 func (*Description) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{42}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Description) GetSettings() *v1.Settings {
@@ -3520,7 +3615,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_room_v1_room_proto_msgTypes[43]
+	mi := &file_room_v1_room_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3532,7 +3627,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[43]
+	mi := &file_room_v1_room_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3545,7 +3640,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{43}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *List) GetListing() Listing {
@@ -3579,7 +3674,7 @@ type Listed struct {
 
 func (x *Listed) Reset() {
 	*x = Listed{}
-	mi := &file_room_v1_room_proto_msgTypes[44]
+	mi := &file_room_v1_room_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3591,7 +3686,7 @@ func (x *Listed) String() string {
 func (*Listed) ProtoMessage() {}
 
 func (x *Listed) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[44]
+	mi := &file_room_v1_room_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3604,7 +3699,7 @@ func (x *Listed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listed.ProtoReflect.Descriptor instead.
 func (*Listed) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{44}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Listed) GetMembers() []*ListedMember {
@@ -3642,7 +3737,7 @@ type ListedMember struct {
 
 func (x *ListedMember) Reset() {
 	*x = ListedMember{}
-	mi := &file_room_v1_room_proto_msgTypes[45]
+	mi := &file_room_v1_room_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3654,7 +3749,7 @@ func (x *ListedMember) String() string {
 func (*ListedMember) ProtoMessage() {}
 
 func (x *ListedMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[45]
+	mi := &file_room_v1_room_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3667,7 +3762,7 @@ func (x *ListedMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListedMember.ProtoReflect.Descriptor instead.
 func (*ListedMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{45}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListedMember) GetMemberId() string {
@@ -3747,7 +3842,7 @@ type Preload struct {
 
 func (x *Preload) Reset() {
 	*x = Preload{}
-	mi := &file_room_v1_room_proto_msgTypes[46]
+	mi := &file_room_v1_room_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3759,7 +3854,7 @@ func (x *Preload) String() string {
 func (*Preload) ProtoMessage() {}
 
 func (x *Preload) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[46]
+	mi := &file_room_v1_room_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3772,7 +3867,7 @@ func (x *Preload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Preload.ProtoReflect.Descriptor instead.
 func (*Preload) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{46}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Preload) GetWeightBytes() uint64 {
@@ -3798,7 +3893,7 @@ type Preloaded struct {
 
 func (x *Preloaded) Reset() {
 	*x = Preloaded{}
-	mi := &file_room_v1_room_proto_msgTypes[47]
+	mi := &file_room_v1_room_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3810,7 +3905,7 @@ func (x *Preloaded) String() string {
 func (*Preloaded) ProtoMessage() {}
 
 func (x *Preloaded) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[47]
+	mi := &file_room_v1_room_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3823,7 +3918,7 @@ func (x *Preloaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Preloaded.ProtoReflect.Descriptor instead.
 func (*Preloaded) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{47}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{48}
 }
 
 // HandOver gives the room to the node: the sender writes it no more, unless it hears NotTaken. The answer is TakenOver or
@@ -3842,7 +3937,7 @@ type HandOver struct {
 
 func (x *HandOver) Reset() {
 	*x = HandOver{}
-	mi := &file_room_v1_room_proto_msgTypes[48]
+	mi := &file_room_v1_room_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3854,7 +3949,7 @@ func (x *HandOver) String() string {
 func (*HandOver) ProtoMessage() {}
 
 func (x *HandOver) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[48]
+	mi := &file_room_v1_room_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3867,7 +3962,7 @@ func (x *HandOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
 func (*HandOver) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{48}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *HandOver) GetEpoch() uint64 {
@@ -3901,7 +3996,7 @@ type TakenOver struct {
 
 func (x *TakenOver) Reset() {
 	*x = TakenOver{}
-	mi := &file_room_v1_room_proto_msgTypes[49]
+	mi := &file_room_v1_room_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3913,7 +4008,7 @@ func (x *TakenOver) String() string {
 func (*TakenOver) ProtoMessage() {}
 
 func (x *TakenOver) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[49]
+	mi := &file_room_v1_room_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3926,7 +4021,7 @@ func (x *TakenOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakenOver.ProtoReflect.Descriptor instead.
 func (*TakenOver) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{49}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *TakenOver) GetEpoch() uint64 {
@@ -3947,7 +4042,7 @@ type NotTaken struct {
 
 func (x *NotTaken) Reset() {
 	*x = NotTaken{}
-	mi := &file_room_v1_room_proto_msgTypes[50]
+	mi := &file_room_v1_room_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3959,7 +4054,7 @@ func (x *NotTaken) String() string {
 func (*NotTaken) ProtoMessage() {}
 
 func (x *NotTaken) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[50]
+	mi := &file_room_v1_room_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3972,7 +4067,7 @@ func (x *NotTaken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotTaken.ProtoReflect.Descriptor instead.
 func (*NotTaken) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{50}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *NotTaken) GetReason() string {
@@ -3986,7 +4081,7 @@ var File_room_v1_room_proto protoreflect.FileDescriptor
 
 const file_room_v1_room_proto_rawDesc = "" +
 	"\n" +
-	"\x12room/v1/room.proto\x12\x0eparley.room.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18journal/v1/journal.proto\"\xc7\x0f\n" +
+	"\x12room/v1/room.proto\x12\x0eparley.room.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18journal/v1/journal.proto\"\x92\x10\n" +
 	"\x05Frame\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1e\n" +
 	"\n" +
@@ -4023,7 +4118,8 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"\x05moved\x181 \x01(\v2\x15.parley.room.v1.MovedH\x00R\x05moved\x123\n" +
 	"\arefused\x182 \x01(\v2\x17.parley.room.v1.RefusedH\x00R\arefused\x12@\n" +
 	"\fheads_differ\x183 \x01(\v2\x1b.parley.room.v1.HeadsDifferH\x00R\vheadsDiffer\x123\n" +
-	"\aevicted\x184 \x01(\v2\x17.parley.room.v1.EvictedH\x00R\aevicted\x12B\n" +
+	"\aevicted\x184 \x01(\v2\x17.parley.room.v1.EvictedH\x00R\aevicted\x12I\n" +
+	"\x0fmembers_changed\x185 \x01(\v2\x1e.parley.room.v1.MembersChangedH\x00R\x0emembersChanged\x12B\n" +
 	"\fadministered\x18F \x01(\v2\x1c.parley.room.v1.AdministeredH\x00R\fadministered\x12?\n" +
 	"\vdescription\x18G \x01(\v2\x1b.parley.room.v1.DescriptionH\x00R\vdescription\x120\n" +
 	"\x06listed\x18H \x01(\v2\x16.parley.room.v1.ListedH\x00R\x06listed\x123\n" +
@@ -4154,7 +4250,14 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"\x04code\x18\x02 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x129\n" +
 	"\n" +
-	"expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"O\n" +
+	"expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x90\x01\n" +
+	"\x0eMembersChanged\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x16\n" +
+	"\x06joined\x18\x02 \x03(\tR\x06joined\x12\x12\n" +
+	"\x04left\x18\x03 \x03(\tR\x04left\x12\x1f\n" +
+	"\vjoined_more\x18\x04 \x01(\rR\n" +
+	"joinedMore\x12\x1b\n" +
+	"\tleft_more\x18\x05 \x01(\rR\bleftMore\"O\n" +
 	"\x06Online\x12\x12\n" +
 	"\x04full\x18\x01 \x01(\bR\x04full\x121\n" +
 	"\amembers\x18\x02 \x03(\v2\x17.parley.room.v1.PresentR\amembers\"4\n" +
@@ -4301,7 +4404,7 @@ func file_room_v1_room_proto_rawDescGZIP() []byte {
 }
 
 var file_room_v1_room_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_room_v1_room_proto_goTypes = []any{
 	(Listing)(0),                  // 0: parley.room.v1.Listing
 	(*Frame)(nil),                 // 1: parley.room.v1.Frame
@@ -4328,37 +4431,38 @@ var file_room_v1_room_proto_goTypes = []any{
 	(*Deliver)(nil),               // 22: parley.room.v1.Deliver
 	(*Evicted)(nil),               // 23: parley.room.v1.Evicted
 	(*Eviction)(nil),              // 24: parley.room.v1.Eviction
-	(*Online)(nil),                // 25: parley.room.v1.Online
-	(*Closed)(nil),                // 26: parley.room.v1.Closed
-	(*Moved)(nil),                 // 27: parley.room.v1.Moved
-	(*Refused)(nil),               // 28: parley.room.v1.Refused
-	(*CompareHeads)(nil),          // 29: parley.room.v1.CompareHeads
-	(*RoomHead)(nil),              // 30: parley.room.v1.RoomHead
-	(*HeadsDiffer)(nil),           // 31: parley.room.v1.HeadsDiffer
-	(*Administer)(nil),            // 32: parley.room.v1.Administer
-	(*ChangeSettings)(nil),        // 33: parley.room.v1.ChangeSettings
-	(*KickMember)(nil),            // 34: parley.room.v1.KickMember
-	(*BanMember)(nil),             // 35: parley.room.v1.BanMember
-	(*UnbanMember)(nil),           // 36: parley.room.v1.UnbanMember
-	(*MuteMember)(nil),            // 37: parley.room.v1.MuteMember
-	(*UnmuteMember)(nil),          // 38: parley.room.v1.UnmuteMember
-	(*InviteMember)(nil),          // 39: parley.room.v1.InviteMember
-	(*UninviteMember)(nil),        // 40: parley.room.v1.UninviteMember
-	(*Administered)(nil),          // 41: parley.room.v1.Administered
-	(*Describe)(nil),              // 42: parley.room.v1.Describe
-	(*Description)(nil),           // 43: parley.room.v1.Description
-	(*List)(nil),                  // 44: parley.room.v1.List
-	(*Listed)(nil),                // 45: parley.room.v1.Listed
-	(*ListedMember)(nil),          // 46: parley.room.v1.ListedMember
-	(*Preload)(nil),               // 47: parley.room.v1.Preload
-	(*Preloaded)(nil),             // 48: parley.room.v1.Preloaded
-	(*HandOver)(nil),              // 49: parley.room.v1.HandOver
-	(*TakenOver)(nil),             // 50: parley.room.v1.TakenOver
-	(*NotTaken)(nil),              // 51: parley.room.v1.NotTaken
-	(*timestamppb.Timestamp)(nil), // 52: google.protobuf.Timestamp
-	(v1.Level)(0),                 // 53: parley.journal.v1.Level
-	(*durationpb.Duration)(nil),   // 54: google.protobuf.Duration
-	(*v1.Settings)(nil),           // 55: parley.journal.v1.Settings
+	(*MembersChanged)(nil),        // 25: parley.room.v1.MembersChanged
+	(*Online)(nil),                // 26: parley.room.v1.Online
+	(*Closed)(nil),                // 27: parley.room.v1.Closed
+	(*Moved)(nil),                 // 28: parley.room.v1.Moved
+	(*Refused)(nil),               // 29: parley.room.v1.Refused
+	(*CompareHeads)(nil),          // 30: parley.room.v1.CompareHeads
+	(*RoomHead)(nil),              // 31: parley.room.v1.RoomHead
+	(*HeadsDiffer)(nil),           // 32: parley.room.v1.HeadsDiffer
+	(*Administer)(nil),            // 33: parley.room.v1.Administer
+	(*ChangeSettings)(nil),        // 34: parley.room.v1.ChangeSettings
+	(*KickMember)(nil),            // 35: parley.room.v1.KickMember
+	(*BanMember)(nil),             // 36: parley.room.v1.BanMember
+	(*UnbanMember)(nil),           // 37: parley.room.v1.UnbanMember
+	(*MuteMember)(nil),            // 38: parley.room.v1.MuteMember
+	(*UnmuteMember)(nil),          // 39: parley.room.v1.UnmuteMember
+	(*InviteMember)(nil),          // 40: parley.room.v1.InviteMember
+	(*UninviteMember)(nil),        // 41: parley.room.v1.UninviteMember
+	(*Administered)(nil),          // 42: parley.room.v1.Administered
+	(*Describe)(nil),              // 43: parley.room.v1.Describe
+	(*Description)(nil),           // 44: parley.room.v1.Description
+	(*List)(nil),                  // 45: parley.room.v1.List
+	(*Listed)(nil),                // 46: parley.room.v1.Listed
+	(*ListedMember)(nil),          // 47: parley.room.v1.ListedMember
+	(*Preload)(nil),               // 48: parley.room.v1.Preload
+	(*Preloaded)(nil),             // 49: parley.room.v1.Preloaded
+	(*HandOver)(nil),              // 50: parley.room.v1.HandOver
+	(*TakenOver)(nil),             // 51: parley.room.v1.TakenOver
+	(*NotTaken)(nil),              // 52: parley.room.v1.NotTaken
+	(*timestamppb.Timestamp)(nil), // 53: google.protobuf.Timestamp
+	(v1.Level)(0),                 // 54: parley.journal.v1.Level
+	(*durationpb.Duration)(nil),   // 55: google.protobuf.Duration
+	(*v1.Settings)(nil),           // 56: parley.journal.v1.Settings
 }
 var file_room_v1_room_proto_depIdxs = []int32{
 	3,  // 0: parley.room.v1.Frame.join:type_name -> parley.room.v1.Join
@@ -4369,11 +4473,11 @@ var file_room_v1_room_proto_depIdxs = []int32{
 	16, // 5: parley.room.v1.Frame.presence_query:type_name -> parley.room.v1.PresenceQuery
 	19, // 6: parley.room.v1.Frame.subscribe:type_name -> parley.room.v1.Subscribe
 	21, // 7: parley.room.v1.Frame.unsubscribe:type_name -> parley.room.v1.Unsubscribe
-	25, // 8: parley.room.v1.Frame.online:type_name -> parley.room.v1.Online
-	29, // 9: parley.room.v1.Frame.compare_heads:type_name -> parley.room.v1.CompareHeads
-	32, // 10: parley.room.v1.Frame.administer:type_name -> parley.room.v1.Administer
-	42, // 11: parley.room.v1.Frame.describe:type_name -> parley.room.v1.Describe
-	44, // 12: parley.room.v1.Frame.list:type_name -> parley.room.v1.List
+	26, // 8: parley.room.v1.Frame.online:type_name -> parley.room.v1.Online
+	30, // 9: parley.room.v1.Frame.compare_heads:type_name -> parley.room.v1.CompareHeads
+	33, // 10: parley.room.v1.Frame.administer:type_name -> parley.room.v1.Administer
+	43, // 11: parley.room.v1.Frame.describe:type_name -> parley.room.v1.Describe
+	45, // 12: parley.room.v1.Frame.list:type_name -> parley.room.v1.List
 	4,  // 13: parley.room.v1.Frame.joined:type_name -> parley.room.v1.Joined
 	6,  // 14: parley.room.v1.Frame.left:type_name -> parley.room.v1.Left
 	9,  // 15: parley.room.v1.Frame.published:type_name -> parley.room.v1.Published
@@ -4382,59 +4486,60 @@ var file_room_v1_room_proto_depIdxs = []int32{
 	20, // 18: parley.room.v1.Frame.subscribed:type_name -> parley.room.v1.Subscribed
 	22, // 19: parley.room.v1.Frame.deliver:type_name -> parley.room.v1.Deliver
 	13, // 20: parley.room.v1.Frame.signalled:type_name -> parley.room.v1.Signalled
-	26, // 21: parley.room.v1.Frame.closed:type_name -> parley.room.v1.Closed
-	27, // 22: parley.room.v1.Frame.moved:type_name -> parley.room.v1.Moved
-	28, // 23: parley.room.v1.Frame.refused:type_name -> parley.room.v1.Refused
-	31, // 24: parley.room.v1.Frame.heads_differ:type_name -> parley.room.v1.HeadsDiffer
+	27, // 21: parley.room.v1.Frame.closed:type_name -> parley.room.v1.Closed
+	28, // 22: parley.room.v1.Frame.moved:type_name -> parley.room.v1.Moved
+	29, // 23: parley.room.v1.Frame.refused:type_name -> parley.room.v1.Refused
+	32, // 24: parley.room.v1.Frame.heads_differ:type_name -> parley.room.v1.HeadsDiffer
 	23, // 25: parley.room.v1.Frame.evicted:type_name -> parley.room.v1.Evicted
-	41, // 26: parley.room.v1.Frame.administered:type_name -> parley.room.v1.Administered
-	43, // 27: parley.room.v1.Frame.description:type_name -> parley.room.v1.Description
-	45, // 28: parley.room.v1.Frame.listed:type_name -> parley.room.v1.Listed
-	47, // 29: parley.room.v1.Frame.preload:type_name -> parley.room.v1.Preload
-	48, // 30: parley.room.v1.Frame.preloaded:type_name -> parley.room.v1.Preloaded
-	49, // 31: parley.room.v1.Frame.hand_over:type_name -> parley.room.v1.HandOver
-	50, // 32: parley.room.v1.Frame.taken_over:type_name -> parley.room.v1.TakenOver
-	51, // 33: parley.room.v1.Frame.not_taken:type_name -> parley.room.v1.NotTaken
-	2,  // 34: parley.room.v1.Join.cursor:type_name -> parley.room.v1.Cursor
-	8,  // 35: parley.room.v1.Publish.drafts:type_name -> parley.room.v1.Draft
-	52, // 36: parley.room.v1.Draft.sent_at:type_name -> google.protobuf.Timestamp
-	10, // 37: parley.room.v1.Published.outcomes:type_name -> parley.room.v1.Outcome
-	28, // 38: parley.room.v1.Outcome.refused:type_name -> parley.room.v1.Refused
-	52, // 39: parley.room.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
-	11, // 40: parley.room.v1.Page.messages:type_name -> parley.room.v1.Message
-	18, // 41: parley.room.v1.PresenceList.members:type_name -> parley.room.v1.Present
-	11, // 42: parley.room.v1.Deliver.messages:type_name -> parley.room.v1.Message
-	52, // 43: parley.room.v1.Deliver.accepted_at:type_name -> google.protobuf.Timestamp
-	24, // 44: parley.room.v1.Evicted.members:type_name -> parley.room.v1.Eviction
-	52, // 45: parley.room.v1.Eviction.expires_at:type_name -> google.protobuf.Timestamp
-	18, // 46: parley.room.v1.Online.members:type_name -> parley.room.v1.Present
-	30, // 47: parley.room.v1.CompareHeads.rooms:type_name -> parley.room.v1.RoomHead
-	33, // 48: parley.room.v1.Administer.change_settings:type_name -> parley.room.v1.ChangeSettings
-	34, // 49: parley.room.v1.Administer.kick:type_name -> parley.room.v1.KickMember
-	35, // 50: parley.room.v1.Administer.ban:type_name -> parley.room.v1.BanMember
-	36, // 51: parley.room.v1.Administer.unban:type_name -> parley.room.v1.UnbanMember
-	37, // 52: parley.room.v1.Administer.mute:type_name -> parley.room.v1.MuteMember
-	38, // 53: parley.room.v1.Administer.unmute:type_name -> parley.room.v1.UnmuteMember
-	39, // 54: parley.room.v1.Administer.invite:type_name -> parley.room.v1.InviteMember
-	40, // 55: parley.room.v1.Administer.uninvite:type_name -> parley.room.v1.UninviteMember
-	53, // 56: parley.room.v1.ChangeSettings.join:type_name -> parley.journal.v1.Level
-	53, // 57: parley.room.v1.ChangeSettings.publish:type_name -> parley.journal.v1.Level
-	53, // 58: parley.room.v1.ChangeSettings.history:type_name -> parley.journal.v1.Level
-	54, // 59: parley.room.v1.ChangeSettings.retention_age:type_name -> google.protobuf.Duration
-	54, // 60: parley.room.v1.BanMember.lasting:type_name -> google.protobuf.Duration
-	54, // 61: parley.room.v1.MuteMember.lasting:type_name -> google.protobuf.Duration
-	52, // 62: parley.room.v1.Administered.expires_at:type_name -> google.protobuf.Timestamp
-	55, // 63: parley.room.v1.Administered.settings:type_name -> parley.journal.v1.Settings
-	55, // 64: parley.room.v1.Description.settings:type_name -> parley.journal.v1.Settings
-	0,  // 65: parley.room.v1.List.listing:type_name -> parley.room.v1.Listing
-	46, // 66: parley.room.v1.Listed.members:type_name -> parley.room.v1.ListedMember
-	52, // 67: parley.room.v1.ListedMember.at:type_name -> google.protobuf.Timestamp
-	52, // 68: parley.room.v1.ListedMember.expires_at:type_name -> google.protobuf.Timestamp
-	69, // [69:69] is the sub-list for method output_type
-	69, // [69:69] is the sub-list for method input_type
-	69, // [69:69] is the sub-list for extension type_name
-	69, // [69:69] is the sub-list for extension extendee
-	0,  // [0:69] is the sub-list for field type_name
+	25, // 26: parley.room.v1.Frame.members_changed:type_name -> parley.room.v1.MembersChanged
+	42, // 27: parley.room.v1.Frame.administered:type_name -> parley.room.v1.Administered
+	44, // 28: parley.room.v1.Frame.description:type_name -> parley.room.v1.Description
+	46, // 29: parley.room.v1.Frame.listed:type_name -> parley.room.v1.Listed
+	48, // 30: parley.room.v1.Frame.preload:type_name -> parley.room.v1.Preload
+	49, // 31: parley.room.v1.Frame.preloaded:type_name -> parley.room.v1.Preloaded
+	50, // 32: parley.room.v1.Frame.hand_over:type_name -> parley.room.v1.HandOver
+	51, // 33: parley.room.v1.Frame.taken_over:type_name -> parley.room.v1.TakenOver
+	52, // 34: parley.room.v1.Frame.not_taken:type_name -> parley.room.v1.NotTaken
+	2,  // 35: parley.room.v1.Join.cursor:type_name -> parley.room.v1.Cursor
+	8,  // 36: parley.room.v1.Publish.drafts:type_name -> parley.room.v1.Draft
+	53, // 37: parley.room.v1.Draft.sent_at:type_name -> google.protobuf.Timestamp
+	10, // 38: parley.room.v1.Published.outcomes:type_name -> parley.room.v1.Outcome
+	29, // 39: parley.room.v1.Outcome.refused:type_name -> parley.room.v1.Refused
+	53, // 40: parley.room.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
+	11, // 41: parley.room.v1.Page.messages:type_name -> parley.room.v1.Message
+	18, // 42: parley.room.v1.PresenceList.members:type_name -> parley.room.v1.Present
+	11, // 43: parley.room.v1.Deliver.messages:type_name -> parley.room.v1.Message
+	53, // 44: parley.room.v1.Deliver.accepted_at:type_name -> google.protobuf.Timestamp
+	24, // 45: parley.room.v1.Evicted.members:type_name -> parley.room.v1.Eviction
+	53, // 46: parley.room.v1.Eviction.expires_at:type_name -> google.protobuf.Timestamp
+	18, // 47: parley.room.v1.Online.members:type_name -> parley.room.v1.Present
+	31, // 48: parley.room.v1.CompareHeads.rooms:type_name -> parley.room.v1.RoomHead
+	34, // 49: parley.room.v1.Administer.change_settings:type_name -> parley.room.v1.ChangeSettings
+	35, // 50: parley.room.v1.Administer.kick:type_name -> parley.room.v1.KickMember
+	36, // 51: parley.room.v1.Administer.ban:type_name -> parley.room.v1.BanMember
+	37, // 52: parley.room.v1.Administer.unban:type_name -> parley.room.v1.UnbanMember
+	38, // 53: parley.room.v1.Administer.mute:type_name -> parley.room.v1.MuteMember
+	39, // 54: parley.room.v1.Administer.unmute:type_name -> parley.room.v1.UnmuteMember
+	40, // 55: parley.room.v1.Administer.invite:type_name -> parley.room.v1.InviteMember
+	41, // 56: parley.room.v1.Administer.uninvite:type_name -> parley.room.v1.UninviteMember
+	54, // 57: parley.room.v1.ChangeSettings.join:type_name -> parley.journal.v1.Level
+	54, // 58: parley.room.v1.ChangeSettings.publish:type_name -> parley.journal.v1.Level
+	54, // 59: parley.room.v1.ChangeSettings.history:type_name -> parley.journal.v1.Level
+	55, // 60: parley.room.v1.ChangeSettings.retention_age:type_name -> google.protobuf.Duration
+	55, // 61: parley.room.v1.BanMember.lasting:type_name -> google.protobuf.Duration
+	55, // 62: parley.room.v1.MuteMember.lasting:type_name -> google.protobuf.Duration
+	53, // 63: parley.room.v1.Administered.expires_at:type_name -> google.protobuf.Timestamp
+	56, // 64: parley.room.v1.Administered.settings:type_name -> parley.journal.v1.Settings
+	56, // 65: parley.room.v1.Description.settings:type_name -> parley.journal.v1.Settings
+	0,  // 66: parley.room.v1.List.listing:type_name -> parley.room.v1.Listing
+	47, // 67: parley.room.v1.Listed.members:type_name -> parley.room.v1.ListedMember
+	53, // 68: parley.room.v1.ListedMember.at:type_name -> google.protobuf.Timestamp
+	53, // 69: parley.room.v1.ListedMember.expires_at:type_name -> google.protobuf.Timestamp
+	70, // [70:70] is the sub-list for method output_type
+	70, // [70:70] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_room_v1_room_proto_init() }
@@ -4469,6 +4574,7 @@ func file_room_v1_room_proto_init() {
 		(*Frame_Refused)(nil),
 		(*Frame_HeadsDiffer)(nil),
 		(*Frame_Evicted)(nil),
+		(*Frame_MembersChanged)(nil),
 		(*Frame_Administered)(nil),
 		(*Frame_Description)(nil),
 		(*Frame_Listed)(nil),
@@ -4479,7 +4585,7 @@ func file_room_v1_room_proto_init() {
 		(*Frame_NotTaken)(nil),
 	}
 	file_room_v1_room_proto_msgTypes[13].OneofWrappers = []any{}
-	file_room_v1_room_proto_msgTypes[31].OneofWrappers = []any{
+	file_room_v1_room_proto_msgTypes[32].OneofWrappers = []any{
 		(*Administer_ChangeSettings)(nil),
 		(*Administer_Kick)(nil),
 		(*Administer_Ban)(nil),
@@ -4489,14 +4595,14 @@ func file_room_v1_room_proto_init() {
 		(*Administer_Invite)(nil),
 		(*Administer_Uninvite)(nil),
 	}
-	file_room_v1_room_proto_msgTypes[32].OneofWrappers = []any{}
+	file_room_v1_room_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_room_v1_room_proto_rawDesc), len(file_room_v1_room_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   51,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -7,11 +7,11 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// inbox bounds the messages and signals that wait in a shard's mailbox: rooms nodes push them at a pace of their own.
+// inbox bounds the messages, signals and comings that wait in a shard's mailbox: rooms nodes push them at a pace of their own.
 // Everything else in a mailbox is bounded by what this node has: connections, rooms, and answers to its questions.
 //
 // Beyond the bound a Deliver is dropped and its room marked as lost. The shard, once it gets there, subscribes anew, and
-// the connections read what they miss by pages, at a pace of ours. Signals are dropped for good: they promise nothing.
+// the connections read what they miss by pages, at a pace of ours. The others are dropped for good: they promise nothing.
 // Safe for concurrent use.
 type inbox struct {
 	limit   int64
@@ -66,9 +66,10 @@ func (b *inbox) take() map[string]string {
 
 // Fields of an encoded roomv1.Frame.
 const (
-	fieldRoom     protowire.Number = 1
-	kindDeliver   protowire.Number = 46
-	kindSignalled protowire.Number = 47
+	fieldRoom          protowire.Number = 1
+	kindDeliver        protowire.Number = 46
+	kindSignalled      protowire.Number = 47
+	kindMembersChanged protowire.Number = 53
 )
 
 // pushed returns the room and kind of a frame that nobody here asked for, without decoding it; kind 0: another frame.
@@ -83,7 +84,7 @@ func pushed(body []byte) (room []byte, kind protowire.Number) {
 		case num == fieldRoom && typ == protowire.BytesType:
 			room, n = protowire.ConsumeBytes(body)
 		default:
-			if num == kindDeliver || num == kindSignalled {
+			if num == kindDeliver || num == kindSignalled || num == kindMembersChanged {
 				kind = num
 			}
 			n = protowire.ConsumeFieldValue(num, typ, body)

@@ -26,7 +26,10 @@ func TestPushedFrames(t *testing.T) {
 	require.Equal(t, kindDeliver, kind)
 	_, kind = pushed(body(&roomv1.Frame{RoomId: "r", Kind: &roomv1.Frame_Signalled{Signalled: &roomv1.Signalled{Type: "t"}}}))
 	require.Equal(t, kindSignalled, kind)
+	_, kind = pushed(body(&roomv1.Frame{RoomId: "r", Kind: &roomv1.Frame_MembersChanged{MembersChanged: &roomv1.MembersChanged{Epoch: 1}}}))
+	require.Equal(t, kindMembersChanged, kind)
 	for _, f := range []*roomv1.Frame{
+		{RoomId: "r", Kind: &roomv1.Frame_Evicted{Evicted: &roomv1.Evicted{Epoch: 1}}},
 		{RoomId: "r", Request: 3, Kind: &roomv1.Frame_Subscribed{Subscribed: &roomv1.Subscribed{}}},
 		{RoomId: "r", Request: 3, Kind: &roomv1.Frame_Page{Page: &roomv1.Page{}}},
 		{RoomId: "r", Kind: &roomv1.Frame_Closed{Closed: &roomv1.Closed{}}},

@@ -19,6 +19,7 @@ type metrics struct {
 	dropped metric.Int64Counter
 	message []metric.AddOption
 	signal  []metric.AddOption
+	coming  []metric.AddOption
 }
 
 func newMetrics(mp metric.MeterProvider) (*metrics, error) {
@@ -39,12 +40,14 @@ func newMetrics(mp metric.MeterProvider) (*metrics, error) {
 	option := func(kind string) []metric.AddOption {
 		return []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("direction", "out"), attribute.String("type", kind)))}
 	}
-	return &metrics{frames, delay, resubs, topics, failed, dropped, option("message"), option("signal")}, errors.Join(err1, err2, err3, err4, err5, err6)
+	return &metrics{frames, delay, resubs, topics, failed, dropped, option("message"), option("signal"), option("coming")}, errors.Join(err1, err2, err3, err4, err5, err6)
 }
 
 func (m *metrics) delivered(n int) { m.frames.Add(context.Background(), int64(n), m.message...) }
 
 func (m *metrics) signalled(n int) { m.frames.Add(context.Background(), int64(n), m.signal...) }
+
+func (m *metrics) came(n int) { m.frames.Add(context.Background(), int64(n), m.coming...) }
 
 func (m *metrics) delayed(d time.Duration) {
 	// The clocks of two nodes differ: a negative delay says nothing more than "none".

@@ -33,6 +33,7 @@ type modelSink struct {
 	got      int
 	resets   int
 	signals  []string
+	comings  []string
 	joined   []uint64
 	lastSent []byte
 	// seen is the stream since it began or was last reset.
@@ -124,9 +125,20 @@ func (s *modelSink) take(f []byte) {
 		s.cursor = msg.GetSeq()
 		s.seen = append(s.seen, msg)
 		s.got++
+	case *clientv1.Envelope_MemberJoined:
+		s.comings = append(s.comings, "+"+k.MemberJoined.GetMemberId()+more(k.MemberJoined.GetMore()))
+	case *clientv1.Envelope_MemberLeft:
+		s.comings = append(s.comings, "-"+k.MemberLeft.GetMemberId()+more(k.MemberLeft.GetMore()))
 	case *clientv1.Envelope_Signal:
 		s.signals = append(s.signals, k.Signal.GetContent())
 	}
+}
+
+func more(n uint32) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and %d more", n)
 }
 
 // agrees checks what the client saw without a reset against the journal (S5, S7).

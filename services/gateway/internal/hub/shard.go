@@ -231,6 +231,8 @@ func (s *Shard) frame(m *frameMsg) {
 			t.Page(now, f.GetRequest(), k.Page)
 		case *roomv1.Frame_Subscribed:
 			t.Subscribed(now, m.from, f.GetRequest(), k.Subscribed)
+		case *roomv1.Frame_MembersChanged:
+			s.metrics.came(t.MembersChanged(k.MembersChanged))
 		case *roomv1.Frame_Evicted:
 			t.Evicted(now, m.from, f.GetRequest(), k.Evicted)
 		case *roomv1.Frame_Closed:

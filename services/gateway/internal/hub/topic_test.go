@@ -178,8 +178,13 @@ func TestPagesCoverOtherCursors(t *testing.T) {
 	for i, s := range sinks {
 		require.Equal(t, 400-i, s.got)
 	}
-	require.LessOrEqual(t, m.number-before, uint64(8), "pages were asked for")
-	require.Same(t, &sinks[100].lastSent[0], &sinks[200].lastSent[0])
+	// How many depends on whose turn it is first; one each would be 300.
+	require.LessOrEqual(t, m.number-before, uint64(40), "pages were asked for")
+	shared := map[*byte]struct{}{}
+	for _, s := range sinks {
+		shared[&s.lastSent[0]] = struct{}{}
+	}
+	require.LessOrEqual(t, len(shared), 40, "and with them the frames")
 	m.publish(1)
 	m.pump()
 	require.Equal(t, 401, sinks[0].got)

@@ -36,6 +36,7 @@ type Room struct {
 	presence *core.Presence
 	pages    pages
 	retain   retention
+	comings  comings
 	// Seq of the last removal that the subscribers were told of.
 	removal uint64
 	// When memberships that could not be ended are tried again; zero: none are left.
@@ -93,6 +94,7 @@ func New(env Env, id string, slot *Slot, start Start, host *actor.PID) *Room {
 	r.roster = newRoster(r)
 	r.pages = pages{room: r}
 	r.retain = retention{room: r}
+	r.comings = comings{room: r}
 	return r
 }
 

@@ -45,6 +45,7 @@ type change struct {
 	// Instead of the Change: sessions that joined as of a seq below before are taken out. Nobody waits for an answer.
 	evicted []core.SessionKey
 	before  uint64
+	out     []core.SessionKey // what became of it
 }
 
 // shardOpened reports on a further shard.
@@ -272,6 +273,7 @@ func (t *roster) answered(c *change) {
 }
 
 func (t *roster) committed(rctx *actor.ReceiveContext, batch []actorkit.Decided[*change, core.Changed]) {
+	t.noteComings(batch)
 	for _, d := range batch {
 		c := d.Command
 		if c.evicted != nil {
@@ -363,7 +365,9 @@ type membersDraft struct{ draft *core.MembersDraft }
 
 func (d membersDraft) Decide(c *change, _ uint64, now time.Time) ([]persistence.Event, core.Changed) {
 	if c.evicted != nil {
-		return d.draft.Evict(c.evicted, c.before, now), core.Changed{}
+		var events []persistence.Event
+		events, c.out = d.draft.Evict(c.evicted, c.before, now)
+		return events, core.Changed{}
 	}
 	return d.draft.Change(c.Change, now)
 }

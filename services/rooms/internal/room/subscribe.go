@@ -164,6 +164,7 @@ func (r *Room) wake() {
 	}
 	due(r.sweepAt)
 	due(r.retain.dueAt)
+	due(r.comings.dueAt())
 	if at.IsZero() {
 		r.slot.wakeAt.Store(0)
 		return
@@ -182,6 +183,7 @@ func (r *Room) tick(rctx *actor.ReceiveContext) {
 		r.sweep(rctx)
 	}
 	r.retain.tick(rctx)
+	r.comings.report()
 	r.settleOwed()
 }
 

@@ -259,6 +259,8 @@ type Changed struct {
 	Stale bool
 	// Stored: an event was written.
 	Stored bool
+	// Sessions is by how many sessions the member has more in the room: 1, 0 or -1.
+	Sessions int
 }
 
 // MembersDraft is a shard plus what the changes of one batch decided.
@@ -286,13 +288,20 @@ func (d *MembersDraft) Change(c Change, now time.Time) ([]persistence.Event, Cha
 		return nil, Changed{Stale: true}
 	}
 	d.set(c.SessionKey, membership{operation: c.Operation, joined: !c.Leave, at: now, roomSeq: c.RoomSeq})
-	return []persistence.Event{e}, Changed{Stored: true}
+	changed := Changed{Stored: true}
+	switch {
+	case !c.Leave:
+		changed.Sessions = 1
+	case s.joined:
+		changed.Sessions = -1
+	}
+	return []persistence.Event{e}, changed
 }
 
 // Evict takes sessions out of the room that joined as of a seq below before. Their gateways' operation numbers stay as they
-// are: a join that is repeated late does not bring them back, a new one does.
-func (d *MembersDraft) Evict(keys []SessionKey, before uint64, now time.Time) []persistence.Event {
-	var events []persistence.Event
+// are: a join that is repeated late does not bring them back, a new one does. It returns the sessions that the events take
+// out, one each.
+func (d *MembersDraft) Evict(keys []SessionKey, before uint64, now time.Time) (events []persistence.Event, out []SessionKey) {
 	for _, k := range keys {
 		s, known := d.session(k)
 		if !known || !s.joined || s.roomSeq >= before {
@@ -304,9 +313,9 @@ func (d *MembersDraft) Evict(keys []SessionKey, before uint64, now time.Time) []
 			continue // it was encoded when it joined
 		}
 		d.set(k, membership{operation: s.operation, at: now})
-		events = append(events, e)
+		events, out = append(events, e), append(out, k)
 	}
-	return events
+	return events, out
 }
 
 func (d *MembersDraft) set(k SessionKey, to membership) {

@@ -39,16 +39,16 @@ func TestMembership(t *testing.T) {
 		leave     bool
 		want      Changed
 	}{
-		{"first session joins", "s1", 1, false, Changed{Stored: true}},
+		{"first session joins", "s1", 1, false, Changed{Stored: true, Sessions: 1}},
 		{"joins again, same operation", "s1", 1, false, Changed{}},
 		{"joins again, later operation", "s1", 5, false, Changed{}},
 		{"late leave is ignored", "s1", 3, true, Changed{Stale: true}},
-		{"second session joins", "s2", 1, false, Changed{Stored: true}},
-		{"first session leaves", "s1", 6, true, Changed{Stored: true}},
+		{"second session joins", "s2", 1, false, Changed{Stored: true, Sessions: 1}},
+		{"first session leaves", "s1", 6, true, Changed{Stored: true, Sessions: -1}},
 		{"leave is repeated", "s1", 6, true, Changed{}},
 		{"late join is ignored", "s1", 4, false, Changed{Stale: true}},
-		{"last session leaves", "s2", 2, true, Changed{Stored: true}},
-		{"joins after leaving", "s2", 3, false, Changed{Stored: true}},
+		{"last session leaves", "s2", 2, true, Changed{Stored: true, Sessions: -1}},
+		{"joins after leaving", "s2", 3, false, Changed{Stored: true, Sessions: 1}},
 		{"leaves before its join came", "s3", 2, true, Changed{Stored: true}},
 		{"that join comes", "s3", 1, false, Changed{Stale: true}},
 	} {
@@ -70,9 +70,9 @@ func TestMembersDraftSeesItsBatch(t *testing.T) {
 		change Change
 		want   Changed
 	}{
-		{"joins", Change{SessionKey: k, Operation: 1}, Changed{Stored: true}},
+		{"joins", Change{SessionKey: k, Operation: 1}, Changed{Stored: true, Sessions: 1}},
 		{"joins again", Change{SessionKey: k, Operation: 2}, Changed{}},
-		{"leaves", Change{SessionKey: k, Operation: 3, Leave: true}, Changed{Stored: true}},
+		{"leaves", Change{SessionKey: k, Operation: 3, Leave: true}, Changed{Stored: true, Sessions: -1}},
 		{"late join", Change{SessionKey: k, Operation: 2}, Changed{Stale: true}},
 	} {
 		_, changed := d.Change(step.change, epochTime)
@@ -102,15 +102,17 @@ func TestEvictSessions(t *testing.T) {
 	keys := m.Sessions("ada", 15)
 	require.ElementsMatch(t, []SessionKey{{"ada", "old"}, {"ada", "older"}}, keys)
 	d := m.Draft()
-	events := d.Evict(append(keys, SessionKey{"bob", "never here"}), 15, epochTime)
+	events, out := d.Evict(append(keys, SessionKey{"bob", "never here"}), 15, epochTime)
 	require.Len(t, events, 2)
-	require.Empty(t, d.Evict(keys, 15, epochTime), "once is enough")
+	require.Equal(t, keys, out)
+	again, _ := d.Evict(keys, 15, epochTime)
+	require.Empty(t, again, "once is enough")
 	for _, e := range events {
 		require.NoError(t, m.Apply(e))
 	}
 	require.Equal(t, Seat{Sessions: 1, Since: 20}, m.Seat(Seat{}, "ada", 0))
 	require.Equal(t, Changed{Stale: true}, join("old", 7, 16), "the join comes again, late")
-	require.Equal(t, Changed{Stored: true}, join("old", 8, 16), "it joins anew")
+	require.Equal(t, Changed{Stored: true, Sessions: 1}, join("old", 8, 16), "it joins anew")
 
 	snap, err := m.Snapshot()
 	require.NoError(t, err)

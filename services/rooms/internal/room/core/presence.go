@@ -74,6 +74,15 @@ func (p *Presence) Count() int { return len(p.total) }
 // Connections returns how many connections a member has.
 func (p *Presence) Connections(member string) uint32 { return p.total[member] }
 
+// Connected returns the number of connections of all members.
+func (p *Presence) Connected() int {
+	n := 0
+	for _, connections := range p.total {
+		n += int(connections)
+	}
+	return n
+}
+
 // All goes through the members online until yield returns false, in no order.
 func (p *Presence) All(yield func(member string) bool) {
 	for member := range p.total {

@@ -58,7 +58,10 @@ func (a *AgeSearch) Take(e persistence.Event) {
 }
 
 // Trimmed notes that there are no events up to seq any more.
-func (a *AgeSearch) Trimmed(seq uint64) { a.old = max(a.old, seq) }
+func (a *AgeSearch) Trimmed(seq uint64) {
+	a.tried = true
+	a.old = max(a.old, seq)
+}
 
 // Found returns the seq up to which events are of age.
 func (a *AgeSearch) Found() uint64 { return a.old }
