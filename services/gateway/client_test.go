@@ -98,9 +98,13 @@ func (g *bundle) join(room string) *client {
 
 func (c *client) send(format string, args ...any) {
 	c.t.Helper()
+	require.NoError(c.t, c.write(fmt.Sprintf(format, args...)))
+}
+
+func (c *client) write(text string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	require.NoError(c.t, c.ws.Write(ctx, websocket.MessageText, []byte(fmt.Sprintf(format, args...))))
+	return c.ws.Write(ctx, websocket.MessageText, []byte(text))
 }
 
 // expect returns the next frame, which must be of that kind.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"time"
 
@@ -58,6 +59,9 @@ type Config struct {
 	AllowedOrigins []string
 	// MaxConnections open at once; more get HTTP 429. Default 100,000.
 	MaxConnections int
+	// AcceptPerSecond bounds how many connections are taken a second, so that a herd does not stand in the way of those who are
+	// connected already. Default 1,000 for each processor.
+	AcceptPerSecond int
 	// MaxMessageBytes of one WebSocket message; a larger one is closed with 1009. Default 64 KiB.
 	MaxMessageBytes int
 	// MaxRooms a connection may be in. Default 100.
@@ -113,6 +117,7 @@ func (c Config) withDefaults() Config {
 	text(&c.WSPath, "/ws")
 	number(&c.Quorum, 1)
 	number(&c.SessionReplayLimit, 10_000)
+	number(&c.AcceptPerSecond, 1000*runtime.GOMAXPROCS(0))
 	duration(&c.PingEvery, 25*time.Second)
 	duration(&c.FirstFrameWait, 500*time.Millisecond)
 	duration(&c.SessionTTL, 24*time.Hour)
@@ -185,6 +190,7 @@ func (c Config) validate() error {
 	}{
 		{"quorum", int64(c.Quorum)},
 		{"max rooms", int64(c.MaxRooms)},
+		{"accept per second", int64(c.AcceptPerSecond)},
 		{"session replay limit", int64(c.SessionReplayLimit)},
 		{"ping every", int64(c.PingEvery)},
 		{"first frame wait", int64(c.FirstFrameWait)},

@@ -28,15 +28,32 @@ type fakeRoom struct {
 	owner    string
 	messages []*roomv1.Message
 	ids      map[string]uint64 // member and message id → seq
+	sessions map[string]fakeSession
+}
+
+// fakeSession is a session's place in a room: operations that are not newer than the last one change nothing.
+type fakeSession struct {
+	operation uint64
+	joined    bool
 }
 
 func (j *journal) room(id string) *fakeRoom {
 	r := j.rooms[id]
 	if r == nil {
-		r = &fakeRoom{ids: map[string]uint64{}}
+		r = &fakeRoom{ids: map[string]uint64{}, sessions: map[string]fakeSession{}}
 		j.rooms[id] = r
 	}
 	return r
+}
+
+// operate takes a join or leave; false: it comes too late.
+func (r *fakeRoom) operate(session string, operation uint64, join bool) bool {
+	s, known := r.sessions[session]
+	if known && operation <= s.operation {
+		return s.joined == join
+	}
+	r.sessions[session] = fakeSession{operation, join}
+	return true
 }
 
 func (r *fakeRoom) last() uint64 {
@@ -56,16 +73,20 @@ type fakeRooms struct {
 
 	mu          sync.Mutex
 	subscribers map[string]map[string]bool // gateway nodes by room
-	online      map[string]map[string]uint32
+	online      map[string]map[string]map[string]uint32 // connections by room, gateway node and member
 	seen        []*roomv1.Frame
 	traces      []actorkit.Frame
+	// lives of gateways that may be killed.
+	lives map[string]*life
 	// instead, unless it returns false, replaces what the node would do. Called with the lock held.
 	instead func(f *roomv1.Frame) (answers []*roomv1.Frame, handled bool)
 }
 
 func startRooms(t testing.TB, name string, dir dcplane.Directory, j *journal) *fakeRooms {
 	t.Helper()
-	r := &fakeRooms{t: t, journal: j, subscribers: map[string]map[string]bool{}, online: map[string]map[string]uint32{}}
+	r := &fakeRooms{
+		t: t, journal: j, subscribers: map[string]map[string]bool{}, online: map[string]map[string]map[string]uint32{}, lives: map[string]*life{},
+	}
 	r.node = actorkittest.StartNode(t, name, r, func(c *actorkit.NodeConfig) { c.Service = "rooms" })
 	self := r.node.Self()
 	var err error
@@ -153,6 +174,16 @@ func (r *fakeRooms) HandleFrame(from actorkit.Peer, in actorkit.Frame) {
 	defer r.journal.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if l := r.lives[from.Node]; l != nil {
+		if !counts(f) {
+			if !l.dead.Load() {
+				r.handle(from.Node, f)
+			}
+			return
+		}
+		l.act(actionOf(f), func() { r.handle(from.Node, f) })
+		return
+	}
 	r.seen = append(r.seen, f)
 	r.traces = append(r.traces, in)
 	if r.instead != nil {
@@ -172,6 +203,9 @@ func (r *fakeRooms) answer(to string, f, a *roomv1.Frame) {
 }
 
 func (r *fakeRooms) send(to string, f *roomv1.Frame) {
+	if l := r.lives[to]; l != nil && l.dead.Load() {
+		return
+	}
 	body, err := proto.Marshal(f)
 	if err != nil {
 		r.t.Errorf("encode: %v", err)
@@ -197,6 +231,10 @@ func (r *fakeRooms) handle(from string, f *roomv1.Frame) {
 	}
 	switch k := f.GetKind().(type) {
 	case *roomv1.Frame_Join:
+		if !room.operate(k.Join.GetSessionId(), k.Join.GetOperation(), true) {
+			r.answer(from, f, refusal(clientv1.ErrorCode_ERROR_CODE_NOT_JOINED, 0))
+			return
+		}
 		cursor := room.last()
 		if c := k.Join.GetCursor(); c != nil {
 			cursor = c.GetAfterSeq()
@@ -205,6 +243,7 @@ func (r *fakeRooms) handle(from string, f *roomv1.Frame) {
 			Head: room.last(), Cursor: cursor, Recovered: k.Join.GetCursor() != nil, Epoch: room.epoch, Incarnation: 1,
 		}}})
 	case *roomv1.Frame_Leave:
+		room.operate(k.Leave.GetSessionId(), k.Leave.GetOperation(), false)
 		r.answer(from, f, &roomv1.Frame{Kind: &roomv1.Frame_Left{Left: &roomv1.Left{}}})
 	case *roomv1.Frame_Publish:
 		r.publish(from, f, room, k.Publish)
@@ -215,8 +254,14 @@ func (r *fakeRooms) handle(from string, f *roomv1.Frame) {
 	case *roomv1.Frame_Read:
 		r.answer(from, f, &roomv1.Frame{Kind: &roomv1.Frame_Page{Page: room.page(k.Read)}})
 	case *roomv1.Frame_PresenceQuery:
-		list := &roomv1.PresenceList{Count: uint32(len(r.online[f.GetRoomId()]))}
-		for m, n := range r.online[f.GetRoomId()] {
+		total := map[string]uint32{}
+		for _, members := range r.online[f.GetRoomId()] {
+			for m, n := range members {
+				total[m] += n
+			}
+		}
+		list := &roomv1.PresenceList{Count: uint32(len(total))}
+		for m, n := range total {
 			list.Members = append(list.Members, &roomv1.Present{MemberId: m, Connections: n})
 		}
 		r.answer(from, f, &roomv1.Frame{Kind: &roomv1.Frame_PresenceList{PresenceList: list}})
@@ -231,7 +276,7 @@ func (r *fakeRooms) handle(from string, f *roomv1.Frame) {
 	case *roomv1.Frame_Unsubscribe:
 		delete(r.subscribers[f.GetRoomId()], from)
 	case *roomv1.Frame_Online:
-		r.report(f.GetRoomId(), k.Online)
+		r.report(f.GetRoomId(), from, k.Online)
 	}
 }
 
@@ -266,15 +311,20 @@ func (r *fakeRooms) fanOut(room string, f *roomv1.Frame) {
 	}
 }
 
-func (r *fakeRooms) report(room string, o *roomv1.Online) {
-	if o.GetFull() || r.online[room] == nil {
-		r.online[room] = map[string]uint32{}
+func (r *fakeRooms) report(room, from string, o *roomv1.Online) {
+	if r.online[room] == nil {
+		r.online[room] = map[string]map[string]uint32{}
+	}
+	members := r.online[room][from]
+	if o.GetFull() || members == nil {
+		members = map[string]uint32{}
+		r.online[room][from] = members
 	}
 	for _, p := range o.GetMembers() {
 		if p.GetConnections() == 0 {
-			delete(r.online[room], p.GetMemberId())
+			delete(members, p.GetMemberId())
 		} else {
-			r.online[room][p.GetMemberId()] = p.GetConnections()
+			members[p.GetMemberId()] = p.GetConnections()
 		}
 	}
 }

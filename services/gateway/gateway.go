@@ -247,7 +247,7 @@ func (s *Service) serve() {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(opskit.RateLimited(s.logger).Handler(), slog.LevelDebug),
 	}
-	server, listener := s.server, s.listener
+	server, listener := s.server, newPacedListener(s.listener, s.cfg.AcceptPerSecond)
 	s.loops.Go(func() {
 		if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.logger.Error("client listener failed", slog.Any("err", err))

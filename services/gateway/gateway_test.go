@@ -15,6 +15,7 @@ import (
 	"github.com/parley-rt/parley/libs/dcplane"
 	dcmemory "github.com/parley-rt/parley/libs/dcplane/memory"
 	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/memory"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
@@ -26,15 +27,21 @@ type bundle struct {
 	service *Service
 	rooms   []*fakeRooms
 	journal *journal
-	backend *memory.Backend
+	backend persistence.Backend
 	plane   *dcmemory.Plane
 	dir     dcplane.Directory
 	health  *opskit.Health
 	http    *http.Client
 	stopped bool
+	over    chan struct{} // of a gateway with a life: closed when it is stopped
 }
 
 func setup(t testing.TB, nodes int, edit ...func(*Config)) *bundle {
+	t.Helper()
+	return setupWith(t, nodes, memory.New(memory.Options{}), edit...)
+}
+
+func setupWith(t testing.TB, nodes int, backend persistence.Backend, edit ...func(*Config)) *bundle {
 	t.Helper()
 	ctx := context.Background()
 	plane := dcmemory.NewPlane()
@@ -44,7 +51,7 @@ func setup(t testing.TB, nodes int, edit ...func(*Config)) *bundle {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	g := &bundle{
-		t: t, plane: plane, dir: dir, journal: &journal{rooms: map[string]*fakeRoom{}}, backend: memory.New(memory.Options{}),
+		t: t, plane: plane, dir: dir, journal: &journal{rooms: map[string]*fakeRoom{}}, backend: backend,
 		health: opskit.NewHealth(), http: &http.Client{Transport: transport},
 	}
 	for i := range nodes {

@@ -2,6 +2,7 @@ package member
 
 import (
 	"container/list"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -9,7 +10,7 @@ import (
 // GateConfig bounds how many come in at once. Zero values mean the default named at each field.
 type GateConfig struct {
 	// AtOnce is how many connections may be opening: from asking the session store until the rooms of the session are joined.
-	// Default 128.
+	// More would not come in sooner, but stand in the way of everything else that the processors do. Default 8 for each.
 	AtOnce int
 	// MaxAge is how long the first of those that wait may have waited for newcomers to be let in still. Default 1 s.
 	MaxAge time.Duration
@@ -32,7 +33,7 @@ func (c GateConfig) withDefaults() GateConfig {
 			*v = d
 		}
 	}
-	def(&c.AtOnce, 128)
+	def(&c.AtOnce, 8*runtime.GOMAXPROCS(0))
 	def(&c.MaxWaiting, 4096)
 	dur(&c.MaxAge, time.Second)
 	dur(&c.ReturnSoonest, time.Second)
