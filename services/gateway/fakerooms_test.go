@@ -72,7 +72,7 @@ type fakeRooms struct {
 	reg     dcplane.Registration
 
 	mu          sync.Mutex
-	subscribers map[string]map[string]bool // gateway nodes by room
+	subscribers map[string]map[string]bool              // gateway nodes by room
 	online      map[string]map[string]map[string]uint32 // connections by room, gateway node and member
 	seen        []*roomv1.Frame
 	traces      []actorkit.Frame
