@@ -12,6 +12,13 @@
 // the member, not at the session: which connection may speak for the member is the gateway's business. Duplicates are
 // answered before that is looked at.
 //
+// # Settings and moderation
+//
+// Commands of administrators go through the same stream as publishes (write), so they hold for everything behind them. What a
+// removal entails is in evict.go: memberships end in a second commit, which a sweep repeats until it has succeeded, and gateways
+// are told by a chain of Evicted frames that every later frame refers to. Retention (retention.go) holds for readers as soon
+// as it is known and trims the stream only behind what the next activation must read back.
+//
 // # Subscriptions: nothing is lost silently
 //
 // Subscribed is sent before the deliveries after it, through the same ordered Link, and names the message after which

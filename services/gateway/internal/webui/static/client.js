@@ -18,6 +18,11 @@ const IDLE_MS = 20_000; // without a frame: ping
 const PONG_MS = 8_000;
 const STEADY_MS = 5_000; // a connection that lasted starts the backoff afresh
 const SAVE_MS = 250;
+const REMOVED = {
+  kicked: "You were taken out of this room.",
+  banned: "You are banned from this room.",
+  forbidden: "This room does not let you in any more.",
+};
 
 export class Client {
   rooms = new Map();
@@ -192,7 +197,9 @@ export class Client {
   on_room_left(f, room) {
     if (room?.phase !== "joined") return;
     room.phase = "idle";
-    room.fault = { code: "LEFT", message: "You are no longer in this room." };
+    room.fault = f.reason
+      ? { code: f.reason.toUpperCase(), message: f.message ?? REMOVED[f.reason] ?? REMOVED.kicked }
+      : { code: "LEFT", message: "You are no longer in this room." };
     this.#changed(room);
   }
 
