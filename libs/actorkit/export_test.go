@@ -45,3 +45,6 @@ func (n *Node) System() actor.ActorSystem { return n.sys }
 
 // NewDoor is the kind of the one actor of a node, for those who would spawn it.
 func NewDoor() actor.Actor { return new(door) }
+
+// MaxFrameBytes is the largest frame that a Link takes.
+const MaxFrameBytes = maxFrameBytes

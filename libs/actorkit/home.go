@@ -1,11 +1,13 @@
 package actorkit
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // startMu serialises the starts of systems with remoting: GoAkt and its cluster engine keep a start's progress in variables of
@@ -18,6 +20,13 @@ func startAlone(f func() error) error {
 	defer startMu.Unlock()
 	return f()
 }
+
+// spoilt is set when the start of a clustered system has failed in this process: the cluster engine counts what has begun and
+// what has finished over all systems of a process, and finishes no start while the two differ.
+var spoilt atomic.Bool
+
+// errSpoilt is the error of every further start.
+var errSpoilt = errors.New("an earlier start in this process failed, after which GoAkt's cluster engine finishes no other: start a new process")
 
 // setHome makes dir the user's home directory until restore is called, once or more; nothing when it is empty. GoAkt derives the
 // place of its files from the home directory and offers no option; it does so before it looks for peers. startMu must be held.

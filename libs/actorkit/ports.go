@@ -35,19 +35,35 @@ next:
 	return 0, fmt.Errorf("no free port on %s from %d to %d", host, firstFreePort, firstFreePort+freePorts-1)
 }
 
-// reserve makes sure that nobody else has the remoting port, and keeps other nodes off it until the socket it returns is
-// closed. GoAkt binds that port with SO_REUSEPORT: without this, a second node given the same port would start and get
-// half of the connections. The socket is of UDP, which remoting does not use.
-func reserve(host string, port int) (net.PacketConn, error) {
-	addr := net.JoinHostPort(host, strconv.Itoa(port))
-	l, err := net.Listen("tcp", addr)
+// reserve makes sure that nobody else has the node's ports, and keeps other nodes off the remoting port until the socket it
+// returns is closed. GoAkt binds that port with SO_REUSEPORT: without this, a second node given the same port would start and get
+// half of the connections. The socket is of UDP, which remoting does not use. The others are looked at here because a start that
+// fails later spoils the process.
+func reserve(cfg NodeConfig) (net.PacketConn, error) {
+	for _, p := range []struct {
+		name string
+		port int
+	}{{"remoting", cfg.RemotingPort}, {"discovery", cfg.DiscoveryPort}, {"peers", cfg.PeersPort}} {
+		l, err := net.Listen("tcp", net.JoinHostPort(cfg.Host, strconv.Itoa(p.port)))
+		if err == nil {
+			err = l.Close()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s port: %w", p.name, err)
+		}
+	}
+	gossip, err := net.ListenPacket("udp", net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.DiscoveryPort)))
+	if err == nil {
+		err = gossip.Close()
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("discovery port: %w", err)
 	}
-	if err := l.Close(); err != nil {
-		return nil, err
+	held, err := net.ListenPacket("udp", net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.RemotingPort)))
+	if err != nil {
+		return nil, fmt.Errorf("remoting port: %w", err)
 	}
-	return net.ListenPacket("udp", addr)
+	return held, nil
 }
 
 func portIsFree(host string, port int) bool {

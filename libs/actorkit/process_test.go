@@ -42,6 +42,8 @@ func runProcess(text string) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
+	handler := new(actorkittest.Recorder)
+	handler.OnFrame(func(f actorkittest.Received) { fmt.Println("frame:", string(f.Frame.Body)) })
 	node, err := actorkit.StartNode(ctx, actorkit.NodeConfig{
 		System: c.System, Node: c.Node, Host: c.Host, DiscoveryPort: c.Port, Seeds: c.Seeds, Quorum: c.Quorum, DataDir: c.Dir,
 		Waiting: func(err error) {
@@ -51,11 +53,13 @@ func runProcess(text string) error {
 				fmt.Println("waiting:", err)
 			}
 		},
-	}, new(actorkittest.Recorder))
+	}, handler)
 	if err != nil {
 		fmt.Println("not started:", err)
 		return nil
 	}
+	self := node.Self()
+	fmt.Println("self:", self.RemotingPort, self.Incarnation)
 	var said []string
 	for ctx.Err() == nil {
 		members, err := node.Members(ctx)
@@ -74,8 +78,12 @@ func runProcess(text string) error {
 }
 
 type process struct {
+	pid   int
 	in    io.WriteCloser
 	lines chan string
+	// Known once its members have been expected.
+	remoting    int
+	incarnation string
 }
 
 // startProcess runs a node until the test ends.
@@ -91,7 +99,7 @@ func startProcess(t *testing.T, c processConfig) *process {
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	p := &process{in: in, lines: make(chan string, 1000)}
+	p := &process{pid: cmd.Process.Pid, in: in, lines: make(chan string, 1000)}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -103,7 +111,9 @@ func startProcess(t *testing.T, c processConfig) *process {
 	t.Cleanup(func() {
 		p.stop()
 		<-read
-		require.NoError(t, cmd.Wait(), c.Node)
+		if err := cmd.Wait(); err != nil && err.Error() != "signal: killed" {
+			t.Errorf("%s: %v", c.Node, err)
+		}
 	})
 	return p
 }
@@ -120,6 +130,7 @@ func (p *process) expect(t *testing.T, prefix string) {
 		select {
 		case line, ok := <-p.lines:
 			require.True(t, ok, "%q was not said, but %q", prefix, seen)
+			_, _ = fmt.Sscanf(line, "self: %d %s", &p.remoting, &p.incarnation) // most lines are others
 			if strings.HasPrefix(line, prefix) {
 				return
 			}

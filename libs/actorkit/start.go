@@ -33,7 +33,8 @@ const (
 // home directory (the environment variable) points into it until the node looks for peers, since GoAkt knows no other way; other
 // readers may see that.
 //
-// After an error, also that of ctx's end, the process should exit: GoAkt may leave parts of the cluster engine running.
+// After an error, also that of ctx's end, the process should exit: GoAkt may leave parts of the cluster engine running, and no
+// other node starts in this process.
 func StartNode(ctx context.Context, cfg NodeConfig, h Handler) (*Node, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -132,9 +133,12 @@ func startSystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, net.Pa
 }
 
 func trySystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, net.PacketConn, *provider, error) {
-	port, err := reserve(cfg.Host, cfg.RemotingPort)
+	if spoilt.Load() {
+		return nil, nil, nil, errSpoilt
+	}
+	port, err := reserve(cfg)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("reserve remoting port: %w", err)
+		return nil, nil, nil, err
 	}
 	finder := &provider{
 		finder: cfg.Finder, self: net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.DiscoveryPort)), quorum: cfg.Quorum,
@@ -162,12 +166,15 @@ func trySystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, net.Pack
 		if err == nil && ctx.Err() == nil {
 			return sys, port, finder, nil
 		}
-		if err == nil {
+		if err != nil {
+			spoilt.Store(true)
+		} else {
 			err = errors.Join(context.Cause(ctx), sys.Stop(context.WithoutCancel(ctx)))
 		}
 		return nil, nil, nil, errors.Join(err, port.Close())
 	case <-ctx.Done():
 		// GoAkt cannot be told to stop waiting. It is left behind, and stopped should it ever start.
+		spoilt.Store(true)
 		go func() {
 			if err := <-started; err == nil {
 				_ = sys.Stop(context.WithoutCancel(ctx))
