@@ -92,6 +92,9 @@ func (l *login) join() (<-chan struct{}, error) {
 func (l *login) try() {
 	ctx, cancel := context.WithTimeout(l.life, loginTimeout)
 	defer cancel()
+	l.mu.Lock()
+	l.token = "" // some releases refuse to check a password that comes with a token they do not know
+	l.mu.Unlock()
 	began := time.Now()
 	answer, err := l.authenticate(ctx, l.user, l.password)
 	l.mu.Lock()

@@ -19,12 +19,16 @@ import (
 
 // checker stands for the server's check of a password. It takes a second.
 type checker struct {
+	of    *login
 	asked atomic.Int64
 	err   error // the answer; nil gives a token
 }
 
 func (c *checker) authenticate(ctx context.Context, user, password string) (*clientv3.AuthenticateResponse, error) {
 	c.asked.Add(1)
+	if metadata, err := c.of.GetRequestMetadata(ctx); err != nil || len(metadata) > 0 {
+		return nil, rpctypes.ErrInvalidAuthToken
+	}
 	select {
 	case <-time.After(time.Second):
 	case <-ctx.Done():
@@ -39,7 +43,7 @@ func (c *checker) authenticate(ctx context.Context, user, password string) (*cli
 func (c *checker) login(t *testing.T) *login {
 	t.Helper()
 	l := newLogin("u", "p")
-	l.authenticate = c.authenticate
+	l.authenticate, c.of = c.authenticate, l
 	t.Cleanup(l.close)
 	return l
 }
