@@ -17,6 +17,7 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/parley-rt/parley/libs/actorkit"
@@ -75,7 +76,7 @@ func TestNodesFindEachOtherByNATS(t *testing.T) {
 	require.NoError(t, err)
 	address := "nats://parley:secret@127.0.0.1:" + strconv.Itoa(port)
 
-	alone := actorkit.NATSFinder(address, "nobody")
+	alone := actorkit.NATSFinder(actorkit.NATSServer{URL: address}, "nobody")
 	require.NoError(t, alone.Open("127.0.0.1:1"), "the server may come later")
 	defer func() { require.NoError(t, alone.Close()) }()
 	_, err = alone.Find(t.Context())
@@ -92,13 +93,16 @@ func TestNodesFindEachOtherByNATS(t *testing.T) {
 		found, err := alone.Find(t.Context())
 		return err == nil && slices.Equal(found, []string{"127.0.0.1:1"})
 	}, waitFor, 10*time.Millisecond)
-	form(t, "nats", samePort(t), func() actorkit.Finder { return actorkit.NATSFinder(address, "nats") })
+	withOptions := actorkit.NATSServer{
+		URL: strings.Replace(address, "parley:secret@", "", 1), Options: []nats.Option{nats.UserInfo("parley", "secret")},
+	}
+	form(t, "nats", samePort(t), func() actorkit.Finder { return actorkit.NATSFinder(withOptions, "nats") })
 
 	found, err := alone.Find(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{"127.0.0.1:1"}, found, "other clusters are out of sight")
 
-	stranger := actorkit.NATSFinder("nats://127.0.0.1:"+strconv.Itoa(port), "nobody")
+	stranger := actorkit.NATSFinder(actorkit.NATSServer{URL: "nats://127.0.0.1:" + strconv.Itoa(port)}, "nobody")
 	require.NoError(t, stranger.Open("127.0.0.1:2"))
 	defer func() { require.NoError(t, stranger.Close()) }()
 	require.Eventually(t, func() bool {

@@ -20,14 +20,23 @@ const (
 	maxFound = 1024
 )
 
+// NATSServer says where NATS is.
+type NATSServer struct {
+	// URL may hold credentials and name several servers, separated by commas.
+	URL string
+	// Options are added to the connection's own: credentials, TLS.
+	Options []nats.Option
+}
+
 // NATSFinder returns a Finder that asks on a NATS subject who is there. cluster is the subject's last part: all nodes of one
-// cluster use the same, and nobody else. url may hold credentials and name several servers, separated by commas.
-func NATSFinder(url, cluster string) Finder {
-	return &natsFinder{url: url, subject: "parley.discovery." + encodeName(cluster)}
+// cluster use the same, and nobody else.
+func NATSFinder(server NATSServer, cluster string) Finder {
+	return &natsFinder{server: server, subject: "parley.discovery." + encodeName(cluster)}
 }
 
 type natsFinder struct {
-	url, subject string
+	server  NATSServer
+	subject string
 
 	mu   sync.Mutex
 	conn *nats.Conn
@@ -35,19 +44,19 @@ type natsFinder struct {
 }
 
 func (f *natsFinder) Open(self string) error {
-	conn, err := nats.Connect(f.url,
-		nats.Name("parley discovery "+self),
+	conn, err := nats.Connect(f.server.URL, append([]nats.Option{
+		nats.Name("parley discovery " + self),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
-		nats.ReconnectWait(500*time.Millisecond),
+		nats.ReconnectWait(500 * time.Millisecond),
 		nats.ReconnectBufSize(-1),
-		nats.Timeout(2*time.Second),
-		nats.PingInterval(5*time.Second),
+		nats.Timeout(2 * time.Second),
+		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { f.failed(err) }),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // shows as answers that do not come
-	)
+	}, f.server.Options...)...)
 	if err != nil {
 		return fmt.Errorf("connect to nats for discovery: %w", err)
 	}

@@ -189,9 +189,9 @@ func (s Settings) nodes(own netip.Addr) int {
 	return len(names)
 }
 
-// Apply fills in what s says of a node. s must be valid. natsURL and cluster are for discovery by NATS: the server, and what
-// distinguishes the cluster from others on it.
-func (s Settings) Apply(c NodeConfig, natsURL, cluster string) (NodeConfig, error) {
+// Apply fills in what s says of a node. s must be valid. server and cluster are for discovery by NATS: where, and what
+// distinguishes the cluster from others there.
+func (s Settings) Apply(c NodeConfig, server NATSServer, cluster string) (NodeConfig, error) {
 	own, err := s.Host()
 	if err != nil {
 		return c, err
@@ -200,7 +200,7 @@ func (s Settings) Apply(c NodeConfig, natsURL, cluster string) (NodeConfig, erro
 	c.RemotingPort, c.DiscoveryPort, c.PeersPort = s.RemotingPort, s.DiscoveryPort, s.PeersPort
 	switch s.Discovery {
 	case DiscoveryNATS:
-		c.Finder = NATSFinder(natsURL, cluster)
+		c.Finder = NATSFinder(server, cluster)
 	case DiscoveryKubernetes:
 		c.Finder = KubernetesFinder(KubernetesConfig{Selector: s.KubernetesSelector, Namespace: s.KubernetesNamespace, Port: s.DiscoveryPort})
 	default:

@@ -85,17 +85,17 @@ func TestSettingsQuorumIsMoreThanHalfOfTheSeeds(t *testing.T) {
 		for i := range n {
 			s.Seeds = append(s.Seeds, "127.0.0."+string(rune('1'+i))+":3321")
 		}
-		c, err := s.Apply(actorkit.NodeConfig{}, "", "")
+		c, err := s.Apply(actorkit.NodeConfig{}, actorkit.NATSServer{}, "")
 		require.NoError(t, err)
 		require.Equal(t, want, c.Quorum, "of %d seeds", n)
 	}
 	s := good()
 	s.Seeds = []string{"127.0.0.2:3321", "127.0.0.3:3321"}
-	c, err := s.Apply(actorkit.NodeConfig{}, "", "")
+	c, err := s.Apply(actorkit.NodeConfig{}, actorkit.NATSServer{}, "")
 	require.NoError(t, err)
 	require.Equal(t, 2, c.Quorum, "this node counts when it is not among the seeds")
 	s.ClusterQuorum = 1
-	c, err = s.Apply(actorkit.NodeConfig{}, "", "")
+	c, err = s.Apply(actorkit.NodeConfig{}, actorkit.NATSServer{}, "")
 	require.NoError(t, err)
 	require.Equal(t, 1, c.Quorum)
 }

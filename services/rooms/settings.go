@@ -72,7 +72,14 @@ func (s *Settings) listens() []opskit.Port {
 
 // config is the service's part.
 func (s *Settings) config() (Config, error) {
-	node, err := s.Apply(actorkit.NodeConfig{}, s.ControlPlaneURL.Reveal(), systemName(s.DC))
+	var discovery actorkit.NATSServer
+	if s.Discovery == actorkit.DiscoveryNATS {
+		var err error
+		if discovery.URL, discovery.Options, err = planes.NATS(s.ControlPlaneURL.Reveal()); err != nil {
+			return Config{}, err
+		}
+	}
+	node, err := s.Apply(actorkit.NodeConfig{}, discovery, systemName(s.DC))
 	if err != nil {
 		return Config{}, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
+	natsio "github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/dcplane/etcd/etcdtest"
+	"github.com/parley-rt/parley/libs/dcplane/open"
 )
 
 // startNATS starts a server with JetStream and returns its host:port.
@@ -105,6 +107,18 @@ func TestNATSOverTLSWithUserAndLeastRights(t *testing.T) {
 	})
 	cert, key := authority.Issue(t, "node")
 	requireWorks(t, "tls://us%40r:sec%3Aret%2Fsecret@"+addr+query("ca", authority.CA, "cert", cert, "key", key))
+
+	servers, options, err := open.NATS("tls://us%40r:sec%3Aret%2Fsecret@" + addr + ",127.0.0.1:1" + query("ca", authority.CA, "cert", cert, "key", key))
+	require.NoError(t, err)
+	require.Equal(t, "tls://"+addr+",tls://127.0.0.1:1", servers)
+	conn, err := natsio.Connect(servers, options...)
+	require.NoError(t, err)
+	require.NoError(t, conn.Flush())
+	conn.Close()
+	for _, other := range []string{"etcd://h", "nats://"} {
+		_, _, err = open.NATS(other)
+		require.ErrorIs(t, err, open.ErrInvalid)
+	}
 
 	stranger := etcdtest.NewAuthority(t)
 	d := openURL(t, "tls://us%40r:sec%3Aret%2Fsecret@"+addr+query("ca", stranger.CA, "cert", cert, "key", key), &lockedBuffer{})
@@ -219,6 +233,7 @@ func TestEtcdOverTLSWithUserAndLeastRights(t *testing.T) {
 	cert, key := authority.Issue(t, "us@r")
 	access := query("ca", authority.CA, "cert", cert, "key", key)
 	requireWorks(t, "etcds://us%40r:sec%3Aret%2Fsecret@"+server.Addr()+",127.0.0.1:1/staging"+access)
+	requireWorks(t, "etcds://"+server.Addr()+"/staging"+access) // the certificate's name is the user's
 	d := openURL(t, "etcds://us%40r:sec%3Aret%2Fsecret@"+server.Addr()+access, &lockedBuffer{})
 	requireProblem(t, d, "permission denied")
 	d = openURL(t, "etcds://us%40r:wrong-secret@"+server.Addr()+"/staging"+access, &lockedBuffer{})

@@ -24,6 +24,20 @@ func (p natsTarget) open(opts Options) (dcplane.Directory, error) {
 	return nats.Open(c)
 }
 
+// NATS returns what a client needs to use the NATS servers of a control plane URL for something else: their addresses without
+// passwords, separated by commas, and options with credentials and TLS. Errors as Check's, and for a URL of another kind.
+func NATS(url string) (servers string, options []natsio.Option, err error) {
+	p, err := parse(url)
+	if err != nil {
+		return "", nil, err
+	}
+	target, ok := p.(natsTarget)
+	if !ok {
+		return "", nil, fmt.Errorf("%w: it is not of NATS, want nats:// or tls://", ErrInvalid)
+	}
+	return target.config.URL, target.config.Options, nil
+}
+
 // natsPlane keeps user, password and token out of the URL it hands on, and so out of whatever is made of that.
 func natsPlane(a address) (plane, []error) {
 	problems := a.unknown(slices.Concat(tlsParameters, []string{"creds", "nkey", "bucket", "replicas"})...)
