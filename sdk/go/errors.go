@@ -58,7 +58,8 @@ const (
 	// Rewound: the room's newest history was lost. Messages seen before may be gone; what this Client saw acknowledged in the
 	// last minute it publishes again by itself, with the same message ids.
 	Rewound ResetReason = "rewound"
-	// Trimmed: messages after the cursor are past the room's retention.
+	// Trimmed: messages after the cursor are past the room's retention, or from before the member joined a room whose history
+	// it may not read.
 	Trimmed ResetReason = "trimmed"
 	// ReplayLimit: more messages were missed than the server replays; Room.History reads them.
 	ReplayLimit ResetReason = "replay_limit"

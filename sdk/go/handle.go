@@ -19,9 +19,11 @@ func (c *Client) handle(ctx context.Context, env *clientv1.Envelope) {
 	case *clientv1.Envelope_Signal:
 		c.onSignal(k.Signal)
 	case *clientv1.Envelope_MemberJoined:
-		c.onMember(k.MemberJoined.GetRoomId(), k.MemberJoined.GetMemberId(), true)
+		c.onMember(MemberEvent{
+			RoomID: k.MemberJoined.GetRoomId(), MemberID: k.MemberJoined.GetMemberId(), Joined: true, More: int(k.MemberJoined.GetMore()),
+		})
 	case *clientv1.Envelope_MemberLeft:
-		c.onMember(k.MemberLeft.GetRoomId(), k.MemberLeft.GetMemberId(), false)
+		c.onMember(MemberEvent{RoomID: k.MemberLeft.GetRoomId(), MemberID: k.MemberLeft.GetMemberId(), More: int(k.MemberLeft.GetMore())})
 	default:
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -198,12 +200,12 @@ func (c *Client) onSignal(s *clientv1.Signal) {
 	}
 }
 
-func (c *Client) onMember(roomID, memberID string, joined bool) {
+func (c *Client) onMember(e MemberEvent) {
 	c.mu.Lock()
-	r := c.rooms[roomID]
+	r := c.rooms[e.RoomID]
 	c.mu.Unlock()
 	if r != nil && r.opts.OnMember != nil {
-		r.opts.OnMember(MemberEvent{RoomID: roomID, MemberID: memberID, Joined: joined})
+		r.opts.OnMember(e)
 	}
 }
 

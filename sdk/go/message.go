@@ -59,6 +59,8 @@ type MemberEvent struct {
 	RoomID   string
 	MemberID string
 	Joined   bool
+	// More others came, or went, at about the same time and are not named.
+	More int
 }
 
 // Presence is who is online in a room.

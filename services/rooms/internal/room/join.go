@@ -151,7 +151,7 @@ func (r *Room) answerJoin(rctx *actor.ReceiveContext, in *Inbound, messageAtCurs
 		switch {
 		case denial.Code != clientv1.ErrorCode_ERROR_CODE_NOT_JOINED:
 			r.evict(rctx, member, state.Head()+1)
-		case kicked > 0 && r.roster.Seat(member, 0).Sessions > 0:
+		case kicked > 0 && r.roster.Seated(member, 0):
 			// It may join again once the memberships of before the kick have ended.
 			r.evict(rctx, member, kicked)
 			r.refuse(in, clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE, "the member is being taken out of the room", busyRetryAfter)

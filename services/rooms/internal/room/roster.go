@@ -164,7 +164,17 @@ func (t *roster) busy() bool {
 	return false
 }
 
-// Seat implements core.Seats.
+// Seated implements core.Seats.
+func (t *roster) Seated(member string, after uint64) bool {
+	for _, s := range t.shards {
+		if s.stream.State().Seated(member, after) {
+			return true
+		}
+	}
+	return false
+}
+
+// Seat returns the member's place, of its sessions that joined as of a seq of at least after.
 func (t *roster) Seat(member string, after uint64) core.Seat {
 	var seat core.Seat
 	for _, s := range t.shards {
@@ -282,7 +292,7 @@ func (t *roster) committed(rctx *actor.ReceiveContext, batch []actorkit.Decided[
 		t.answered(c)
 		// A join that finds a membership which a kick has ended is not heard: the same one lets the member in anew once that
 		// is gone.
-		if !d.Reply.Stored && !d.Reply.Stale && (c.Leave || t.Seat(c.Member, t.room.stream.State().Kicked(c.Member)).Sessions > 0) {
+		if !d.Reply.Stored && !d.Reply.Stale && (c.Leave || t.Seated(c.Member, t.room.stream.State().Kicked(c.Member))) {
 			t.shards[c.shard].stream.State().Heard(c.SessionKey, c.Operation)
 		}
 		t.room.changed(rctx, c, d.Reply)

@@ -83,6 +83,16 @@ func RestoreMembers(snap persistence.Snapshot) (*Members, error) {
 	return m, nil
 }
 
+// Seated tells whether a session of the member is here that joined as of a seq of at least after.
+func (m *Members) Seated(member string, after uint64) bool {
+	for _, s := range m.members[member] {
+		if s.roomSeq >= after {
+			return true
+		}
+	}
+	return false
+}
+
 // Seat adds to a member's place what this shard has of it: its sessions that joined as of a seq of at least after.
 func (m *Members) Seat(seat Seat, member string, after uint64) Seat {
 	for _, s := range m.members[member] {

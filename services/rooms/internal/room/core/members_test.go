@@ -98,6 +98,8 @@ func TestEvictSessions(t *testing.T) {
 	join("new", 1, 20)
 	require.Equal(t, Seat{Sessions: 3, Since: 5}, m.Seat(Seat{}, "ada", 0))
 	require.Equal(t, Seat{Sessions: 1, Since: 20}, m.Seat(Seat{}, "ada", 15), "sessions of before a kick at 15 do not count")
+	require.True(t, m.Seated("ada", 20))
+	require.False(t, m.Seated("ada", 21))
 
 	keys := m.Sessions("ada", 15)
 	require.ElementsMatch(t, []SessionKey{{"ada", "old"}, {"ada", "older"}}, keys)

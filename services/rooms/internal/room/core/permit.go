@@ -21,9 +21,9 @@ type Seat struct {
 
 // Seats knows who is in the room.
 type Seats interface {
-	// Seat returns a member's place. Sessions that joined as of a seq below after do not count: a kick has ended their
-	// membership.
-	Seat(member string, after uint64) Seat
+	// Seated tells whether one of the member's sessions is in the room. Sessions that joined as of a seq below after do not
+	// count: a kick has ended their membership.
+	Seated(member string, after uint64) bool
 }
 
 // Denial is why a member may not do something.
@@ -103,7 +103,7 @@ func outside(b book, seats Seats, member string, now time.Time) *Denial {
 	if d := banned(b, member, now); d != nil {
 		return d
 	}
-	if seats.Seat(member, b.kick(member)).Sessions == 0 {
+	if !seats.Seated(member, b.kick(member)) {
 		return notJoined()
 	}
 	return barred(b, member, now)

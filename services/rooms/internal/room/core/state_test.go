@@ -36,16 +36,14 @@ func commit(t require.TestingT, s *State, events []persistence.Event, at time.Ti
 // seats are members and the seq as of which each is in the room, with one session.
 type seats map[string]uint64
 
-func (s seats) Seat(member string, after uint64) Seat {
-	if since, ok := s[member]; ok && since >= after {
-		return Seat{Sessions: 1, Since: since}
-	}
-	return Seat{}
+func (s seats) Seated(member string, after uint64) bool {
+	since, ok := s[member]
+	return ok && since >= after
 }
 
 type everybodyIn struct{}
 
-func (everybodyIn) Seat(string, uint64) Seat { return Seat{Sessions: 1} }
+func (everybodyIn) Seated(string, uint64) bool { return true }
 
 var everybody everybodyIn
 
