@@ -52,8 +52,9 @@ func (c GateConfig) withDefaults() GateConfig {
 //	   ▼                                                              ▼
 //	503, Retry-After                                       reconnect{after_ms}, 4002
 //
-// Those that are sent away are told times at which it is their turn, one behind the other at the rate at which others came
-// in lately: they do not come back as a herd. Safe for concurrent use.
+// Those that are sent away are told times at which it is their turn, one behind the other, at half as much again as the rate at
+// which others came in lately: they do not come back as a herd, and the rate rises as long as there is room. Safe for
+// concurrent use.
 type Gate struct {
 	cfg GateConfig
 	now func() time.Time
@@ -147,7 +148,7 @@ func (g *Gate) Later() time.Duration {
 // later hands out turns one behind the other. Beyond ReturnLatest it begins anew: nobody knows so far ahead.
 func (g *Gate) later() time.Duration {
 	now := g.now()
-	next := g.returning.Add(time.Duration(float64(time.Second) / max(g.cfg.MinRate, g.rate.perSecond(now))))
+	next := g.returning.Add(time.Duration(float64(time.Second) / max(g.cfg.MinRate, returnFactor*g.rate.perSecond(now))))
 	if next.Before(now.Add(g.cfg.ReturnSoonest)) || next.After(now.Add(g.cfg.ReturnLatest)) {
 		next = now.Add(g.cfg.ReturnSoonest)
 	}
@@ -170,6 +171,9 @@ type rate struct {
 	begun           time.Time // of the present half
 	present, before float64
 }
+
+// returnFactor is above 1: who comes in is who was told to, so the rate would never rise otherwise.
+const returnFactor = 1.5
 
 const rateWindow = 500 * time.Millisecond
 
