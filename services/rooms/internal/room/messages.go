@@ -18,7 +18,7 @@ type (
 	Finish struct{ Why Why }
 	// GoOn takes a Finish back after Finished: the room stays here.
 	GoOn struct{}
-	// HandedOver says, after Finished, that another node has the room now.
+	// HandedOver says, after Finished, that another node has the room now. The answer is Finished once more.
 	HandedOver struct{ Owner string }
 )
 

@@ -150,6 +150,9 @@ func (r *Room) receive(rctx *actor.ReceiveContext) {
 		r.ending, r.finished = "", false
 	case *HandedOver:
 		r.handedOver(m.Owner)
+		r.slot.subscribers.Store(0)
+		r.tell(rctx, &Finished{RoomID: r.id, Slot: r.slot})
+		return // PostStop may run beside what would follow
 	case *pageRead:
 		r.pages.done(rctx, m)
 	case *cursorChecked:

@@ -219,14 +219,15 @@ func (h *Host) moved(rctx *actor.ReceiveContext, s *slot) {
 	h.pacer.took(pause)
 	h.forgetMove(s)
 	s.gone, s.owner = true, m.to
-	if err := rctx.Self().Tell(context.Background(), s.pid, &room.HandedOver{Owner: m.to}); err != nil {
-		h.logger.Debug("room that moved is gone", slog.String("room_id", s.roomID), slog.Any("err", err))
-	}
 	for _, in := range s.queue {
 		h.sendOn(in, m.to)
 	}
 	s.queue = nil
-	h.stopSlot(rctx, s)
+	// It is shut down once it has heard of it: PostStop runs beside a turn.
+	if err := rctx.Self().Tell(context.Background(), s.pid, &room.HandedOver{Owner: m.to}); err != nil {
+		h.logger.Debug("room that moved is gone", slog.String("room_id", s.roomID), slog.Any("err", err))
+		h.stopSlot(rctx, s)
+	}
 }
 
 // moveFailed: the other node does not take the room, or nobody knows whether it does.

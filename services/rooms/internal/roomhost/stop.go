@@ -55,6 +55,10 @@ func (h *Host) roomKept(rctx *actor.ReceiveContext, m *room.Keep) {
 // roomFinished: nothing is in flight in the room any more.
 func (h *Host) roomFinished(rctx *actor.ReceiveContext, m *room.Finished) {
 	s, ok := h.slots[m.RoomID]
+	if ok && s.shared == m.Slot && s.state == waitingAnswer && s.gone {
+		h.stopSlot(rctx, s) // it has told its subscribers where the room is
+		return
+	}
 	if !ok || s.shared != m.Slot || s.state != finishing {
 		return
 	}
