@@ -179,7 +179,7 @@ func (n *nemesis) beginAndEnd(s *Strike) []event {
 		}
 	}
 	return []event{
-		{s.After, func(ctx context.Context) error {
+		{s.After, func(context.Context) error {
 			s.From = n.w.clock()
 			if err := begin(); err != nil {
 				return err

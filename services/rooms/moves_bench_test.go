@@ -88,7 +88,7 @@ func benchDrain(b *testing.B, backend persistence.Backend) {
 func benchJoin(b *testing.B, backend persistence.Backend) {
 	pauses := &pauseLog{}
 	edit := func(c *Config) { c.RestFor, c.DrainTimeout = time.Millisecond, time.Minute }
-	one := &bundle{plane: memory.NewPlane(), backend: backend}
+	one := &bundle{plane: memory.NewPlane()}
 	one.gw = startGateway(b, one.plane, "gw-1")
 	one.rooms = startRoomsLogging(b, slog.New(pauses), one.plane, backend, "rooms-1", edit)
 	one.gw.connect(one.rooms)
