@@ -43,6 +43,8 @@ type nemesis struct {
 	healings []history.Healing
 	// prompt are times in which messages must get around what is dead or frozen.
 	prompt []history.Healing
+	// hit are the nodes that had a fault since all were well.
+	hit map[string]bool
 	// broken are violations that only the nemesis sees.
 	broken []history.Violation
 }
@@ -87,6 +89,7 @@ func (n *nemesis) episode(ctx context.Context, e Episode) error {
 			}
 		}
 		n.strikes = append(n.strikes, strike)
+		n.touch(f.Target, f.Peer)
 		if f.Action == Drain {
 			drains++
 			events = append(events, event{f.After, func(ctx context.Context) error {
@@ -250,10 +253,10 @@ func (n *nemesis) isGateway(name string) bool {
 func (n *nemesis) heal(ctx context.Context, long bool) error {
 	ready, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := n.w.awaitReady(ready); err != nil {
-		n.report("L3", "a node is not well after the faults have ended: %v", err)
-		return err
+	if err := n.supervise(ready); err != nil {
+		return fmt.Errorf("a node is not well after the faults have ended: %w", err)
 	}
+	clear(n.hit)
 	h := history.Healing{From: n.w.clock()}
 	next := make([]<-chan history.Acked, 0, len(n.w.recorders))
 	for _, r := range n.w.recorders {
@@ -285,6 +288,40 @@ func (n *nemesis) heal(ctx context.Context, long bool) error {
 	h.To = n.w.clock()
 	n.healings = append(n.healings, h)
 	n.logf("%8s  well again since %v; all rooms took publishes %v after that", n.now(), h.From.Round(10*time.Millisecond), writable.Round(time.Millisecond))
+	return nil
+}
+
+// touch notes that nodes have a fault.
+func (n *nemesis) touch(nodes ...string) {
+	if n.hit == nil {
+		n.hit = make(map[string]bool)
+	}
+	for _, name := range nodes {
+		n.hit[name] = true
+	}
+}
+
+// supervise starts again what has ended by itself, as systemd and Kubernetes do, until all nodes are well. A node may give up
+// that had a fault; that others go with it is a violation.
+func (n *nemesis) supervise(ctx context.Context) error {
+	for _, node := range slices.Concat(n.w.rooms, n.w.gateways) {
+		for {
+			err := node.AwaitReady(ctx)
+			if err == nil {
+				break
+			}
+			running, why := node.Running()
+			if running || why == nil || ctx.Err() != nil {
+				return err
+			}
+			n.logf("%8s  %s ended by itself (%v) and is started again: %s", n.now(), node.Name, why, node.LastError())
+			if !n.hit[node.Name] {
+				n.report("S9", "%s ended by itself, without a fault of its own: %v: %s", node.Name, why, node.LastError())
+			}
+			_ = node.AwaitEnd(ctx) // it has ended; why is known
+			node.Start()
+		}
+	}
 	return nil
 }
 

@@ -203,6 +203,17 @@ func (n *Node) Term(within time.Duration) error {
 	}
 }
 
+// LastError is the node's newest log line of level ERROR, empty when there is none.
+func (n *Node) LastError() string {
+	lines := strings.Split(n.Log(), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		if strings.Contains(lines[i], `"level":"ERROR"`) || strings.HasPrefix(lines[i], "panic:") {
+			return lines[i]
+		}
+	}
+	return ""
+}
+
 // AwaitEnd waits until the process has ended by itself and returns how it did.
 func (n *Node) AwaitEnd(ctx context.Context) error {
 	p := n.process

@@ -10,7 +10,7 @@ import (
 )
 
 // failpointsMarker is in every binary in which libs/opskit/failpoint can do something, and in no other.
-const failpointsMarker = "PARLEY_FAILPOINTS"
+const failpointsMarker = "TEST_PARLEY_FAILPOINTS"
 
 // checkReleases proves that what is shipped cannot be broken on purpose: no command has a package for tests in it, and none is
 // built with crash points. Commands below a directory of a name that ends in "test" are not shipped.

@@ -4,7 +4,7 @@
 //
 // Built with -tags failpoints, the environment decides what happens there:
 //
-//	PARLEY_FAILPOINTS='room.after-commit=crash@3;member.after-save=stall(2s)'
+//	TEST_PARLEY_FAILPOINTS='room.after-commit=crash@3;member.after-save=stall(2s)'
 //
 //	crash      the process kills itself with SIGKILL, as if by kill -9
 //	stall(d)   the goroutine waits for d

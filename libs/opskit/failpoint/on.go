@@ -13,8 +13,8 @@ import (
 // Enabled says whether points can do anything in this build.
 const Enabled = true
 
-// Variable is the environment variable with the settings.
-const Variable = "PARLEY_FAILPOINTS"
+// Variable is the environment variable with the settings. Those that begin with PARLEY_ are the configuration, which knows it not.
+const Variable = "TEST_PARLEY_FAILPOINTS"
 
 // armed are the points of this process, read at the first one that is hit.
 var armed = sync.OnceValue(func() *points {

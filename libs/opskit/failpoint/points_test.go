@@ -71,6 +71,6 @@ func TestHitIsSafeForConcurrentUse(t *testing.T) {
 
 func TestPointsDoNothingUnlessTold(t *testing.T) {
 	t.Parallel()
-	require.Empty(t, os.Getenv("PARLEY_FAILPOINTS"))
+	require.Empty(t, os.Getenv("TEST_PARLEY_FAILPOINTS"))
 	Hit("anything")
 }
