@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/parley-rt/parley/libs/actorkit"
 	planes "github.com/parley-rt/parley/libs/dcplane/open"
@@ -21,6 +22,10 @@ type Settings struct {
 	JournalURL      opskit.Secret `name:"journal-url" required:"true" placeholder:"URL" help:"The journal, the same for all services: postgres://user:password@host/database, or sqlite://path for a single process."`
 	Migrate         string        `enum:"auto,off" default:"off" help:"Whether to bring the journal's schema up to date at the start: auto, or off to refuse one that is not."`
 	ControlPlaneURL opskit.Secret `name:"control-plane-url" required:"true" placeholder:"URL" help:"The control plane, the same for all services: nats://host:port or etcd://host:port, several hosts separated by commas."`
+
+	MovesPerSecond   int           `default:"200" help:"How many rooms a second this node gives at most to nodes that have joined; -1 gives none."`
+	MovesSettleAfter time.Duration `default:"10s" help:"How long the rooms nodes must have been the same before this node gives rooms to one that has joined."`
+	MovesRestFor     time.Duration `default:"2m" help:"How long a room stays after it came to this node before it is given to one that has joined."`
 
 	APIListen string      `name:"api-listen" placeholder:"HOST:PORT" help:"Address of the API for administrators. Empty: it is not served."`
 	Auth      auth.Config `embed:"" prefix:"auth-"`
@@ -87,6 +92,7 @@ func (s *Settings) config() (Config, error) {
 		DC: s.DC, Region: s.Region, Node: s.Node, DataDir: s.DataDir, Version: opskit.Version().Version,
 		Host: node.Host, RemotingPort: node.RemotingPort, DiscoveryPort: node.DiscoveryPort, PeersPort: node.PeersPort,
 		Finder: node.Finder, Quorum: node.Quorum, TLS: node.TLS,
+		MovesPerSecond: s.MovesPerSecond, SettleAfter: s.MovesSettleAfter, RestFor: s.MovesRestFor,
 		APIListen: s.APIListen, Auth: s.Auth,
 	}, nil
 }

@@ -4,20 +4,30 @@
 // # Ownership
 //
 // The journal's head of a room names its owner. Asked for room r, host h serves it when it runs here. Else it claims the
-// room if the owner is empty, h itself (an earlier life), has no live record in the directory, or cannot be reached: its
-// Link is down after it was up, or it says of itself that it is blind. In all other cases it answers Moved. The claim is
-// guarded by the epoch that was looked at, and the room's epoch in the journal decides who may write: a wrong guess here
-// costs a takeover, never a message. So the guess may be eager, which is what makes failover fast (L3).
+// room if the owner is empty, h itself (an earlier life), cannot be reached (its Link is down, or it says of itself that it
+// is blind), or has neither a Link nor a record that the directory would have to have. In all other cases it answers Moved.
+// An owner whose Link is up is never robbed. The claim is guarded by the epoch that was looked at, and the room's epoch in
+// the journal decides who may write: a wrong guess here costs a takeover, never a message. So the guess may be eager, which
+// is what makes failover fast (L3).
 //
-// A host that was fenced off a room does not claim it again for 1 to 5 s and sends askers on to the winner meanwhile, so
-// that two hosts with different views do not take a room from each other in turns (L6).
+// A host that was fenced off a room does not claim it again for 1 to 5 s and sends askers on to the winner meanwhile; nor
+// after that, as long as the winner goes on writing. So two hosts with different views do not take a room from each other in
+// turns (L6).
+//
+// # Moves
+//
+// A drain, and a node that has joined, make the host hand rooms over: see move for the giving side, and gift and warmStore for
+// the taking one. A room goes on serving while the other host reads it ahead, and pauses for the claim and what came since.
+// It is always the owner who gives, so there is nothing to agree on; whatever is lost on the way ends in a release, which is
+// what happens to a room that nobody wants. All of it is bounded: what is read ahead by number, bytes and age, what pauses
+// by how long pauses take, a drain by its deadline (L5).
 //
 // # A room's slot
 //
 //	(none) ──frame──► starting ──claimed──► running ──Finish──► stopping ──terminated──► (none)
 //	                     │                     ▲  │                 │
 //	                     └─ Moved, refused     │  └─crashed─►(none) │
-//	                                           └────────Keep────────┘
+//	                                           └─────Keep, GoOn─────┘
 //
 // While a room starts or stops its frames queue, bounded by number, bytes and age; beyond that they are refused with BUSY
 // or UNAVAILABLE. They go to the next activation once the last one has terminated. Starting and stopping do I/O and run
