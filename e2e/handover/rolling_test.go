@@ -43,15 +43,18 @@ func TestRollingRestartOfRooms(t *testing.T) {
 	}
 	c.verify(t)
 
-	moved := 0
+	moved, joined := 0, 0
 	for _, n := range rooms {
 		for _, g := range moves(n) {
-			moved += g.Moved
+			if moved += g.Moved; g.Message == "rooms moved to nodes that joined" {
+				joined += g.Moved
+			}
 			t.Logf("%s: %s: %d moved, %d released, pause p50 %.0f ms, p99 %.0f ms", n.Name, g.Message, g.Moved, g.Released,
 				1000*g.PauseP50, 1000*g.PauseP99)
 		}
 	}
 	require.Greater(t, moved, count, "every room has moved at least once")
+	require.Positive(t, joined, "nodes that joined were given rooms")
 	worst := c.worst()
 	t.Logf("the longest acknowledgement of each of %d clients: p50 %s, p99 %s, max %s", len(worst),
 		worst[len(worst)/2], worst[len(worst)*99/100], worst[len(worst)-1])

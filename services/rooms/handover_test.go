@@ -3,6 +3,7 @@ package rooms
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -298,6 +299,33 @@ func testJoiningNodeIsGivenItsRooms(t *testing.T, backend persistence.Backend) {
 	for _, p := range publishers {
 		require.Zero(t, p.passing)
 	}
+}
+
+// The third node gets its share as soon as the second one did: rooms are looked at whenever the nodes have changed.
+func TestThirdNodeIsGivenItsRooms(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t, quick)
+	ids := roomIDs(30)
+	p.gw.occupy("rooms-1", ids)
+	owners := func() map[string]string {
+		all := make(map[string]string)
+		for id, head := range headsOf(t, p.backend, ids) {
+			all[id] = head.Owner
+		}
+		return all
+	}
+	require.Eventually(t, func() bool { return maps.Equal(placed(ids, bothNodes), owners()) }, patience, 20*time.Millisecond)
+	three := startRooms(t, p.plane, p.backend, "rooms-3", quick)
+	p.gw.connect(p.one, p.two, three)
+	for _, id := range ids { // subscribed again, as hubs do
+		f := follower{g: p.gw, room: id, node: placed(ids, bothNodes)[id], nodes: []string{"rooms-1", "rooms-2", "rooms-3"}}
+		_, err := f.ask(func() *roomv1.Frame {
+			return &roomv1.Frame{Kind: &roomv1.Frame_Subscribe{Subscribe: &roomv1.Subscribe{}}}
+		})
+		require.NoError(t, err)
+	}
+	want := placed(ids, []string{"rooms-1", "rooms-2", "rooms-3"})
+	require.Eventually(t, func() bool { return maps.Equal(want, owners()) }, patience, 20*time.Millisecond)
 }
 
 // A node that will not have the rooms does not get them: they go on where they are, without a refusal, and it is not asked

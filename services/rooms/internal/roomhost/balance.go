@@ -101,9 +101,9 @@ func (h *Host) relocate(rctx *actor.ReceiveContext, s *slot, to string, now time
 	h.beginMove(s, room.MoveJoin, to)
 }
 
-// stayPut ends what has not begun to pause.
+// stayPut ends what has not begun to be read ahead. Once rooms may move again, all of them are looked at anew.
 func (h *Host) stayPut() {
-	h.balance.plan, h.balance.budget = nil, 0
+	h.balance.plan, h.balance.budget, h.balance.nextPlan = nil, 0, time.Time{}
 	for _, s := range h.moveQueue {
 		if s.move != nil && s.move.phase == moveWaits && s.move.reason == room.MoveJoin {
 			h.forgetMove(s)
