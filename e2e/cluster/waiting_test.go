@@ -16,7 +16,7 @@ import (
 func TestWaitingAndRefusing(t *testing.T) {
 	postgres, nats := harness.StartCluster(t), harness.NewNATS(t)
 	d := &harness.Deployment{JournalURL: postgres.URL(), ControlPlaneURL: nats.URL()}
-	node := d.NewNodes(t, harness.Rooms, 1)[0]
+	node, gateway := d.NewNodes(t, harness.Rooms, 1)[0], d.NewNodes(t, harness.Gateway, 1)[0]
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
@@ -47,4 +47,12 @@ func TestWaitingAndRefusing(t *testing.T) {
 	nats.Start()
 	require.NoError(t, node.AwaitReady(ctx))
 	require.NoError(t, node.Term(patience))
+
+	gateway.Start()
+	require.Eventually(t, func() bool {
+		ready, why := gateway.Readiness(ctx)
+		return !ready && strings.Contains(why, "[-]gateway-rooms failed: no rooms node can be reached yet")
+	}, patience, 20*time.Millisecond)
+	node.Start()
+	require.NoError(t, gateway.AwaitReady(ctx))
 }

@@ -9,5 +9,6 @@ var (
 	ErrState = errors.New("gateway was started before")
 
 	errDirectoryStale = errors.New("directory is not complete or too old")
+	errNoRooms        = errors.New("no rooms node can be reached yet")
 	errNotListening   = errors.New("not listening")
 )

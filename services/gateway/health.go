@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,6 +35,7 @@ func (s *Service) addChecks() {
 			}
 			return nil
 		}),
+		s.deps.Health.AddCheck("gateway-rooms", s.metRooms()),
 		s.deps.Health.AddCheck("gateway-registration", func(context.Context) error {
 			if err := s.lost.Load(); err != nil {
 				return err
@@ -48,6 +50,19 @@ func (s *Service) addChecks() {
 			return c.Close()
 		}),
 	)
+}
+
+// metRooms is a check that fails until a rooms node was reached, once: a gateway that came before them should get no clients. When
+// they go away later, it keeps its place: clients are better off waiting on a connection than being sent from gateway to gateway.
+func (s *Service) metRooms() func(context.Context) error {
+	var met atomic.Bool
+	return func(context.Context) error {
+		if met.Load() || s.reachesRooms() {
+			met.Store(true)
+			return nil
+		}
+		return errNoRooms
+	}
 }
 
 // proof is a probe whose success counts for a while. A failure does not: recovery shows at once. Safe for concurrent use.

@@ -101,6 +101,16 @@ func peersOf(nodes []dcplane.Node) []actorkit.Peer {
 	return peers
 }
 
+// reachesRooms says whether a Link to a rooms node is up.
+func (s *Service) reachesRooms() bool {
+	for _, n := range s.deps.Directory.Nodes(s.cfg.DC, roomsService) {
+		if status, ok := s.links.Link(n.Name); ok && status.Up {
+			return true
+		}
+	}
+	return false
+}
+
 // firstLinkWait bounds how long Start waits for a Link to a rooms node.
 const firstLinkWait = 3 * time.Second
 
@@ -112,10 +122,8 @@ func (s *Service) waitForRooms(ctx context.Context) {
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		for _, n := range s.deps.Directory.Nodes(s.cfg.DC, roomsService) {
-			if status, ok := s.node.Link(n.Name); ok && status.Up {
-				return
-			}
+		if s.reachesRooms() {
+			return
 		}
 		select {
 		case <-poll.C:
