@@ -9,6 +9,9 @@ import (
 
 	"github.com/parley-rt/parley/libs/dcplane/memory"
 	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/persistencetest"
+	"github.com/parley-rt/parley/libs/protocol/names"
+	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 )
 
 // A live owner is not robbed because it is not in the directory: its Link says that it lives.
@@ -102,4 +105,40 @@ func settled(t *testing.T, backend persistence.Backend, roomID string) persisten
 	require.Greater(t, after.LastSeq, before.LastSeq, "and it is written")
 	require.Less(t, after.Epoch, uint64(6))
 	return after
+}
+
+// L2: a room is lost while it starts; its readers are told all the same.
+func TestReadersOfARoomLostWhileItStartedAreTold(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, func(t *testing.T, backend persistence.Backend) {
+		reached, release := make(chan struct{}), make(chan struct{})
+		plan := persistencetest.NewPlan(persistencetest.Fault{
+			Op: persistencetest.OpRecover, Key: persistence.StreamKey(names.MembersStream("lobby")),
+			Reached: func() { close(reached) }, Block: release,
+		})
+		edit := func(c *Config) { c.TakeoverEvery = 50 * time.Millisecond }
+		d := &duel{backend: backend, planeOne: memory.NewPlane(), planeTwo: memory.NewPlane()}
+		d.gwOne, d.gwTwo = startGateway(t, d.planeOne, "gw-1"), startGateway(t, d.planeTwo, "gw-2")
+		d.first = startRooms(t, d.planeOne, persistencetest.Faulty(backend, plan), "rooms-1", shortFence, edit)
+		d.second = startRooms(t, d.planeTwo, backend, "rooms-2", shortFence, edit)
+		d.gwOne.connect(d.first)
+		d.gwTwo.connect(d.second)
+
+		subscribed := d.gwOne.start("rooms-1", "lobby", &roomv1.Frame{Kind: &roomv1.Frame_Subscribe{Subscribe: &roomv1.Subscribe{}}})
+		<-reached
+		d.gwTwo.subscribe("rooms-2", "lobby")
+		// The journal tells within the next two questions, and the host has heard it when the third is asked.
+		polls := make(chan struct{}, 3)
+		plan.Add(persistencetest.Fault{Op: persistencetest.OpTakeovers, Times: 3, Reached: func() { polls <- struct{}{} }})
+		for range cap(polls) {
+			<-polls
+		}
+		close(release)
+		answer := d.gwOne.await(subscribed)
+		if answer.GetMoved() != nil {
+			return
+		}
+		require.NotNil(t, answer.GetSubscribed(), "answered by %v", answer)
+		require.Equal(t, "rooms-2", d.gwOne.closed("lobby", 1).Owner)
+	})
 }

@@ -273,6 +273,7 @@ func (h *Host) started(rctx *actor.ReceiveContext, m *startResult) {
 		rctx.Watch(m.pid)
 		s.since = h.cfg.Env.Now()
 		s.shared.Touch(s.since.UnixNano())
+		h.catchUp(rctx, s)
 		h.answerGift(s, nil)
 		h.flush(rctx, s)
 		if len(h.draining) > 0 {

@@ -263,6 +263,7 @@ func (h *Host) endMove(rctx *actor.ReceiveContext, s *slot, why string) {
 		if err := rctx.Self().Tell(context.Background(), s.pid, &room.GoOn{}); err != nil {
 			h.logger.Debug("room that stays is gone", slog.String("room_id", s.roomID), slog.Any("err", err))
 		}
+		h.catchUp(rctx, s)
 		h.flush(rctx, s)
 	case m.reason == room.MoveDrain:
 		h.finishQueue = append(h.finishQueue, s)

@@ -34,6 +34,8 @@ type slot struct {
 	queue []*room.Inbound
 	// urgency is how soon it should start, while it waits for that.
 	urgency urgency
+	// lost is what the journal said of other writers while the room did not serve.
+	lost []*room.Lost
 	// gift is who hands the room over, until that is answered.
 	gift *gift
 	// since is when the room began to run here, or a move of it failed.
@@ -48,6 +50,9 @@ type slot struct {
 	failed bool
 	owner  string
 }
+
+// lostKept bounds that: the newest count.
+const lostKept = 8
 
 // hold keeps a room from being started for a while.
 type hold struct {

@@ -42,6 +42,7 @@ func (h *Host) roomKept(rctx *actor.ReceiveContext, m *room.Keep) {
 	}
 	s.state = running
 	s.shared.Touch(h.cfg.Env.Now().UnixNano())
+	h.catchUp(rctx, s)
 	h.flush(rctx, s)
 	switch {
 	case s.failed:

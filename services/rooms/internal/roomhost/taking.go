@@ -131,6 +131,9 @@ func (h *Host) take(rctx *actor.ReceiveContext, m *room.PeerFrame, o *roomv1.Han
 	case here && (s.state == waitingStart || s.state == starting):
 		// Somebody asked for it just before; it would have been sent on.
 		s.gift = g
+		if s.state == waitingStart {
+			h.startQueue.raise(s, givenFirst) // it pauses until it runs here
+		}
 	case here, len(h.draining) > 0:
 		h.notTaken(g.from, roomID, g.number, "not now")
 	default:

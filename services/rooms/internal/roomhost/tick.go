@@ -62,11 +62,29 @@ func (h *Host) takeovers(rctx *actor.ReceiveContext, m *Takeovers) {
 			// A further members shard; the first one tells the same.
 			continue
 		}
-		if s, ok := h.slots[id]; ok && s.state == running {
-			_ = rctx.Self().Tell(context.Background(), s.pid,
-				&room.Lost{Epoch: t.Epoch, Owner: t.Owner, Members: kind == names.StreamMembers}) // a room that is gone needs no news
+		s, ok := h.slots[id]
+		if !ok {
+			continue
 		}
+		lost := &room.Lost{Epoch: t.Epoch, Owner: t.Owner, Members: kind == names.StreamMembers}
+		if s.state == running {
+			_ = rctx.Self().Tell(context.Background(), s.pid, lost) // a room that is gone needs no news
+			continue
+		}
+		// It may be about to serve, with a claim that is older than this one. The journal tells only once.
+		if len(s.lost) == lostKept {
+			s.lost = s.lost[1:]
+		}
+		s.lost = append(s.lost, lost)
 	}
+}
+
+// catchUp tells a room that begins to serve, or goes on, what was heard of its streams meanwhile.
+func (h *Host) catchUp(rctx *actor.ReceiveContext, s *slot) {
+	for _, lost := range s.lost {
+		_ = rctx.Self().Tell(context.Background(), s.pid, lost) // as in takeovers
+	}
+	s.lost = nil
 }
 
 // compareHeads answers a hub that wants to know whether it is behind.
