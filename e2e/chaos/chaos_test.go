@@ -43,7 +43,9 @@ func TestChaos(t *testing.T) {
 		seed, *flagDuration, *flagPlane, len(episodes), tr.world.clientCount(), len(tr.world.recorders))
 	require.NoError(t, tr.nemesis.run(t.Context(), episodes))
 	records, violations := tr.end(t)
-	t.Logf("time without an acknowledgement, by fault:\n%s", Table(Outages(tr.nemesis.strikes, records, names(tr.world.gateways))))
+	outages := Outages(tr.nemesis.strikes, records, names(tr.world.gateways))
+	t.Logf("time without an acknowledgement, by fault:\n%s", Table(outages))
+	violations = append(violations, Overdue(outages)...)
 	show(t, violations)
 	dump(t, records, violations)
 }

@@ -92,6 +92,9 @@ func longestGap(acks []time.Duration, from, until time.Duration) time.Duration {
 		longest = max(longest, at-last)
 		last = at
 	}
+	if last == from { // none at all is the longest there is
+		return until - from
+	}
 	return longest
 }
 
@@ -103,6 +106,22 @@ var budgets = map[string][2]time.Duration{
 	"rooms cut from gateway":  {4 * time.Second, 10 * time.Second},
 	"rooms cut from postgres": {4 * time.Second, 10 * time.Second},
 	"rooms drained":           {250 * time.Millisecond, 250 * time.Millisecond},
+}
+
+// outageSlack is what a busy machine may add to the budget of a single outage.
+const outageSlack = 10 * time.Second
+
+// Overdue are the outages that took longer than even the slowest may (L3). Pauses of hand-overs are shorter than producers'
+// paces, and measured elsewhere.
+func Overdue(outages []Outage) []history.Violation {
+	var all []history.Violation
+	for _, o := range outages {
+		if b, ok := budgets[o.Class]; ok && o.Class != "rooms drained" && o.Took > b[1]+outageSlack {
+			all = append(all, history.Violation{Promise: "L3", Room: o.What, Text: fmt.Sprintf("%s: nothing was acknowledged for %v, %v is the most",
+				o.Class, o.Took.Round(time.Millisecond), b[1])})
+		}
+	}
+	return all
 }
 
 // Table shows the outages by class.
