@@ -46,7 +46,7 @@ func TestNodesSpeakMutualTLS(t *testing.T) {
 	// What it logged is where it listens.
 	ready := regexp.MustCompile(`rooms node is ready.*"addr":"([0-9.:]+)"`).FindStringSubmatch(rooms[0].Log())
 	require.Len(t, ready, 2, "the address in the log")
-	dialer := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}} //nolint:gosec // It is the server that must refuse.
+	dialer := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}} // It is the server that must refuse.
 	conn, err := dialer.DialContext(ctx, "tcp", ready[1])
 	if err == nil { // TLS 1.3 tells a client only after its handshake.
 		require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
