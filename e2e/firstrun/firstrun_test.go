@@ -275,7 +275,7 @@ func TestVersionAndHelp(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(mustParley(t, "", "version", "--json")), &info))
 	require.NotEmpty(t, info["go"])
 	help := mustParley(t, "", "--help")
-	for _, command := range []string{"dev", "chat", "publish", "tail", "bench", "version"} {
+	for _, command := range []string{"dev", "chat", "publish", "tail", "room", "token", "bench", "version"} {
 		require.Contains(t, help, "\n  "+command, fmt.Sprintf("%s in help", command))
 	}
 }
