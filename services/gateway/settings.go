@@ -24,7 +24,7 @@ type Settings struct {
 
 	Listen             string        `default:":8080" help:"Address for clients: the WebSocket and the chat page."`
 	WSPath             string        `name:"ws-path" default:"/ws" help:"Path of the WebSocket."`
-	AuthMode           string        `required:"true" enum:"jwt,none" help:"How members prove who they are: none lets everybody in as a guest, for development and trusted networks. There is no default."`
+	AuthMode           string        `required:"true" enum:"jwt,none" help:"How members prove who they are: none lets everybody in as a guest, for development and trusted networks; jwt is not served by this build. There is no default."`
 	AllowedOrigins     []string      `help:"Origins that browsers may come from, comma-separated, * for all. Empty: only the gateway's own."`
 	MaxMessageBytes    int           `default:"65536" help:"Largest WebSocket message in bytes; a larger one closes the connection with 1009."`
 	SessionTTL         time.Duration `name:"session-ttl" default:"24h" help:"How long a session can be resumed after its connection ended."`

@@ -52,6 +52,8 @@ func benchMoves(b *testing.B, open func(testing.TB) persistence.Backend, run fun
 const (
 	benchRooms = 1000
 	benchEvery = 500 * time.Millisecond
+	// pauseBudget is how long a room may take no frames while it is handed over.
+	pauseBudget = 250 * time.Millisecond
 )
 
 // benchPair starts two nodes that know each other; the first one's log goes to pauses.
@@ -201,6 +203,9 @@ func (l *pauseLog) report(b *testing.B) {
 		}
 		for _, p := range []string{"p50", "p99"} {
 			b.ReportMetric(float64(line["pause_"+p].Duration().Microseconds())/1000, "pause-"+p+"-ms")
+		}
+		if p99 := line["pause_p99"].Duration(); p99 > pauseBudget {
+			b.Errorf("rooms paused for %s at the 99th percentile, %s is the most", p99, pauseBudget)
 		}
 		b.ReportMetric(float64(line["moved"].Int64()), "moved")
 		b.ReportMetric(float64(line["released"].Int64()), "released")
