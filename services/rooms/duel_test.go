@@ -117,7 +117,7 @@ func TestReadersOfARoomLostWhileItStartedAreTold(t *testing.T) {
 			Reached: func() { close(reached) }, Block: release,
 		})
 		edit := func(c *Config) { c.TakeoverEvery = 50 * time.Millisecond }
-		d := &duel{backend: backend, planeOne: memory.NewPlane(), planeTwo: memory.NewPlane()}
+		d := &duel{planeOne: memory.NewPlane(), planeTwo: memory.NewPlane()}
 		d.gwOne, d.gwTwo = startGateway(t, d.planeOne, "gw-1"), startGateway(t, d.planeTwo, "gw-2")
 		d.first = startRooms(t, d.planeOne, persistencetest.Faulty(backend, plan), "rooms-1", shortFence, edit)
 		d.second = startRooms(t, d.planeTwo, backend, "rooms-2", shortFence, edit)
