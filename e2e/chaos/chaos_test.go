@@ -44,7 +44,7 @@ func TestChaos(t *testing.T) {
 	require.NoError(t, tr.nemesis.run(t.Context(), episodes))
 	records, violations := tr.end(t)
 	outages := Outages(tr.nemesis.strikes, records, names(tr.world.gateways))
-	t.Logf("time without an acknowledgement, by fault:\n%s", Table(outages))
+	t.Logf("time without an acknowledgement, by fault:\n%s", Table(append(Calm(tr.nemesis.healings, records), outages...)))
 	violations = append(violations, Overdue(outages)...)
 	show(t, violations)
 	dump(t, records, violations)

@@ -33,7 +33,7 @@ func Outages(strikes []*Strike, records []*history.Record, gateways []string) []
 			case strings.HasPrefix(r.Room, "silent"):
 			case slices.Contains(gateways, s.Target) || slices.Contains(gateways, s.Peer):
 				if !strings.HasPrefix(s.Class, "gateway") {
-					all = appendRoom(all, s, r, until)
+					all = appendAround(all, s, r, until)
 					continue
 				}
 				for _, c := range r.Chains {
@@ -49,16 +49,59 @@ func Outages(strikes []*Strike, records []*history.Record, gateways []string) []
 	return all
 }
 
+// noFault is the class of what Calm measures.
+const noFault = "(none)"
+
+// Calm measures the same of every room in the times without faults: the load alone leaves such gaps.
+func Calm(healings []history.Healing, records []*history.Record) []Outage {
+	var all []Outage
+	for _, h := range healings {
+		for _, r := range records {
+			if !strings.HasPrefix(r.Room, "silent") {
+				all = append(all, Outage{noFault, r.Room, longestGap(acksIn(r), h.From+calmAfter, h.To-calmAfter)})
+			}
+		}
+	}
+	return all
+}
+
+// calmAfter keeps what a fault leaves behind out of the times without one.
+const calmAfter = time.Second
+
+func acksIn(r *history.Record) []time.Duration {
+	var acks []time.Duration
+	for _, c := range r.Chains {
+		acks = append(acks, acksOf(c)...)
+	}
+	return acks
+}
+
+// appendAround measures a room whose writer one gateway cannot reach. That gateway's clients are refused until it can again, or
+// until they go to another one: its rooms are written through the others.
+func appendAround(all []Outage, s *Strike, r *history.Record, until time.Duration) []Outage {
+	if !slices.Contains(s.Owned, r.Room) {
+		return all
+	}
+	var acks []time.Duration
+	others := 0
+	for _, c := range r.Chains {
+		if !c.Blind && !through(c, s) {
+			acks = append(acks, acksOf(c)...)
+			others++
+		}
+	}
+	if others == 0 {
+		return all
+	}
+	return append(all, Outage{s.Class, r.Room, longestGap(acks, s.From, until)})
+}
+
 func appendRoom(all []Outage, s *Strike, r *history.Record, until time.Duration) []Outage {
 	shared := s.Target == postgres || s.Target == controlPlane
 	if !shared && !slices.Contains(s.Owned, r.Room) {
 		return all
 	}
-	var acks []time.Duration
-	for _, c := range r.Chains {
-		acks = append(acks, acksOf(c)...)
-	}
-	return append(all, Outage{s.Class, r.Room, longestGap(acks, s.From, until)})
+	return append(all, Outage{s.Class, r.Room, longestGap(acksIn(r), s.From, until)})
 }
 
 // through tells whether the producer was connected to the hit gateway.

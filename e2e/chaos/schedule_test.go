@@ -80,7 +80,7 @@ func TestOutagesAreMeasuredFromTheFault(t *testing.T) {
 	require.Equal(t, s(3), longestGap([]time.Duration{s(1), s(9), s(13), s(14)}, s(10), s(20)), "from the fault, not from the ack before")
 	require.Equal(t, s(6), longestGap([]time.Duration{s(11), s(17), s(18), s(40)}, s(10), s(18)), "a pause some time after it")
 	require.Equal(t, s(1), longestGap([]time.Duration{s(11), s(12), s(30)}, s(10), s(12)), "what begins later is another's")
-	require.Zero(t, longestGap(nil, s(10), s(12)))
+	require.Equal(t, s(2), longestGap(nil, s(10), s(12)), "nothing at all")
 
 	chain := func(gateway string, acks ...int) *history.Chain {
 		c := &history.Chain{Name: gateway, Conns: []history.Conn{{Gateway: gateway}}}
@@ -97,13 +97,16 @@ func TestOutagesAreMeasuredFromTheFault(t *testing.T) {
 	outages := Outages([]*Strike{
 		{Fault: Fault{Class: "rooms killed", Target: "rooms-1"}, Alone: true, From: s(10), To: s(11), Owned: []string{"busy-0", "silent-0"}},
 		{Fault: Fault{Class: "gateway killed", Target: "gateway-1"}, Alone: true, From: s(10), To: s(11)},
+		{Fault: Fault{Class: "rooms cut from gateway", Target: "rooms-1", Peer: "gateway-2"}, Alone: true, From: s(10), To: s(11), Owned: []string{"busy-0", "busy-1"}},
 		{Fault: Fault{Class: "postgres killed", Target: postgres}, Alone: true, From: s(10), To: s(11)},
 		{Fault: Fault{Class: "rooms killed", Target: "rooms-2"}, From: s(10), To: s(11), Owned: []string{"busy-1"}},
 	}, records, []string{"gateway-1", "gateway-2"})
 	require.Equal(t, []Outage{
 		{"rooms killed", "busy-0", s(1)},
 		{"gateway killed", "busy-0/gateway-1", s(2)},
+		{"rooms cut from gateway", "busy-0", s(2)},
 		{"postgres killed", "busy-0", s(1)}, {"postgres killed", "busy-1", s(1)},
 	}, outages)
+	require.Equal(t, []Outage{{noFault, "busy-0", s(1)}, {noFault, "busy-1", s(2)}}, Calm([]history.Healing{{From: s(8), To: s(13)}}, records))
 	require.Contains(t, Table(outages), "rooms killed                          1       1s       1s       1s   1s, 5s")
 }
