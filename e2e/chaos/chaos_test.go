@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	flagDuration = flag.Duration("chaos.duration", 25*time.Second, "how long faults go on to happen")
+	flagDuration = flag.Duration("chaos.duration", 15*time.Second, "how long faults go on to happen")
 	flagSeed     = flag.Uint64("chaos.seed", 0, "seed of faults and load; 0: a new one, which is printed")
 	flagPlane    = flag.String("chaos.control-plane", "nats", "nats or etcd")
 	flagNetwork  = flag.String("chaos.network", "namespaces", "namespaces (takes root), or loopback: then no wires are cut")

@@ -78,8 +78,9 @@ type conversation struct {
 	// wanderAt is when a restless member does something, goAt when the server wants the connection to end; zero: not.
 	wanderAt, goAt time.Time
 	nextAt         time.Time
-	// away: the room is being left.
-	away bool
+	// away: the room is being left. leaveAt is when to ask for it; zero: not.
+	away    bool
+	leaveAt time.Time
 }
 
 // tick is how often a member looks for what is due.
@@ -177,6 +178,12 @@ func (c *conversation) due(ctx context.Context, now time.Time) bool {
 			return false
 		}
 	}
+	if !c.leaveAt.IsZero() && !now.Before(c.leaveAt) {
+		c.leaveAt = time.Time{}
+		if c.wire.send(ctx, &clientv1.Envelope{Kind: &clientv1.Envelope_LeaveRoom{LeaveRoom: &clientv1.LeaveRoom{RoomId: c.roomID}}}) != nil {
+			return false
+		}
+	}
 	if !c.goAt.IsZero() && !now.Before(c.goAt) {
 		c.at = (c.at + 1) % len(c.gateways)
 		return false
@@ -210,14 +217,15 @@ func (c *conversation) wander(ctx context.Context) bool {
 		c.at = (c.at + 1) % len(c.gateways)
 		return false
 	case 1: // out of the room and back
-		if !c.joined {
+		if !c.joined || c.away {
 			break
 		}
-		c.away = true
+		c.away, c.leaveAt = true, time.Now()
+		c.follower.Leaving()
 		c.plan()
-		return c.wire.send(ctx, &clientv1.Envelope{Kind: &clientv1.Envelope_LeaveRoom{LeaveRoom: &clientv1.LeaveRoom{RoomId: c.roomID}}}) == nil
+		return true
 	default: // look into the history
-		if !c.joined {
+		if !c.joined || c.away {
 			break
 		}
 		seq, _ := c.follower.Cursor()
@@ -245,7 +253,7 @@ func (c *conversation) take(ctx context.Context, e *clientv1.Envelope) bool {
 			}
 		}
 	case *clientv1.Envelope_RoomLeft:
-		c.joined, c.away = false, false
+		c.joined, c.away, c.leaveAt = false, false, time.Time{}
 		c.follower.Away()
 		c.joinAt = time.Now().Add(time.Duration(c.random.Int64N(int64(time.Second))))
 	case *clientv1.Envelope_Message:
@@ -288,6 +296,8 @@ func (c *conversation) refusedFrame(e *clientv1.Error) {
 	switch {
 	case !e.Retryable && !c.away:
 		c.record.Note("protocol", "%s got %s: %s", c.identity.member, e.Code, e.Message)
+	case e.RoomId == c.roomID && c.away:
+		c.leaveAt = retry // the leave was refused
 	case e.RoomId == c.roomID && !c.joined:
 		c.joinAt = retry // the join was refused
 	}

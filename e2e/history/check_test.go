@@ -170,6 +170,13 @@ func TestCheckAcceptsWhatIsAllowed(t *testing.T) {
 			r.Excused = []Excuse{{"g1", sec(2), sec(20)}}
 		},
 		"the journal was not read": func(r *Record) { r.Rows = nil },
+		"whoever asked to leave is owed nothing": func(r *Record) {
+			r.Healings = []Healing{{sec(5.5), sec(60)}}
+			r.Prompt = []Healing{{sec(1), sec(6)}}
+			e := r.Streams[0].Events
+			r.Streams[0].Events = append(slices.Clone(e[:5]), Event{At: sec(4.5), Kind: Leaving})
+			r.Streams[1].Events = append(r.Streams[1].Events, Event{At: sec(6), Kind: Leaving}, Event{At: sec(7), Kind: Away})
+		},
 		"the next fault came before the bound": func(r *Record) {
 			r.Healings = []Healing{{sec(5.5), sec(10)}}
 			r.Streams[0].Events[5].At = sec(13)
@@ -212,10 +219,12 @@ func TestLostTailMayBeRewound(t *testing.T) {
 func TestDumpTellsTheStory(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	require.NoError(t, room().Dump(&out))
+	r := room()
+	r.Streams[1].Events = append(r.Streams[1].Events, Event{At: sec(6), Kind: Leaving})
+	require.NoError(t, r.Dump(&out))
 	for _, text := range []string{
 		"one connected (1) to g2", "one asked for 2 (0)", "one was told that 2 is stored  at 5", "reader is in the room from 2 on; head 4",
-		"late got 5 (after 2): one 2", "reader is away", `the writer is "y" in epoch 2`, "the faults have ended",
+		"late got 5 (after 2): one 2", "reader is away", "late asks to leave", `the writer is "y" in epoch 2`, "the faults have ended",
 	} {
 		require.Contains(t, out.String(), text)
 	}

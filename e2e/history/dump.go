@@ -45,6 +45,8 @@ func (r *Record) Dump(out io.Writer) error {
 				add(e.At, "%s got %d (after %d): %s", s.Member, e.Entry.Seq, e.Entry.Prev, e.Entry.ID)
 			case Reset:
 				add(e.At, "%s was reset to %d: %s", s.Member, e.Place.Seq, e.Place.Reason)
+			case Leaving:
+				add(e.At, "%s asks to leave", s.Member)
 			case Away:
 				add(e.At, "%s is away", s.Member)
 			}

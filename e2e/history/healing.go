@@ -59,6 +59,8 @@ func (c *checker) reachedBy(s *Stream, head uint64, h Healing) {
 			cursor = e.Entry.Seq
 		case Reset:
 			cursor = e.Place.Seq
+		case Leaving:
+			began = false
 		case Away:
 			in = false
 			clock, limit = max(h.From, e.At), c.bounds.Reconnect
@@ -153,7 +155,7 @@ func (c *checker) deliveredTo(s *Stream, a Attempt) {
 			cursor = e.Entry.Seq
 		case Reset:
 			cursor = e.Place.Seq
-		case Away:
+		case Leaving, Away:
 			in = false
 		}
 	}

@@ -124,6 +124,8 @@ const (
 	Joined Kind = iota
 	Received
 	Reset
+	// Leaving: the member has asked to leave. It may still be sent messages, and has a right to none.
+	Leaving
 	// Away: the connection ended, or the member left the room.
 	Away
 )

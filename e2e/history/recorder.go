@@ -245,6 +245,12 @@ func (f *Follower) Reset(seq uint64, reason string) {
 	f.add(Event{Kind: Reset, Place: &Place{Seq: seq, Reason: reason}}, seq, "")
 }
 
+// Leaving records that the member asks to leave the room, before it does.
+func (f *Follower) Leaving() {
+	cursor, id := f.Cursor()
+	f.add(Event{Kind: Leaving}, cursor, id)
+}
+
 // Away records that the member is not in the room any more: the connection ended, or it left.
 func (f *Follower) Away() {
 	cursor, id := f.Cursor()

@@ -22,11 +22,13 @@ func (c *checker) stream(s *Stream) {
 			w.received(e)
 		case Reset:
 			w.reset(e)
+		case Leaving:
+			w.leaving = true
 		case Away:
 			w.in = false
 		}
 	}
-	if w.in && w.cursor < c.head() {
+	if w.in && !w.leaving && w.cursor < c.head() {
 		c.report("L2", "%s stands at %d in the end, the head is %d", s.Member, w.cursor, c.head())
 	}
 }
@@ -37,13 +39,15 @@ type walk struct {
 	member string
 	cursor uint64
 	in     bool
+	// leaving: it has asked to be out of the room.
+	leaving bool
 	// incarnation is 0 before the first join.
 	incarnation uint64
 }
 
 func (w *walk) joined(e Event, next *Event) {
 	p := e.Place
-	w.in = true
+	w.in, w.leaving = true, false
 	if p.Incarnation != w.incarnation && w.incarnation != 0 && !w.bounds.LostTail {
 		w.report("S7", "%s was told incarnation %d and then %d", w.member, w.incarnation, p.Incarnation)
 	}
