@@ -46,6 +46,7 @@ func TestAwaitWaitsForAsLongAsItTakes(t *testing.T) {
 		go func() { result <- awaited.Start(t.Context()) }()
 
 		<-time.After(24 * time.Hour) // of the bubble
+		synctest.Wait()
 		_, details := health.Ready(t.Context())
 		require.Equal(t, "journal", details[len(details)-1].Name)
 		require.ErrorContains(t, details[len(details)-1].Err, "waiting for it: nobody there")
@@ -54,6 +55,7 @@ func TestAwaitWaitsForAsLongAsItTakes(t *testing.T) {
 
 		db.answer = errors.Join(errAway, errors.New("now another reason"))
 		<-time.After(time.Minute)
+		synctest.Wait()
 		require.Equal(t, 2, strings.Count(log.String(), "\n"), "and again when it changes: %s", log.String())
 
 		db.answer = nil
