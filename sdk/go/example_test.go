@@ -141,8 +141,8 @@ func ExampleRoom_Publish() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("stored once:", again.Seq == once.Seq, again.Duplicate)
-	// Output: stored once: true true
+	fmt.Println("stored once:", again.Seq == once.Seq)
+	// Output: stored once: true
 }
 
 // What went wrong can be asked for by code, by sentinel, and with its data.
