@@ -93,8 +93,8 @@ func (n *nemesis) episode(ctx context.Context, e Episode) error {
 		if f.Action == Drain {
 			drains++
 			events = append(events, event{f.After, func(ctx context.Context) error {
-				go func() { drained <- n.drain(ctx, strike) }()
 				strike.From = n.w.clock()
+				go func() { drained <- n.drain(ctx, strike) }()
 				return nil
 			}})
 			continue
