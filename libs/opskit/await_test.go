@@ -1,10 +1,10 @@
 package opskit
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,17 +14,21 @@ import (
 
 var errAway = errors.New("nobody there")
 
-// database is a Dependency that answers as it is told.
+// database is a Dependency that answers as it is told, and the log of those who wait for it.
 type database struct {
+	mu     sync.Mutex
 	answer error
 	tries  int
 	closed bool
+	log    strings.Builder
 }
 
-func (d *database) dependency(h *Health, log *bytes.Buffer) Dependency[string] {
+func (d *database) dependency(h *Health) Dependency[string] {
 	return Dependency[string]{
-		Name: "journal", Health: h, Logger: NewLogger(LogConfig{Writer: log}),
+		Name: "journal", Health: h, Logger: NewLogger(LogConfig{Writer: d}),
 		Open: func(ctx context.Context) (string, error) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
 			d.tries++
 			if err := ctx.Err(); err != nil {
 				return "", err
@@ -36,12 +40,35 @@ func (d *database) dependency(h *Health, log *bytes.Buffer) Dependency[string] {
 	}
 }
 
+func (d *database) Write(line []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.log.Write(line)
+}
+
+func (d *database) logged() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.log.String()
+}
+
+func (d *database) tried() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.tries
+}
+
+func (d *database) answers(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.answer = err
+}
+
 func TestAwaitWaitsForAsLongAsItTakes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
 		health, db := NewHealth(), &database{answer: errAway}
-		awaited := Await(db.dependency(health, &log))
+		awaited := Await(db.dependency(health))
 		result := make(chan error, 1)
 		go func() { result <- awaited.Start(t.Context()) }()
 
@@ -50,18 +77,18 @@ func TestAwaitWaitsForAsLongAsItTakes(t *testing.T) {
 		_, details := health.Ready(t.Context())
 		require.Equal(t, "journal", details[len(details)-1].Name)
 		require.ErrorContains(t, details[len(details)-1].Err, "waiting for it: nobody there")
-		require.Equal(t, 1, strings.Count(log.String(), "\n"), "a reason is logged once: %s", log.String())
-		require.Greater(t, db.tries, 40_000, "within two seconds of its coming it is found")
+		require.Equal(t, 1, strings.Count(db.logged(), "\n"), "a reason is logged once: %s", db.logged())
+		require.Greater(t, db.tried(), 40_000, "within two seconds of its coming it is found")
 
-		db.answer = errors.Join(errAway, errors.New("now another reason"))
+		db.answers(errors.Join(errAway, errors.New("now another reason")))
 		<-time.After(time.Minute)
 		synctest.Wait()
-		require.Equal(t, 2, strings.Count(log.String(), "\n"), "and again when it changes: %s", log.String())
+		require.Equal(t, 2, strings.Count(db.logged(), "\n"), "and again when it changes: %s", db.logged())
 
-		db.answer = nil
+		db.answers(nil)
 		require.NoError(t, <-result)
 		require.Equal(t, "open", awaited.Value())
-		require.Contains(t, log.String(), "wait is over")
+		require.Contains(t, db.logged(), "wait is over")
 		_, details = health.Ready(t.Context())
 		require.Len(t, details, 2, "what was waited for has checks of its own")
 		require.NoError(t, awaited.Stop(t.Context()))
@@ -71,19 +98,18 @@ func TestAwaitWaitsForAsLongAsItTakes(t *testing.T) {
 
 func TestAwaitDoesNotWaitForWhatOnlyAnOperatorCanMend(t *testing.T) {
 	t.Parallel()
-	var log bytes.Buffer
 	mend := errors.New("schema is not migrated")
-	require.ErrorIs(t, Await((&database{answer: mend}).dependency(nil, &log)).Start(t.Context()), mend)
-	require.Empty(t, log.String(), "it is returned, not logged")
+	db := &database{answer: mend}
+	require.ErrorIs(t, Await(db.dependency(nil)).Start(t.Context()), mend)
+	require.Empty(t, db.logged(), "it is returned, not logged")
 }
 
 func TestAwaitEndsWithTheProcess(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
 		ctx, cancel := context.WithCancelCause(t.Context())
 		result := make(chan error, 1)
-		go func() { result <- Await((&database{answer: errAway}).dependency(nil, &log)).Start(ctx) }()
+		go func() { result <- Await((&database{answer: errAway}).dependency(nil)).Start(ctx) }()
 		synctest.Wait()
 		asked := errors.New("asked to stop")
 		cancel(asked)
