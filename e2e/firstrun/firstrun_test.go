@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -72,7 +73,9 @@ func TestGoRunDev(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "go", "run", "./cmd/parley", "dev", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0")
 	cmd.Dir = root
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	// Like a terminal, to the whole group: go run passes no signal on, and the server would outlive the test.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = patience
 	reader, writer := io.Pipe()
 	cmd.Stdout, cmd.Stderr = writer, writer
@@ -97,6 +100,8 @@ func TestGoRunDev(t *testing.T) {
 	}
 	cancel()
 	_ = cmd.Wait() // go run reports the signal as its own failure
+	require.Equal(t, 1, cmd.ProcessState.ExitCode(), "it ends by itself when it is interrupted")
+	require.ErrorIs(t, syscall.Kill(-cmd.Process.Pid, 0), syscall.ESRCH, "and leaves no server behind")
 	require.NoError(t, writer.Close())
 }
 
