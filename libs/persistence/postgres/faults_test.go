@@ -94,8 +94,9 @@ func TestLostAnswerOfFenced(t *testing.T) {
 	proxy.Refuse(false)
 	require.NoError(t, <-done)
 	var fenced *persistence.FencedError
-	for _, err = b.Append(t.Context(), c, 1, event("late")); errors.Is(err, persistence.ErrUnavailable); {
-		_, err = b.Append(within(t, 20*time.Second), c, 1, event("late")) // a dial that the proxy was still refusing
+	late := within(t, 20*time.Second)
+	for _, err = b.Append(late, c, 1, event("late")); errors.Is(err, persistence.ErrUnavailable) && late.Err() == nil; {
+		_, err = b.Append(late, c, 1, event("late")) // a dial that the proxy was still refusing
 	}
 	require.ErrorAs(t, err, &fenced)
 	require.Equal(t, &persistence.FencedError{Key: "room/1", MyEpoch: 1, Epoch: 2, Owner: "node-a", LastSeq: 2}, fenced)
