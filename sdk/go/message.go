@@ -42,7 +42,8 @@ type Ack struct {
 	RoomID    string
 	MessageID string
 	Seq       uint64
-	// Duplicate tells that the message was stored by an earlier attempt. Programs treat both alike.
+	// Duplicate tells that the message was stored by an earlier attempt. Programs treat both alike: a publish may be
+	// confirmed by the room's own copy of the message, and an answer that comes later then confirms the next one of that id.
 	Duplicate bool
 }
 
