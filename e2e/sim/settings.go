@@ -46,7 +46,7 @@ const (
 	checkEvery   = 5 * time.Second
 	openWithin   = 4 * time.Second
 	storeTimeout = 3 * time.Second
-	compareEvery = 5 * time.Second
+	compareEvery = 3 * time.Second
 	blindEvery   = 2 * time.Second
 
 	// The client library. Tests give it short pauses between attempts to connect.

@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	// compareEvery is how often owners are asked whether we are behind; compareMost bounds the rooms in one question.
-	compareEvery = 5 * time.Second
+	// compareEvery is how often owners are asked whether we are behind: what only the answer shows must still be read within the 5 s
+	// in which members reach the head (L2). compareMost bounds the rooms in one question.
+	compareEvery = 3 * time.Second
 	compareMost  = 2000
 	// blindEvery is how often another node is asked for the rooms of one that may have lost them.
 	blindEvery = 2 * time.Second
