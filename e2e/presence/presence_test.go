@@ -17,7 +17,7 @@ const (
 	// patience bounds every wait that no promise is about, on a machine that builds and tests other things at the same time.
 	patience = 2 * time.Minute
 	// promised is how soon presence is right after a change; slack is for a busy machine.
-	promised, slack = 5 * time.Second, 10 * time.Second
+	promised, slack = 5 * time.Second, 5 * time.Second
 	room            = "hall"
 )
 
