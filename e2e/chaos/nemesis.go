@@ -264,25 +264,22 @@ func (n *nemesis) heal(ctx context.Context, long bool) error {
 			next = append(next, r.Next())
 		}
 	}
-	most := time.After(quietMost)
-	least := time.After(quietLeast)
+	most, cancel := context.WithTimeout(ctx, quietMost) // for all rooms together: one that is lost would wait for ever
+	defer cancel()
+	least, cancel := context.WithTimeout(ctx, quietLeast)
+	defer cancel()
 	for _, acked := range next {
 		select {
 		case <-acked:
-		case <-most:
-			long = false // it has been
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-most.Done():
 		}
 	}
 	writable := n.w.clock() - h.From
-	wait := least
 	if long {
-		wait = most
+		least = most
 	}
-	select {
-	case <-wait:
-	case <-ctx.Done():
+	<-least.Done()
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	h.To = n.w.clock()
