@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -84,12 +85,12 @@ func (n *nemesis) episode(ctx context.Context, e Episode) error {
 	for _, f := range e {
 		strike := &Strike{Fault: f, Alone: len(e) == 1}
 		for room, claim := range claims {
-			if claim.Owner == f.Target || claim.Owner == f.Peer {
+			if slices.Contains(f.side(), claim.Owner) {
 				strike.Owned = append(strike.Owned, room)
 			}
 		}
 		n.strikes = append(n.strikes, strike)
-		n.touch(f.Target, f.Peer)
+		n.touch(f.side()...)
 		if f.Action == Drain {
 			drains++
 			events = append(events, event{f.After, func(ctx context.Context) error {
@@ -157,29 +158,16 @@ func (n *nemesis) beginAndEnd(s *Strike) []event {
 		freeze, thaw := n.freezer(s.Target)
 		begin, end = simple(freeze), simple(thaw)
 	case Cut:
-		var heals []func() error
-		begin = func() error {
-			cuts := []network.Cut{{From: n.w.hosts[s.Target], To: n.w.hosts[s.Peer], Refuse: s.Refuse}}
-			if s.Both {
-				cuts = append(cuts, network.Cut{From: n.w.hosts[s.Peer], To: n.w.hosts[s.Target], Refuse: s.Refuse})
-			}
-			for _, c := range cuts {
-				heal, err := n.w.network.Cut(c)
-				if err != nil {
-					return err
-				}
-				heals = append(heals, heal)
-			}
-			return nil
-		}
-		end = func() error {
-			for _, heal := range heals {
-				if err := heal(); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
+		begin, end = n.wires(n.cuts(s))
+	case Split:
+		begin, end = n.wires(n.splits(s))
+	case Lose:
+		begin, end = n.wires([]func() (func() error, error){func() (func() error, error) {
+			return n.w.network.Lose(n.w.hosts[s.Target], s.Share)
+		}})
+	case Limp:
+		var recover func()
+		begin, end = simple(func() { recover = n.limp(s.Target) }), simple(func() { recover() })
 	}
 	return []event{
 		{s.After, func(context.Context) error {
@@ -199,6 +187,81 @@ func (n *nemesis) beginAndEnd(s *Strike) []event {
 			}
 			return err
 		}},
+	}
+}
+
+// wires does several things to the network, and ends them all.
+func (n *nemesis) wires(breaks []func() (heal func() error, err error)) (begin, end func() error) {
+	var heals []func() error
+	begin = func() error {
+		for _, doBreak := range breaks {
+			heal, err := doBreak()
+			if err != nil {
+				return err
+			}
+			heals = append(heals, heal)
+		}
+		return nil
+	}
+	end = func() error {
+		for _, heal := range heals {
+			if err := heal(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return begin, end
+}
+
+func (n *nemesis) cut(from, to string, refuse bool) func() (func() error, error) {
+	return func() (func() error, error) {
+		return n.w.network.Cut(network.Cut{From: n.w.hosts[from], To: n.w.hosts[to], Refuse: refuse})
+	}
+}
+
+func (n *nemesis) cuts(s *Strike) []func() (func() error, error) {
+	list := []func() (func() error, error){n.cut(s.Target, s.Peer, s.Refuse)}
+	if s.Both {
+		list = append(list, n.cut(s.Peer, s.Target, s.Refuse))
+	}
+	return list
+}
+
+func (n *nemesis) splits(s *Strike) []func() (func() error, error) {
+	var list []func() (func() error, error)
+	for name := range n.w.hosts {
+		if name == clients || slices.Contains(s.side(), name) {
+			continue
+		}
+		for _, inside := range s.side() {
+			list = append(list, n.cut(name, inside, false), n.cut(inside, name, false))
+		}
+	}
+	return list
+}
+
+// A limping process stands for up to limpStop and goes for up to limpGo, in turns: it is slow, and neither dead nor alive to those
+// who wait for it.
+const limpStop, limpGo = 400 * time.Millisecond, 200 * time.Millisecond
+
+// limp begins; recover ends it. Its steps are not the seed's: what they hit, no seed repeats.
+func (n *nemesis) limp(target string) (recover func()) {
+	freeze, thaw := n.freezer(target)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			freeze()
+			pause(ctx, limpStop/4+rand.N(limpStop*3/4))
+			thaw()
+			pause(ctx, limpGo/4+rand.N(limpGo*3/4))
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
 	}
 }
 
@@ -228,7 +291,9 @@ func (n *nemesis) freezer(target string) (freeze, thaw func()) {
 func (n *nemesis) excuse(s *Strike) {
 	gateway, to := s.Target, s.To
 	switch {
-	case s.Action == Freeze && n.isGateway(s.Target):
+	case (s.Action == Freeze || s.Action == Limp) && n.isGateway(s.Target):
+	case s.Action == Lose && n.isGateway(s.Target):
+		to += reachAfter
 	case s.Action == Cut && s.Peer == clients:
 		to += reachAfter
 	case s.Action == Cut && s.Target == clients:

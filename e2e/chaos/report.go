@@ -107,7 +107,7 @@ func appendRoom(all []Outage, s *Strike, r *history.Record, until time.Duration)
 // through tells whether the producer was connected to the hit gateway.
 func through(c *history.Chain, s *Strike) bool {
 	return slices.ContainsFunc(c.Conns, func(conn history.Conn) bool {
-		return (conn.Gateway == s.Target || conn.Gateway == s.Peer) && conn.Opened < s.From && (conn.Ended == 0 || conn.Ended > s.From)
+		return slices.Contains(s.side(), conn.Gateway) && conn.Opened < s.From && (conn.Ended == 0 || conn.Ended > s.From)
 	})
 }
 
@@ -148,6 +148,7 @@ var budgets = map[string][2]time.Duration{
 	"rooms cut from rooms":    {4 * time.Second, 10 * time.Second},
 	"rooms cut from gateway":  {4 * time.Second, 10 * time.Second},
 	"rooms cut from postgres": {4 * time.Second, 10 * time.Second},
+	"nodes split off":         {4 * time.Second, 10 * time.Second},
 	"rooms drained":           {250 * time.Millisecond, 250 * time.Millisecond},
 }
 

@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -10,12 +11,15 @@ import (
 // Action is what happens to a target.
 type Action string
 
-// The actions. All but Drain end after the fault's time.
+// The actions. All but Drain end after the fault's time. Cut, Split and Lose are the network's, the others are done to a process.
 const (
 	Kill   Action = "kill -9"
 	Freeze Action = "freeze"
 	Drain  Action = "SIGTERM" // ends when the process does; it is started again the fault's time later
 	Cut    Action = "cut"
+	Split  Action = "split off" // from everybody but clients, both ways
+	Limp   Action = "limp"      // the process stops and goes on, many times a second
+	Lose   Action = "lose"      // a share of all packets of the target, clients' included
 )
 
 // Names of what is there once.
@@ -33,14 +37,37 @@ type Fault struct {
 	// Of a cut: packets from Target to Peer are lost, and with Both also those from Peer to Target.
 	Peer         string
 	Both, Refuse bool
-	After, For   time.Duration
+	// Of a split: who is on the target's side.
+	With []string
+	// Of lost packets: the part of 1.
+	Share      float64
+	After, For time.Duration
+}
+
+// wired tells whether it happens to the network, and not to a process.
+func (f Fault) wired() bool { return f.Action == Cut || f.Action == Split || f.Action == Lose }
+
+// side are all nodes that have the fault.
+func (f Fault) side() []string {
+	side := append([]string{f.Target}, f.With...)
+	if f.Peer != "" {
+		side = append(side, f.Peer)
+	}
+	return side
 }
 
 // String says what happens when.
 func (f Fault) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "+%v %s %s", f.After.Round(time.Millisecond), f.Action, f.Target)
-	if f.Action == Cut {
+	switch f.Action {
+	case Split:
+		for _, name := range f.With {
+			fmt.Fprintf(&b, " and %s", name)
+		}
+	case Lose:
+		fmt.Fprintf(&b, " %.0f %%", 100*f.Share)
+	case Cut:
 		arrow, manner := "→", "dropped"
 		if f.Both {
 			arrow = "↔"
@@ -127,10 +154,10 @@ func (d *drawer) episode() Episode {
 	hit := make(map[string]bool)
 	for len(e) < count {
 		f := d.next()
-		if f.Action != Cut && hit[f.Target] {
+		if !f.wired() && hit[f.Target] {
 			break // a process has one fault at a time; what was drawn is lost, the next episode is another
 		}
-		if f.Action != Cut {
+		if !f.wired() {
 			hit[f.Target] = true
 		}
 		if len(e) > 0 { // while the first one lasts, or right at its end
@@ -182,6 +209,9 @@ func (d *drawer) classes() []class {
 		process("gateway drained", p.Gateways, Drain, 0, 3*time.Second),
 		process("postgres killed", []string{postgres}, Kill, 200*ms, 6*time.Second),
 		process("postgres frozen", []string{postgres}, Freeze, time.Second, 8*time.Second),
+		process("rooms limping", p.Rooms, Limp, 5*time.Second, 15*time.Second),
+		process("gateway limping", p.Gateways, Limp, 5*time.Second, 15*time.Second),
+		process("postgres limping", []string{postgres}, Limp, 5*time.Second, 15*time.Second),
 		process("control plane killed", []string{controlPlane}, Kill, time.Second, time.Minute),
 		process("control plane frozen", []string{controlPlane}, Freeze, time.Second, time.Minute),
 	}
@@ -191,6 +221,11 @@ func (d *drawer) classes() []class {
 			cut("rooms cut from gateway", p.Rooms, p.Gateways),
 			cut("rooms cut from postgres", p.Rooms, []string{postgres}),
 			cut("rooms cut from control plane", p.Rooms, []string{controlPlane}),
+			class{"nodes split off", (*drawer).split},
+			class{"packets lost", func(d *drawer) Fault {
+				targets := slices.Concat(p.Rooms, p.Gateways, []string{postgres, controlPlane})
+				return Fault{Action: Lose, Target: one(d, targets), Share: 0.05 + 0.2*d.random.Float64(), For: d.between(5*time.Second, 20*time.Second)}
+			}},
 			cut("gateway cut from postgres", p.Gateways, []string{postgres}),
 			cut("gateway cut from control plane", p.Gateways, []string{controlPlane}),
 			class{"gateway cut from clients", func(d *drawer) Fault {
@@ -232,4 +267,17 @@ func (d *drawer) cut(targets, peers []string) Fault {
 		f.Target, f.Peer = f.Peer, f.Target
 	}
 	return f
+}
+
+// split draws up to half of the nodes, and never all that do the same.
+func (d *drawer) split() Fault {
+	rooms, gateways := d.shuffled(d.plan.Rooms), d.shuffled(d.plan.Gateways)
+	nodes := d.shuffled(slices.Concat(rooms[1:], gateways[1:]))
+	return Fault{Action: Split, Target: nodes[0], With: nodes[1 : 1+d.random.IntN(2)], For: d.between(3*time.Second, 20*time.Second)}
+}
+
+func (d *drawer) shuffled(names []string) []string {
+	names = slices.Clone(names)
+	d.random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	return names
 }

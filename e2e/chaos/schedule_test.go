@@ -35,7 +35,11 @@ func TestSchedulesAreSound(t *testing.T) {
 			for _, f := range e {
 				drawn[f.Class]++
 				require.NotEmpty(t, f.String())
-				if f.Action == Cut {
+				if f.Action == Split {
+					require.NotContains(t, f.With, f.Target)
+					require.Less(t, len(f.side()), 3)
+				}
+				if f.wired() {
 					require.NotEqual(t, f.Target, f.Peer)
 					require.False(t, f.Refuse && (f.Target == clients || f.Both && f.Peer == clients), "the firewall of this machine is not ours: %s", f)
 					continue
@@ -50,7 +54,7 @@ func TestSchedulesAreSound(t *testing.T) {
 		require.Less(t, total, p.Duration+3*time.Minute)
 		require.Equal(t, p.Single, overlapping == 0)
 		classes := len((&drawer{plan: p}).classes())
-		require.Equal(t, 7, len((&drawer{plan: somePlan(0)}).classes())-len((&drawer{plan: Plan{Gateways: p.Gateways, Rooms: p.Rooms}}).classes()), "kinds of cuts")
+		require.Equal(t, 9, len((&drawer{plan: somePlan(0)}).classes())-len((&drawer{plan: Plan{Gateways: p.Gateways, Rooms: p.Rooms}}).classes()), "kinds of faults of the network")
 		if p.Single { // nothing that is drawn is lost
 			require.Len(t, drawn, classes)
 			for name, n := range drawn {

@@ -211,6 +211,26 @@ func (n *Network) Cut(c Cut) (heal func() error, err error) {
 	}, nil
 }
 
+// Lose loses a share of all packets that a host sends and gets, each by chance; heal ends it. share is a part of 1.
+func (n *Network) Lose(h *Host, share float64) (heal func() error, err error) {
+	if h.ns == nil {
+		return nil, fmt.Errorf("lose packets of %s: the outside's firewall is the machine's", h.Name)
+	}
+	rule := fmt.Sprintf("-m statistic --mode random --probability %.4f -j DROP", share)
+	both := func(what string) error {
+		return errors.Join(h.ns.iptables(what+" INPUT "+rule), h.ns.iptables(what+" OUTPUT "+rule))
+	}
+	if err := both("-I"); err != nil {
+		return nil, fmt.Errorf("lose packets of %s: %w", h.Name, err)
+	}
+	return func() error {
+		if err := both("-D"); err != nil {
+			return fmt.Errorf("heal %s: %w", h.Name, err)
+		}
+		return nil
+	}, nil
+}
+
 func (s *namespace) pid() int { return s.holder.Process.Pid }
 
 func (s *namespace) file() string { return fmt.Sprintf("/proc/%d/ns/net", s.pid()) }

@@ -131,6 +131,29 @@ func TestHostsAreCutAndHealed(t *testing.T) {
 	require.Error(t, err, "the firewall of the machine is not ours")
 }
 
+func TestPacketsAreLostByChance(t *testing.T) {
+	t.Parallel()
+	n, err := New()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, n.Close()) })
+	h, err := n.Host("a")
+	require.NoError(t, err)
+	c := start(t, h)
+	heal, err := n.Lose(h, 1)
+	require.NoError(t, err)
+	require.ErrorIs(t, answers(t, c, 300*time.Millisecond), os.ErrDeadlineExceeded)
+	require.NoError(t, heal())
+	require.NoError(t, answers(t, c, 30*time.Second))
+	heal, err = n.Lose(h, 0.2)
+	require.NoError(t, err)
+	for range 20 { // TCP sends again; some are late
+		require.NoError(t, answers(t, c, 30*time.Second))
+	}
+	require.NoError(t, heal())
+	_, err = n.Lose(n.Outside(), 0.2)
+	require.Error(t, err, "the firewall of the machine is not ours")
+}
+
 func TestNothingIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	n, err := New()
