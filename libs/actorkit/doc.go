@@ -23,6 +23,13 @@
 // which was never sent; it always leaves a gap in the batch numbers, so the receiver learns (LinkLost), before it sees a
 // later frame, that frames may be missing: those and what was refused meanwhile. Whoever needs more than that, needs its own sequence numbers.
 //
+// A Link that is down tries the direct way and, right behind it, the way around: its batch travels as a frame on the Link to a
+// third node, which passes it on over its own Link to the peer, and the peer's door judges and answers it as any other; the answer
+// comes back the same way. So only a peer that lives is reached so, a batch is still taken once and in its turn, and a Link that
+// goes around goes down as a direct one does. Both Links of the third node are direct ones: what is relayed is not relayed again.
+// While a Link goes around it looks for the direct way after 1 s … 15 s, and takes it between two batches. LinkStatus says over
+// whom a Link goes.
+//
 // Links do not depend on GoAkt's registry, membership or events: addresses come from SetPeers, and the door is found by
 // its path.
 //

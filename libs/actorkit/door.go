@@ -31,6 +31,8 @@ func (d *door) Receive(rctx *actor.ReceiveContext) {
 	case *actor.PostStart:
 	case *linkv1.Batch:
 		rctx.Response(&linkv1.BatchReply{Incarnation: d.node.self.Incarnation, Refused: d.take(m)})
+	case *linkv1.Probe:
+		rctx.Response(&linkv1.ProbeReply{Incarnation: d.node.self.Incarnation})
 	case *LinkEvent:
 		if d.node.enterHandler() {
 			d.node.handleLink(*m)
@@ -51,11 +53,17 @@ func (d *door) PostStop(*actor.Context) error {
 
 // take hands a batch over and returns why not, if not.
 func (d *door) take(b *linkv1.Batch) (refused string) {
-	n := d.node
-	if !n.enterHandler() {
+	if !d.node.enterHandler() {
+		d.node.takeReplies(b)
 		return "stopping"
 	}
-	defer n.leaveHandler()
+	defer d.node.leaveHandler()
+	return d.hand(b, "")
+}
+
+// hand hands the frames of a batch over that came directly, or over a third node.
+func (d *door) hand(b *linkv1.Batch, over string) (refused string) {
+	n := d.node
 	v := d.inbox.judge(b)
 	if v.refused != "" {
 		n.cfg.Logger.Warn("batch refused", slog.String("peer", b.GetFromNode()), slog.String("reason", v.refused))
@@ -65,7 +73,7 @@ func (d *door) take(b *linkv1.Batch) (refused string) {
 	if l := n.link(from.Node); l != nil && l.peer.Incarnation == from.Incarnation {
 		from = l.peer
 		if !v.repeated { // one that a newer batch has overtaken says nothing of the peer now
-			l.onHeard(time.Now(), b.GetBlind())
+			l.onHeard(time.Now(), b.GetBlind(), over)
 		}
 	}
 	if v.lost != nil {
@@ -77,6 +85,10 @@ func (d *door) take(b *linkv1.Batch) (refused string) {
 	}
 	bodies := 0
 	for _, f := range b.GetFrames() {
+		if r := f.GetRelay(); r != nil {
+			d.relay(from, r, over)
+			continue
+		}
 		bodies += len(f.GetBody())
 		n.handleFrame(from, Frame{Body: f.GetBody(), Traceparent: f.GetTraceparent(), Tracestate: f.GetTracestate()})
 	}

@@ -51,11 +51,16 @@ type link struct {
 	backoff   time.Duration
 	// cause is why the Link is down.
 	cause error
+	way   way
+	// waiting is for what comes back to a batch that went around; nil: none did.
+	waiting *waiting
 
 	out batch
 
 	heard atomic.Int64 // unix nanoseconds, 0: never
 	blind atomic.Bool
+	// direct: the Link is up and goes over no third node.
+	direct atomic.Bool
 }
 
 func newLink(n *Node, p Peer, floor uint64, now time.Time) *link {
@@ -68,7 +73,7 @@ func newLink(n *Node, p Peer, floor uint64, now time.Time) *link {
 // send queues a frame and wakes the goroutine unless it will look anyway.
 func (l *link) send(f Frame) error {
 	l.mu.Lock()
-	if l.state != linkUp {
+	if l.state != linkUp || l.way.over != "" && f.relay.GetBatch() != nil {
 		err := l.cause
 		l.mu.Unlock()
 		if err != nil {
@@ -104,6 +109,7 @@ func (l *link) tick(now time.Time) {
 		if silent := now.Sub(l.lastHeard()); silent > l.node.cfg.AskTimeout {
 			l.fall(now, fmt.Errorf("%w for %v", ErrSilent, silent.Round(time.Millisecond)))
 		}
+		l.probeIfDue(now)
 	case linkConnecting:
 		if now.Sub(l.since) > l.node.cfg.AskTimeout {
 			l.fall(now, fmt.Errorf("%w since the link was made", ErrSilent))
@@ -138,7 +144,13 @@ func (l *link) next(now time.Time) (task func() any, done bool) {
 		return nil, false
 	}
 	l.busy = true
-	if l.door == nil {
+	var ways []string
+	if l.way.over != "" || l.state == linkDown && l.way.around {
+		ways = l.ways()
+	}
+	around := l.way.over != "" || len(ways) > 0
+	l.way.around = !around
+	if !around && l.door == nil {
 		return l.lookup, false
 	}
 	l.number++
@@ -148,6 +160,10 @@ func (l *link) next(now time.Time) (task func() any, done bool) {
 	l.out.msg.ToIncarnation = l.peer.Incarnation
 	l.out.msg.Number, l.out.msg.Blind = l.number, l.saidBlind
 	bodies := l.queue.take(&l.out)
+	if around {
+		d := l.newDetour(ways)
+		return func() any { return d.run(bodies) }, false
+	}
 	door := l.door
 	return func() any { return l.ask(door, bodies) }, false
 }
@@ -159,7 +175,7 @@ func (l *link) onLooked(now time.Time, m *looked) {
 	switch {
 	case l.state == linkClosed:
 	case m.err == nil && m.door != nil:
-		l.door, l.retryAt = m.door, now
+		l.door, l.retryAt, l.way.around = m.door, now, false
 	case errors.Is(m.err, gerrors.ErrActorNotFound) && l.state == linkConnecting:
 		l.delay(now) // It may be starting.
 	default:
@@ -177,8 +193,13 @@ func (l *link) onAnswered(now time.Time, m *answered) {
 		l.fail(now, m.err)
 	default:
 		l.heard.Store(now.UnixNano())
-		if l.state != linkUp {
-			l.state, l.backoff, l.cause = linkUp, minBackoff, nil
+		was := l.state
+		l.state = linkUp
+		if was != linkUp || l.way.over != "" { // not when the direct way was found while a batch went around
+			l.goes(now, m.over)
+		}
+		if was != linkUp {
+			l.backoff, l.cause = minBackoff, nil
 			l.node.announce(LinkEvent{Peer: l.peer, Kind: LinkUp})
 		}
 	}
@@ -186,12 +207,14 @@ func (l *link) onAnswered(now time.Time, m *answered) {
 
 // fail takes note of a failed attempt. l.mu is held.
 func (l *link) fail(now time.Time, err error) {
-	if l.state == linkDown {
-		l.cause = err
-		l.delay(now)
+	if l.state != linkDown {
+		l.fall(now, err)
 		return
 	}
-	l.fall(now, err)
+	if !errors.Is(err, errNotAround) { // says less of the peer than why it is not reached directly
+		l.cause = err
+	}
+	l.again(now)
 }
 
 // fall takes the Link down and drops what is queued. l.mu is held.
@@ -200,7 +223,9 @@ func (l *link) fall(now time.Time, err error) {
 	l.state, l.cause = linkDown, err
 	l.dropQueue(was)
 	l.backoff = minBackoff
-	l.delay(now)
+	l.way.over, l.way.around = "", true
+	l.direct.Store(false)
+	l.again(now)
 	l.node.announce(LinkEvent{Peer: l.peer, Kind: LinkDown, Err: err})
 }
 
@@ -214,6 +239,15 @@ func (l *link) dropQueue(was linkState) {
 	}
 }
 
+// again sets the time of the next attempt of a Link that is down: each round is one directly and one around right behind it.
+func (l *link) again(now time.Time) {
+	if l.way.around && len(l.ways()) > 0 {
+		l.retryAt = now
+		return
+	}
+	l.delay(now)
+}
+
 func (l *link) delay(now time.Time) {
 	l.retryAt = now.Add(l.backoff/2 + rand.N(l.backoff))
 	l.backoff = min(2*l.backoff, maxBackoff)
@@ -225,6 +259,7 @@ func (l *link) close(why error) uint64 {
 	was := l.state
 	if was != linkClosed {
 		l.state, l.cause = linkClosed, why
+		l.direct.Store(false)
 		l.dropQueue(was)
 		if was == linkUp {
 			l.node.announce(LinkEvent{Peer: l.peer, Kind: LinkDown, Err: why})
@@ -236,47 +271,20 @@ func (l *link) close(why error) uint64 {
 	return number
 }
 
-// onHeard takes note of a batch from this life of the peer. A Link that is waiting to try again tries at once.
-func (l *link) onHeard(now time.Time, blind bool) {
+// onHeard takes note of a batch from this life of the peer, and over whom it came. A Link that is waiting to try again tries at
+// once.
+func (l *link) onHeard(now time.Time, blind bool, over string) {
 	l.heard.Store(now.UnixNano())
 	l.blind.Store(blind)
 	l.mu.Lock()
+	l.way.heard(over)
 	cue := (l.state == linkConnecting || l.state == linkDown) && !l.busy
 	if cue {
 		l.retryAt, l.backoff = now, minBackoff
+		l.way.around = l.way.around || over != ""
 	}
 	l.mu.Unlock()
 	if cue {
 		l.cue()
 	}
-}
-
-func (l *link) lastHeard() time.Time {
-	if ns := l.heard.Load(); ns != 0 {
-		return time.Unix(0, ns)
-	}
-	return time.Time{}
-}
-
-func (l *link) status() LinkStatus {
-	l.mu.Lock()
-	state, cause := l.state, l.cause
-	l.mu.Unlock()
-	return LinkStatus{
-		Up: state == linkUp, Down: state == linkDown || state == linkClosed, Err: cause,
-		Blind: l.blind.Load(), LastHeard: l.lastHeard(),
-	}
-}
-
-// drained tells whether nothing is queued or in flight.
-func (l *link) drained() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.state != linkUp || l.queue.empty() && !l.busy
-}
-
-func (l *link) queued() (bytes int, up bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.queue.bytes, l.state == linkUp
 }

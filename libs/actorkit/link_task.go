@@ -19,7 +19,10 @@ type (
 		door *actor.PID
 		err  error
 	}
-	answered struct{ err error }
+	answered struct {
+		err  error
+		over string // the third node, if any
+	}
 )
 
 // run is the Link's goroutine: it carries out one task after the other until the Link is closed or the node stops.
@@ -89,10 +92,7 @@ func (l *link) ask(door *actor.PID, bodies int) (m any) {
 		l.dropConnection()
 	}
 	if err == nil {
-		n.metrics.rtt.Record(n.ctx, time.Since(start).Seconds())
-		n.metrics.batches.Add(n.ctx, 1, n.metrics.sent)
-		n.metrics.frames.Add(n.ctx, frames, n.metrics.sent)
-		n.metrics.bytes.Add(n.ctx, int64(bodies), n.metrics.sent)
+		n.metrics.sentBatch(n.ctx, time.Since(start), frames, int64(bodies))
 	}
 	return &answered{err: err}
 }

@@ -3,6 +3,7 @@ package actorkit
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -19,6 +20,7 @@ type metrics struct {
 	events   metric.Int64Counter
 	rejected metric.Int64Counter
 	panics   metric.Int64Counter
+	relayed  metric.Int64Counter
 	queued   metric.Int64ObservableGauge
 	up       metric.Int64ObservableGauge
 	reg      metric.Registration
@@ -26,21 +28,25 @@ type metrics struct {
 	sent, received metric.MeasurementOption
 	kinds          map[LinkEventKind]metric.MeasurementOption
 	full, down     metric.MeasurementOption
+	// What happened to a relayed batch here; the first is sent.
+	forwarded, refused metric.MeasurementOption
 }
 
 func newMetrics(mp metric.MeterProvider, n *Node) (*metrics, error) {
 	meter := mp.Meter(scope)
 	m := &metrics{
-		sent:     metric.WithAttributeSet(attribute.NewSet(attribute.String("direction", "sent"))),
-		received: metric.WithAttributeSet(attribute.NewSet(attribute.String("direction", "received"))),
-		full:     metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", "full"))),
-		down:     metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", "down"))),
-		kinds:    map[LinkEventKind]metric.MeasurementOption{},
+		sent:      metric.WithAttributeSet(attribute.NewSet(attribute.String("direction", "sent"))),
+		received:  metric.WithAttributeSet(attribute.NewSet(attribute.String("direction", "received"))),
+		full:      metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", "full"))),
+		down:      metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", "down"))),
+		forwarded: metric.WithAttributeSet(attribute.NewSet(attribute.String("direction", "forwarded"))),
+		refused:   metric.WithAttributeSet(attribute.NewSet(attribute.String("direction", "refused"))),
+		kinds:     map[LinkEventKind]metric.MeasurementOption{},
 	}
 	for _, k := range []LinkEventKind{LinkUp, LinkDown, LinkLost} {
 		m.kinds[k] = metric.WithAttributeSet(attribute.NewSet(attribute.String("kind", k.String())))
 	}
-	var errs [9]error
+	var errs [10]error
 	m.frames, errs[0] = meter.Int64Counter("parley.link.frames", metric.WithDescription("Frames sent and handed over."))
 	m.bytes, errs[1] = meter.Int64Counter("parley.link.bytes", metric.WithUnit("By"), metric.WithDescription("Bytes of frame bodies sent and handed over."))
 	m.batches, errs[2] = meter.Int64Counter("parley.link.batches", metric.WithDescription("Batches, heartbeats included."))
@@ -50,6 +56,7 @@ func newMetrics(mp metric.MeterProvider, n *Node) (*metrics, error) {
 	m.panics, errs[6] = meter.Int64Counter("parley.door.panics", metric.WithDescription("Panics of the handler behind the door."))
 	m.queued, errs[7] = meter.Int64ObservableGauge("parley.link.queue.size", metric.WithUnit("By"), metric.WithDescription("Bytes waiting for all peers."))
 	m.up, errs[8] = meter.Int64ObservableGauge("parley.link.up", metric.WithDescription("Links that are up."))
+	m.relayed, errs[9] = meter.Int64Counter("parley.link.relayed", metric.WithDescription("Batches that went over a third node: sent by this node and answered, forwarded for another one, or refused to it."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
@@ -61,4 +68,12 @@ func newMetrics(mp metric.MeterProvider, n *Node) (*metrics, error) {
 	}, m.queued, m.up)
 	m.reg = reg
 	return m, err
+}
+
+// sentBatch counts a batch that was answered.
+func (m *metrics) sentBatch(ctx context.Context, took time.Duration, frames, bodies int64) {
+	m.rtt.Record(ctx, took.Seconds())
+	m.batches.Add(ctx, 1, m.sent)
+	m.frames.Add(ctx, frames, m.sent)
+	m.bytes.Add(ctx, bodies, m.sent)
 }

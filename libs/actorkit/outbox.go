@@ -1,6 +1,10 @@
 package actorkit
 
-import linkv1 "github.com/parley-rt/parley/libs/protocol/link/v1"
+import (
+	"google.golang.org/protobuf/proto"
+
+	linkv1 "github.com/parley-rt/parley/libs/protocol/link/v1"
+)
 
 // frameOverhead is what a queued frame weighs besides its parts: its struct and its share of the wire format.
 const frameOverhead = 64
@@ -16,13 +20,18 @@ type outbox struct {
 }
 
 func frameSize(f Frame) int {
-	return len(f.Body) + len(f.Traceparent) + len(f.Tracestate) + frameOverhead
+	size := len(f.Body) + len(f.Traceparent) + len(f.Tracestate) + frameOverhead
+	if f.relay != nil {
+		size += proto.Size(f.relay)
+	}
+	return size
 }
 
-// push queues a frame; false: it does not fit.
+// push queues a frame; false: it does not fit. A batch that is relayed may be larger than what it carries, so it fits into any
+// empty queue.
 func (o *outbox) push(f Frame) bool {
 	size := frameSize(f)
-	if o.bytes+size > o.limit {
+	if o.bytes+size > o.limit && (f.relay == nil || !o.empty()) {
 		return false
 	}
 	o.frames = append(o.frames, f)
@@ -96,7 +105,7 @@ func (b *batch) add(f Frame) {
 	}
 	b.frames = b.frames[:len(b.frames)+1]
 	m := &b.frames[len(b.frames)-1]
-	m.Body, m.Traceparent, m.Tracestate = f.Body, f.Traceparent, f.Tracestate
+	m.Body, m.Traceparent, m.Tracestate, m.Relay = f.Body, f.Traceparent, f.Tracestate, f.relay
 }
 
 // grow does what append would do, which must not copy messages.
@@ -104,7 +113,7 @@ func (b *batch) grow() {
 	next := make([]linkv1.Frame, len(b.frames), max(2*cap(b.frames), 16))
 	for i := range b.frames {
 		f := &b.frames[i]
-		next[i].Body, next[i].Traceparent, next[i].Tracestate = f.Body, f.Traceparent, f.Tracestate
+		next[i].Body, next[i].Traceparent, next[i].Tracestate, next[i].Relay = f.Body, f.Traceparent, f.Tracestate, f.Relay
 	}
 	b.frames = next
 }

@@ -1,6 +1,10 @@
 package actorkit
 
-import "time"
+import (
+	"time"
+
+	linkv1 "github.com/parley-rt/parley/libs/protocol/link/v1"
+)
 
 // Peer is another node as the directory describes it. Node names are unique within a datacenter.
 type Peer struct {
@@ -17,6 +21,9 @@ type Frame struct {
 	Body        []byte
 	Traceparent string
 	Tracestate  string
+
+	// relay makes it one for doors.
+	relay *linkv1.Relay
 }
 
 // Handler gets what arrives at a node's door and what happens to its Links. All calls come one at a time per node and
@@ -72,6 +79,8 @@ type LinkStatus struct {
 	Down bool
 	// Err is why it is Down.
 	Err error
+	// Relayed is the third node that the Link goes over while the peer is not reached directly; empty: none.
+	Relayed string
 	// Blind: the peer said in its last batch that it could not ask the journal who owns its rooms for 3 s.
 	Blind bool
 	// LastHeard is when this life of the peer last sent a batch or answered one; zero: never. A Link goes down when that

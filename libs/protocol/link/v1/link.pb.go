@@ -23,6 +23,57 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type RelayRefusal int32
+
+const (
+	RelayRefusal_RELAY_REFUSAL_UNSPECIFIED RelayRefusal = 0
+	// There is no direct Link to that life of the node, or it is down.
+	RelayRefusal_RELAY_REFUSAL_NO_WAY RelayRefusal = 1
+	// More waits for that node than may.
+	RelayRefusal_RELAY_REFUSAL_FULL RelayRefusal = 2
+)
+
+// Enum value maps for RelayRefusal.
+var (
+	RelayRefusal_name = map[int32]string{
+		0: "RELAY_REFUSAL_UNSPECIFIED",
+		1: "RELAY_REFUSAL_NO_WAY",
+		2: "RELAY_REFUSAL_FULL",
+	}
+	RelayRefusal_value = map[string]int32{
+		"RELAY_REFUSAL_UNSPECIFIED": 0,
+		"RELAY_REFUSAL_NO_WAY":      1,
+		"RELAY_REFUSAL_FULL":        2,
+	}
+)
+
+func (x RelayRefusal) Enum() *RelayRefusal {
+	p := new(RelayRefusal)
+	*p = x
+	return p
+}
+
+func (x RelayRefusal) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RelayRefusal) Descriptor() protoreflect.EnumDescriptor {
+	return file_link_v1_link_proto_enumTypes[0].Descriptor()
+}
+
+func (RelayRefusal) Type() protoreflect.EnumType {
+	return &file_link_v1_link_proto_enumTypes[0]
+}
+
+func (x RelayRefusal) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RelayRefusal.Descriptor instead.
+func (RelayRefusal) EnumDescriptor() ([]byte, []int) {
+	return file_link_v1_link_proto_rawDescGZIP(), []int{0}
+}
+
 // Batch is one remote Ask to the peer's door. An empty batch is a heartbeat.
 type Batch struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -117,8 +168,10 @@ type Frame struct {
 	// A parley.room.v1.Frame.
 	Body []byte `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
 	// W3C trace context of the work that caused the frame.
-	Traceparent   string `protobuf:"bytes,2,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
-	Tracestate    string `protobuf:"bytes,3,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
+	Traceparent string `protobuf:"bytes,2,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	Tracestate  string `protobuf:"bytes,3,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
+	// Set: the frame has no body and is for the door itself.
+	Relay         *Relay `protobuf:"bytes,4,opt,name=relay,proto3" json:"relay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -174,6 +227,158 @@ func (x *Frame) GetTracestate() string {
 	return ""
 }
 
+func (x *Frame) GetRelay() *Relay {
+	if x != nil {
+		return x.Relay
+	}
+	return nil
+}
+
+// Relay carries a batch, or what became of it, between two nodes that do not reach each other, over a third one that both
+// reach. The third node passes it on over its own direct Link and looks at nothing but the names.
+type Relay struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The batch's sender and the node it is for.
+	FromNode        string `protobuf:"bytes,1,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
+	FromIncarnation string `protobuf:"bytes,2,opt,name=from_incarnation,json=fromIncarnation,proto3" json:"from_incarnation,omitempty"`
+	ToNode          string `protobuf:"bytes,3,opt,name=to_node,json=toNode,proto3" json:"to_node,omitempty"`
+	ToIncarnation   string `protobuf:"bytes,4,opt,name=to_incarnation,json=toIncarnation,proto3" json:"to_incarnation,omitempty"`
+	// The batch's number.
+	Number uint64 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"`
+	// Types that are valid to be assigned to Content:
+	//
+	//	*Relay_Batch
+	//	*Relay_Reply
+	//	*Relay_Refused
+	Content       isRelay_Content `protobuf_oneof:"content"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Relay) Reset() {
+	*x = Relay{}
+	mi := &file_link_v1_link_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Relay) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Relay) ProtoMessage() {}
+
+func (x *Relay) ProtoReflect() protoreflect.Message {
+	mi := &file_link_v1_link_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Relay.ProtoReflect.Descriptor instead.
+func (*Relay) Descriptor() ([]byte, []int) {
+	return file_link_v1_link_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Relay) GetFromNode() string {
+	if x != nil {
+		return x.FromNode
+	}
+	return ""
+}
+
+func (x *Relay) GetFromIncarnation() string {
+	if x != nil {
+		return x.FromIncarnation
+	}
+	return ""
+}
+
+func (x *Relay) GetToNode() string {
+	if x != nil {
+		return x.ToNode
+	}
+	return ""
+}
+
+func (x *Relay) GetToIncarnation() string {
+	if x != nil {
+		return x.ToIncarnation
+	}
+	return ""
+}
+
+func (x *Relay) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Relay) GetContent() isRelay_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *Relay) GetBatch() []byte {
+	if x != nil {
+		if x, ok := x.Content.(*Relay_Batch); ok {
+			return x.Batch
+		}
+	}
+	return nil
+}
+
+func (x *Relay) GetReply() []byte {
+	if x != nil {
+		if x, ok := x.Content.(*Relay_Reply); ok {
+			return x.Reply
+		}
+	}
+	return nil
+}
+
+func (x *Relay) GetRefused() RelayRefusal {
+	if x != nil {
+		if x, ok := x.Content.(*Relay_Refused); ok {
+			return x.Refused
+		}
+	}
+	return RelayRefusal_RELAY_REFUSAL_UNSPECIFIED
+}
+
+type isRelay_Content interface {
+	isRelay_Content()
+}
+
+type Relay_Batch struct {
+	// Towards to_node: a Batch.
+	Batch []byte `protobuf:"bytes,6,opt,name=batch,proto3,oneof"`
+}
+
+type Relay_Reply struct {
+	// Back to from_node: its BatchReply.
+	Reply []byte `protobuf:"bytes,7,opt,name=reply,proto3,oneof"`
+}
+
+type Relay_Refused struct {
+	// Back to from_node: the third node did not pass it on.
+	Refused RelayRefusal `protobuf:"varint,8,opt,name=refused,proto3,enum=parley.link.v1.RelayRefusal,oneof"`
+}
+
+func (*Relay_Batch) isRelay_Content() {}
+
+func (*Relay_Reply) isRelay_Content() {}
+
+func (*Relay_Refused) isRelay_Content() {}
+
 // BatchReply is sent after every frame was handed over locally.
 type BatchReply struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -186,7 +391,7 @@ type BatchReply struct {
 
 func (x *BatchReply) Reset() {
 	*x = BatchReply{}
-	mi := &file_link_v1_link_proto_msgTypes[2]
+	mi := &file_link_v1_link_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -198,7 +403,7 @@ func (x *BatchReply) String() string {
 func (*BatchReply) ProtoMessage() {}
 
 func (x *BatchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_link_v1_link_proto_msgTypes[2]
+	mi := &file_link_v1_link_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -211,7 +416,7 @@ func (x *BatchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchReply.ProtoReflect.Descriptor instead.
 func (*BatchReply) Descriptor() ([]byte, []int) {
-	return file_link_v1_link_proto_rawDescGZIP(), []int{2}
+	return file_link_v1_link_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *BatchReply) GetIncarnation() string {
@@ -228,6 +433,87 @@ func (x *BatchReply) GetRefused() string {
 	return ""
 }
 
+// Probe asks a door whether it can be reached directly. It says nothing about batches.
+type Probe struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Probe) Reset() {
+	*x = Probe{}
+	mi := &file_link_v1_link_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Probe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Probe) ProtoMessage() {}
+
+func (x *Probe) ProtoReflect() protoreflect.Message {
+	mi := &file_link_v1_link_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Probe.ProtoReflect.Descriptor instead.
+func (*Probe) Descriptor() ([]byte, []int) {
+	return file_link_v1_link_proto_rawDescGZIP(), []int{4}
+}
+
+type ProbeReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Incarnation   string                 `protobuf:"bytes,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeReply) Reset() {
+	*x = ProbeReply{}
+	mi := &file_link_v1_link_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeReply) ProtoMessage() {}
+
+func (x *ProbeReply) ProtoReflect() protoreflect.Message {
+	mi := &file_link_v1_link_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeReply.ProtoReflect.Descriptor instead.
+func (*ProbeReply) Descriptor() ([]byte, []int) {
+	return file_link_v1_link_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ProbeReply) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
 var File_link_v1_link_proto protoreflect.FileDescriptor
 
 const file_link_v1_link_proto_rawDesc = "" +
@@ -239,17 +525,36 @@ const file_link_v1_link_proto_rawDesc = "" +
 	"\x0eto_incarnation\x18\x03 \x01(\tR\rtoIncarnation\x12\x16\n" +
 	"\x06number\x18\x04 \x01(\x04R\x06number\x12\x14\n" +
 	"\x05blind\x18\x05 \x01(\bR\x05blind\x12-\n" +
-	"\x06frames\x18\x06 \x03(\v2\x15.parley.link.v1.FrameR\x06frames\"]\n" +
+	"\x06frames\x18\x06 \x03(\v2\x15.parley.link.v1.FrameR\x06frames\"\x8a\x01\n" +
 	"\x05Frame\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x12 \n" +
 	"\vtraceparent\x18\x02 \x01(\tR\vtraceparent\x12\x1e\n" +
 	"\n" +
 	"tracestate\x18\x03 \x01(\tR\n" +
-	"tracestate\"H\n" +
+	"tracestate\x12+\n" +
+	"\x05relay\x18\x04 \x01(\v2\x15.parley.link.v1.RelayR\x05relay\"\x9c\x02\n" +
+	"\x05Relay\x12\x1b\n" +
+	"\tfrom_node\x18\x01 \x01(\tR\bfromNode\x12)\n" +
+	"\x10from_incarnation\x18\x02 \x01(\tR\x0ffromIncarnation\x12\x17\n" +
+	"\ato_node\x18\x03 \x01(\tR\x06toNode\x12%\n" +
+	"\x0eto_incarnation\x18\x04 \x01(\tR\rtoIncarnation\x12\x16\n" +
+	"\x06number\x18\x05 \x01(\x04R\x06number\x12\x16\n" +
+	"\x05batch\x18\x06 \x01(\fH\x00R\x05batch\x12\x16\n" +
+	"\x05reply\x18\a \x01(\fH\x00R\x05reply\x128\n" +
+	"\arefused\x18\b \x01(\x0e2\x1c.parley.link.v1.RelayRefusalH\x00R\arefusedB\t\n" +
+	"\acontent\"H\n" +
 	"\n" +
 	"BatchReply\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\tR\vincarnation\x12\x18\n" +
-	"\arefused\x18\x02 \x01(\tR\arefusedB:Z8github.com/parley-rt/parley/libs/protocol/link/v1;linkv1b\x06proto3"
+	"\arefused\x18\x02 \x01(\tR\arefused\"\a\n" +
+	"\x05Probe\".\n" +
+	"\n" +
+	"ProbeReply\x12 \n" +
+	"\vincarnation\x18\x01 \x01(\tR\vincarnation*_\n" +
+	"\fRelayRefusal\x12\x1d\n" +
+	"\x19RELAY_REFUSAL_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14RELAY_REFUSAL_NO_WAY\x10\x01\x12\x16\n" +
+	"\x12RELAY_REFUSAL_FULL\x10\x02B:Z8github.com/parley-rt/parley/libs/protocol/link/v1;linkv1b\x06proto3"
 
 var (
 	file_link_v1_link_proto_rawDescOnce sync.Once
@@ -263,19 +568,26 @@ func file_link_v1_link_proto_rawDescGZIP() []byte {
 	return file_link_v1_link_proto_rawDescData
 }
 
-var file_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_link_v1_link_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_link_v1_link_proto_goTypes = []any{
-	(*Batch)(nil),      // 0: parley.link.v1.Batch
-	(*Frame)(nil),      // 1: parley.link.v1.Frame
-	(*BatchReply)(nil), // 2: parley.link.v1.BatchReply
+	(RelayRefusal)(0),  // 0: parley.link.v1.RelayRefusal
+	(*Batch)(nil),      // 1: parley.link.v1.Batch
+	(*Frame)(nil),      // 2: parley.link.v1.Frame
+	(*Relay)(nil),      // 3: parley.link.v1.Relay
+	(*BatchReply)(nil), // 4: parley.link.v1.BatchReply
+	(*Probe)(nil),      // 5: parley.link.v1.Probe
+	(*ProbeReply)(nil), // 6: parley.link.v1.ProbeReply
 }
 var file_link_v1_link_proto_depIdxs = []int32{
-	1, // 0: parley.link.v1.Batch.frames:type_name -> parley.link.v1.Frame
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	2, // 0: parley.link.v1.Batch.frames:type_name -> parley.link.v1.Frame
+	3, // 1: parley.link.v1.Frame.relay:type_name -> parley.link.v1.Relay
+	0, // 2: parley.link.v1.Relay.refused:type_name -> parley.link.v1.RelayRefusal
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_link_v1_link_proto_init() }
@@ -283,18 +595,24 @@ func file_link_v1_link_proto_init() {
 	if File_link_v1_link_proto != nil {
 		return
 	}
+	file_link_v1_link_proto_msgTypes[2].OneofWrappers = []any{
+		(*Relay_Batch)(nil),
+		(*Relay_Reply)(nil),
+		(*Relay_Refused)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_link_v1_link_proto_rawDesc), len(file_link_v1_link_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   3,
+			NumEnums:      1,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_link_v1_link_proto_goTypes,
 		DependencyIndexes: file_link_v1_link_proto_depIdxs,
+		EnumInfos:         file_link_v1_link_proto_enumTypes,
 		MessageInfos:      file_link_v1_link_proto_msgTypes,
 	}.Build()
 	File_link_v1_link_proto = out.File
