@@ -13,14 +13,15 @@ import (
 // Outage is how long something was not available because of one strike.
 type Outage struct {
 	Class string
-	// What is a room, or a producer for faults of gateways.
+	// What is a room, or a producer for faults of gateways and of the ways to them.
 	What string
 	Took time.Duration
 }
 
-// Outages measures the strikes that came alone: for faults of gateways how long each producer that was connected there had no
-// acknowledgement, for the others how long each room had none that the hit node wrote, or every room for what all share. It is
-// the longest such time until a while after the fault's end: a handed over room has its pause some time after SIGTERM.
+// Outages measures the strikes that came alone: for faults of gateways, and of the ways between them and rooms nodes, how long each
+// producer that was connected there had no acknowledgement, for the others how long each room had none that the hit node wrote, or
+// every room for what all share. It is the longest such time until a while after the fault's end: a handed over room has its pause
+// some time after SIGTERM.
 func Outages(strikes []*Strike, records []*history.Record, gateways []string) []Outage {
 	var all []Outage
 	for _, s := range strikes {
@@ -76,8 +77,8 @@ func acksIn(r *history.Record) []time.Duration {
 	return acks
 }
 
-// appendAround measures a room whose writer one gateway cannot reach. That gateway's clients are refused until it can again, or
-// until they go to another one: its rooms are written through the others.
+// appendAround measures what one gateway and the rooms node that writes a room cannot tell each other, which must go around: each
+// producer of such a room at that gateway for itself, and the room through all others.
 func appendAround(all []Outage, s *Strike, r *history.Record, until time.Duration) []Outage {
 	if !slices.Contains(s.Owned, r.Room) {
 		return all
@@ -85,7 +86,10 @@ func appendAround(all []Outage, s *Strike, r *history.Record, until time.Duratio
 	var acks []time.Duration
 	others := 0
 	for _, c := range r.Chains {
-		if !c.Blind && !through(c, s) {
+		switch {
+		case through(c, s):
+			all = append(all, Outage{s.Class, r.Room + "/" + c.Name, longestGap(acksOf(c), s.From, until)})
+		case !c.Blind:
 			acks = append(acks, acksOf(c)...)
 			others++
 		}

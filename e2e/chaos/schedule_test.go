@@ -108,7 +108,7 @@ func TestOutagesAreMeasuredFromTheFault(t *testing.T) {
 	require.Equal(t, []Outage{
 		{"rooms killed", "busy-0", s(1)},
 		{"gateway killed", "busy-0/gateway-1", s(2)},
-		{"rooms cut from gateway", "busy-0", s(2)},
+		{"rooms cut from gateway", "busy-0/gateway-2", s(1)}, {"rooms cut from gateway", "busy-0", s(2)}, {"rooms cut from gateway", "busy-1/gateway-2", s(1)},
 		{"postgres killed", "busy-0", s(1)}, {"postgres killed", "busy-1", s(1)},
 	}, outages)
 	require.Equal(t, []Outage{{noFault, "busy-0", s(1)}, {noFault, "busy-1", s(2)}}, Calm([]history.Healing{{From: s(8), To: s(13)}}, records))
