@@ -54,7 +54,8 @@ type Client struct {
 	asked       map[uint32]purpose // what frames with an id were sent for
 	pingDue     bool
 	reconnectAt time.Time
-	serverError *Error // the newest error that belongs to nothing; it explains the close after it
+	helpless    *helpless // nil when there is no other gateway
+	serverError *Error    // the newest error that belongs to nothing; it explains the close after it
 }
 
 // purpose tells what a frame was sent for: exactly one of the pointers, or join.
@@ -90,6 +91,9 @@ func Dial(ctx context.Context, url string, cfg Config) (*Client, error) {
 		asked:   map[uint32]purpose{},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if !at.single() {
+		c.helpless = &helpless{patience: cfg.HelplessTimeout}
+	}
 	r := &runner{c: c, at: at, backoff: backoff{min: cfg.BackoffMin, max: cfg.BackoffMax}}
 	go r.run()
 	select {

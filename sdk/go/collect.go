@@ -170,6 +170,9 @@ func (c *Client) disconnected() time.Time {
 	defer c.mu.Unlock()
 	at := c.reconnectAt
 	c.reconnectAt, c.pingDue, c.signals = time.Time{}, false, nil
+	if c.helpless != nil {
+		c.helpless.disconnected()
+	}
 	clear(c.asked)
 	for _, r := range c.order {
 		r.confirmed, r.askedAt, r.leaveAt = false, time.Time{}, time.Time{}

@@ -37,6 +37,11 @@ type Config struct {
 	// within 5 s; default 10 s.
 	AnswerTimeout time.Duration
 
+	// HelplessTimeout is how long a gateway may refuse everything as unavailable before the Client tries another of its addresses;
+	// up to as much again at random is added, and it doubles with each gateway in a row. With one address it does nothing.
+	// Default 8 s.
+	HelplessTimeout time.Duration
+
 	// MaxPending is how many publishes of a room may be unanswered; further ones wait. Default 256.
 	MaxPending int
 	// MaxMessageBytes is the server's limit for one frame. A larger publish fails at once, because the server would close the
@@ -76,6 +81,7 @@ func (c Config) validate() (Config, error) {
 	duration("PingInterval", &c.PingInterval, 25*time.Second)
 	duration("PingTimeout", &c.PingTimeout, 25*time.Second)
 	duration("AnswerTimeout", &c.AnswerTimeout, 10*time.Second)
+	duration("HelplessTimeout", &c.HelplessTimeout, 8*time.Second)
 	number("MaxPending", &c.MaxPending, 256)
 	number("MaxMessageBytes", &c.MaxMessageBytes, 64<<10)
 	if c.BackoffMax < c.BackoffMin {

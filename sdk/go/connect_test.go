@@ -433,6 +433,40 @@ func TestSeveralGateways(t *testing.T) {
 	require.Equal(t, "token-4", hello.GetSessionToken())
 }
 
+// A gateway that lives and serves nothing, for instance because it reaches no rooms node, is left for another one (L1).
+func TestHelplessGatewayIsLeft(t *testing.T) {
+	t.Parallel()
+	first, second := newServer(t), newServer(t)
+	cfg := fast()
+	cfg.InOrder, cfg.HelplessTimeout = true, 20*time.Millisecond
+	dialed := make(chan *parley.Client, 1)
+	go func() {
+		client, err := parley.Dial(context.Background(), first.url()+","+second.url(), cfg)
+		if err != nil {
+			t.Error(err)
+		}
+		dialed <- client
+	}()
+	p := first.accept()
+	p.hello()
+	p.session("token-1", "me", false)
+	client := <-dialed
+	t.Cleanup(func() { require.NoError(t, client.Close(context.Background())) })
+	room := enter(t, client, p, parley.JoinOptions{})
+	result := publish(t.Context(), room, "hello", "id-1")
+	for env := range p.frames { // until the client goes
+		if m := env.GetMessage(); m != nil {
+			p.send(refusal(env.GetId(), parley.CodeUnavailable, "room", m.GetMessageId(), true, time.Millisecond))
+		}
+	}
+	p, hello := resume(t, second, "token-2")
+	require.Equal(t, "token-1", hello.GetSessionToken())
+	m, id := p.message()
+	require.Equal(t, "id-1", m.GetMessageId())
+	p.send(ack(id, m, 11, false))
+	require.NoError(t, await(t, result).err)
+}
+
 // A server that waited too long for hello has opened a session for somebody else: the client does not become that member, but
 // comes back with its own token.
 func TestSessionThatDoesNotAnswerHelloIsNotTaken(t *testing.T) {

@@ -41,12 +41,15 @@ func (c *Client) onAnswer(env *clientv1.Envelope) {
 	now := time.Now()
 	switch k := env.GetKind().(type) {
 	case *clientv1.Envelope_Ack:
+		c.served()
 		c.onAck(k.Ack, now)
 	case *clientv1.Envelope_RoomJoined:
+		c.served()
 		c.onJoined(k.RoomJoined)
 	case *clientv1.Envelope_RoomLeft:
 		c.onLeft(k.RoomLeft)
 	case *clientv1.Envelope_HistoryPage, *clientv1.Envelope_PresenceState:
+		c.served()
 		if known && why.call != nil {
 			why.room.answered(why.call, env, nil)
 		}
@@ -58,8 +61,28 @@ func (c *Client) onAnswer(env *clientv1.Envelope) {
 			c.note(errorOf(k.Error)) // of a signal, or of an attempt that was given up
 			return
 		}
-		c.onError(why, errorOf(k.Error), now)
+		e := errorOf(k.Error)
+		c.onError(why, e, now)
+		if e.Code == CodeUnavailable {
+			c.refusedAsUnavailable(now)
+		}
 	}
+}
+
+func (c *Client) served() {
+	if c.helpless != nil {
+		c.helpless.served()
+	}
+}
+
+// refusedAsUnavailable leaves a gateway that has served nothing for too long. The lock is held.
+func (c *Client) refusedAsUnavailable(now time.Time) {
+	if c.helpless == nil || !c.helpless.refused(now, rand.Float64()) {
+		return
+	}
+	c.cfg.Logger.Debug("gateway serves nothing; going to another one")
+	c.reconnectAt = now
+	c.wakeWriter()
 }
 
 // onReconnect notes when the server wants the next connection. The lock is held.
