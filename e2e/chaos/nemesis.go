@@ -166,8 +166,8 @@ func (n *nemesis) beginAndEnd(s *Strike) []event {
 			return n.w.network.Lose(n.w.hosts[s.Target], s.Share)
 		}})
 	case Limp:
-		var recover func()
-		begin, end = simple(func() { recover = n.limp(s.Target) }), simple(func() { recover() })
+		var ease func()
+		begin, end = simple(func() { ease = n.limp(s.Target) }), simple(func() { ease() })
 	}
 	return []event{
 		{s.After, func(context.Context) error {
@@ -245,8 +245,8 @@ func (n *nemesis) splits(s *Strike) []func() (func() error, error) {
 // who wait for it.
 const limpStop, limpGo = 400 * time.Millisecond, 200 * time.Millisecond
 
-// limp begins; recover ends it. Its steps are not the seed's: what they hit, no seed repeats.
-func (n *nemesis) limp(target string) (recover func()) {
+// limp begins; ease ends it. Its steps are not the seed's: what they hit, no seed repeats.
+func (n *nemesis) limp(target string) (ease func()) {
 	freeze, thaw := n.freezer(target)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
