@@ -190,7 +190,8 @@ func (a *Actor) opened(now time.Time, m *openedMsg) {
 		a.d.Logger.Warn("session could not be opened", "err", m.opened.Err)
 	}
 	a.core.SessionOpened(now, m.opened)
-	if m.opened.Err == nil && !a.d.Registry.claim(m.opened.id, m.opened.Generation, a.entry) {
+	// One that came too late for its connection is left to expire.
+	if id, _ := a.core.Session(); id != "" && !a.d.Registry.claim(m.opened.id, m.opened.Generation, a.entry) {
 		a.core.Replaced()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -400,4 +401,43 @@ func TestRegistryWakes(t *testing.T) {
 	r.wake(e, now)
 	require.Zero(t, e.due, "who is gone is not woken")
 	r.Answer(5, "rooms-1", actorkit.Frame{})
+}
+
+// lateStore answers once it is let.
+type lateStore struct {
+	persistence.SessionStore
+	asked, answer chan struct{}
+}
+
+func (s *lateStore) CreateSession(ctx context.Context, id persistence.SessionID, token persistence.TokenHash, member string, ttl time.Duration) (persistence.Session, error) {
+	close(s.asked)
+	<-s.answer
+	return s.SessionStore.CreateSession(ctx, id, token, member, ttl)
+}
+
+// A session that is opened too late for its connection is nobody's: it must not be kept alive for ever.
+func TestSessionThatComesTooLateIsNotKept(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	store := &lateStore{SessionStore: memory.New(memory.Options{}), asked: make(chan struct{}), answer: make(chan struct{})}
+	s.d.Sessions = NewSessions(store, time.Hour, NewGuest)
+	var late atomic.Bool
+	s.d.Now = func() time.Time {
+		if late.Load() {
+			return time.Now().Add(time.Minute)
+		}
+		return time.Now()
+	}
+	c := s.connect()
+	c.send(`{"ping":{}}`)
+	<-store.asked
+	late.Store(true)
+	tell(c.pid, &tickMsg{})
+	require.Nil(t, c.socket.wait(t))
+	require.Equal(t, clientv1.CloseCode_CLOSE_CODE_INTERNAL, c.socket.code)
+	close(store.answer)
+	require.Never(t, func() bool { return len(s.d.Registry.held()) > 0 }, 200*time.Millisecond, time.Millisecond, "a closed connection took the session")
+	tell(c.pid, &closedMsg{})
+	require.Eventually(t, func() bool { return !c.pid.IsRunning() }, 10*time.Second, time.Millisecond)
+	require.Empty(t, s.d.Registry.held())
 }
