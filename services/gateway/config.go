@@ -174,7 +174,7 @@ func (c Config) validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		fail("listen %q is not host:port", c.Listen)
 	}
-	if !strings.HasPrefix(c.WSPath, "/") || c.WSPath == "/" || strings.ContainsAny(c.WSPath, " {}?#") {
+	if !isWSPath(c.WSPath) {
 		fail("ws path %q is not a path below /", c.WSPath)
 	}
 	switch c.AuthMode {
@@ -207,6 +207,10 @@ func (c Config) validate() error {
 		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
+}
+
+func isWSPath(path string) bool {
+	return strings.HasPrefix(path, "/") && path != "/" && !strings.ContainsAny(path, " {}?#")
 }
 
 func (d Deps) validate() error {

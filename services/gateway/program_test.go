@@ -79,7 +79,8 @@ func TestSettingsNameEveryProblem(t *testing.T) {
 		"PARLEY_JOURNAL_URL=mysql://root:secret@db/x", "PARLEY_CONTROL_PLANE_URL=http://user:secret@plane", "PARLEY_OPS_LISTEN=" + taken.Addr().String(),
 		"PARLEY_CLUSTER_QUORUM=3", "PARLEY_SEEDS=127.0.0.1:1,127.0.0.1:2", "PARLEY_REMOTING_PORT=0", "PARLEY_DISCOVERY_PORT=0", "PARLEY_PEERS_PORT=many",
 		"PARLEY_MIGRATE=maybe",
-		"PARLEY_MAX_MESSAGE_BYTES=0", "PARLEY_SESSION_REPLAY_LIMIT=0",
+		"PARLEY_MAX_MESSAGE_BYTES=0", "PARLEY_SESSION_REPLAY_LIMIT=0", "PARLEY_SESSION_TTL=5s", "PARLEY_WS_PATH=ws",
+		"PARLEY_ALLOWED_ORIGINS=https://ok.example,chat",
 	}
 	require.Equal(t, opskit.ExitConfig, p.Run(t.Context(), nil))
 	for _, want := range []string{
@@ -94,6 +95,10 @@ func TestSettingsNameEveryProblem(t *testing.T) {
 		"PARLEY_AUTH_MODE (or --auth-mode) is required: ",
 		"PARLEY_MAX_MESSAGE_BYTES: 0 lets no message in",
 		"PARLEY_SESSION_REPLAY_LIMIT: 0 would reset every resume",
+		"PARLEY_NODE: node name must match",
+		"PARLEY_SESSION_TTL: 5s is shorter than connections are looked after: give at least 10s",
+		`PARLEY_WS_PATH: "ws" is not a path below /: give one such as /ws`,
+		`PARLEY_ALLOWED_ORIGINS: origin "chat" is not scheme://host[:port]: give one such as`,
 	} {
 		require.Contains(t, out.String(), want)
 	}

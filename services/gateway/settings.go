@@ -11,6 +11,8 @@ import (
 	planes "github.com/parley-rt/parley/libs/dcplane/open"
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/persistence/open"
+	"github.com/parley-rt/parley/libs/protocol/ids"
+	"github.com/parley-rt/parley/services/gateway/internal/ws"
 )
 
 // Settings are what an operator says about a gateway process: flags, variables PARLEY_…, keys of a file.
@@ -51,17 +53,13 @@ func (s *Settings) Validate() error {
 	if s.AuthMode == "jwt" {
 		problems = append(problems, errors.New("PARLEY_AUTH_MODE: jwt is not supported by this build: set none, and let only those reach the port who may be guests"))
 	}
-	if s.MaxMessageBytes <= 0 {
-		problems = append(problems, fmt.Errorf("PARLEY_MAX_MESSAGE_BYTES: %d lets no message in: give at least 1", s.MaxMessageBytes))
-	}
-	if s.SessionReplayLimit <= 0 {
-		problems = append(problems, fmt.Errorf("PARLEY_SESSION_REPLAY_LIMIT: %d would reset every resume: give at least 1", s.SessionReplayLimit))
-	}
+	problems = append(problems, s.checkClients()...)
 	if s.Discovery == actorkit.DiscoveryNATS && !s.ControlPlaneURL.Empty() && !strings.HasPrefix(s.ControlPlaneURL.Reveal(), "nats://") && !strings.HasPrefix(s.ControlPlaneURL.Reveal(), "tls://") {
 		problems = append(problems, errors.New("PARLEY_DISCOVERY: nats uses the control plane's server, which is not NATS here: choose static, dns or kubernetes"))
 	}
-	// Only of a configuration that has what every one must have: missing settings are reported as such.
-	if _, err := s.Host(); err == nil && s.DC != "" && s.Node != "" && s.AuthMode == AuthNone {
+	problems = append(problems, checkName("PARLEY_DC", s.DC), checkName("PARLEY_NODE", s.Node))
+	// Only of a configuration that has what every one must have and in which nothing else is wrong.
+	if _, err := s.Host(); err == nil && s.DC != "" && s.Node != "" && s.AuthMode == AuthNone && errors.Join(problems...) == nil {
 		if c, err := s.config(); err != nil {
 			problems = append(problems, err)
 		} else {
@@ -70,6 +68,41 @@ func (s *Settings) Validate() error {
 	}
 	problems = append(problems, opskit.CheckPorts(context.Background(), s.listens()...)...)
 	return errors.Join(problems...)
+}
+
+// checkClients checks what concerns clients.
+func (s *Settings) checkClients() []error {
+	var problems []error
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if s.MaxMessageBytes <= 0 {
+		bad("PARLEY_MAX_MESSAGE_BYTES: %d lets no message in: give at least 1", s.MaxMessageBytes)
+	}
+	if s.SessionReplayLimit <= 0 {
+		bad("PARLEY_SESSION_REPLAY_LIMIT: %d would reset every resume: give at least 1", s.SessionReplayLimit)
+	}
+	if s.SessionTTL < minSessionTTL {
+		bad("PARLEY_SESSION_TTL: %s is shorter than connections are looked after: give at least %s", s.SessionTTL, minSessionTTL)
+	}
+	if !isWSPath(s.WSPath) {
+		bad("PARLEY_WS_PATH: %q is not a path below /: give one such as /ws", s.WSPath)
+	}
+	for _, origin := range s.AllowedOrigins {
+		if err := (ws.Config{AllowedOrigins: []string{origin}}).Validate(); err != nil {
+			bad("PARLEY_ALLOWED_ORIGINS: %w: give one such as https://chat.example.com, or *", err)
+		}
+	}
+	return problems
+}
+
+// checkName checks the name of a node or a datacenter. One that is missing is reported as such.
+func checkName(setting, name string) error {
+	if name == "" {
+		return nil
+	}
+	if err := ids.CheckNode(name); err != nil {
+		return fmt.Errorf("%s: %w", setting, err)
+	}
+	return nil
 }
 
 // listens are all addresses that the process binds.

@@ -77,7 +77,8 @@ func TestSettingsNameEveryProblem(t *testing.T) {
 		"PARLEY_NODE=a/b", "PARLEY_NODES=x", "PARLEY_ADVERTISE_HOST=127.0.0.1", "PARLEY_DATA_DIR=" + t.TempDir(),
 		"PARLEY_JOURNAL_URL=mysql://root:secret@db/x", "PARLEY_CONTROL_PLANE_URL=http://user:secret@plane", "PARLEY_OPS_LISTEN=" + taken.Addr().String(),
 		"PARLEY_CLUSTER_QUORUM=3", "PARLEY_SEEDS=127.0.0.1:1,127.0.0.1:2", "PARLEY_REMOTING_PORT=0", "PARLEY_DISCOVERY_PORT=0", "PARLEY_PEERS_PORT=many",
-		"PARLEY_MIGRATE=maybe",
+		"PARLEY_MIGRATE=maybe", "PARLEY_MOVES_SETTLE_AFTER=-1s", "PARLEY_MOVES_REST_FOR=-2s",
+		"PARLEY_API_LISTEN=nowhere", "PARLEY_AUTH_MODE=jwt",
 	}
 	require.Equal(t, opskit.ExitConfig, p.Run(t.Context(), nil))
 	for _, want := range []string{
@@ -88,6 +89,9 @@ func TestSettingsNameEveryProblem(t *testing.T) {
 		"PARLEY_DISCOVERY_PORT: 0 takes a free port",
 		`PARLEY_JOURNAL_URL: journal URL has the unknown scheme "mysql"`,
 		"PARLEY_CONTROL_PLANE_URL: ",
+		"PARLEY_NODE: node name must match",
+		"PARLEY_MOVES_SETTLE_AFTER: -1s is negative", "PARLEY_MOVES_REST_FOR: -2s is negative",
+		"PARLEY_API_LISTEN: ", "PARLEY_AUTH_HMAC_SECRET: has 0 bytes",
 		"PARLEY_OPS_LISTEN: " + taken.Addr().String() + " is in use by another process: stop that one or choose another port",
 	} {
 		require.Contains(t, out.String(), want)

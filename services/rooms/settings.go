@@ -12,6 +12,7 @@ import (
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence/open"
+	"github.com/parley-rt/parley/libs/protocol/ids"
 )
 
 // Settings are what an operator says about a rooms process: flags, variables PARLEY_…, keys of a file.
@@ -51,8 +52,18 @@ func (s *Settings) Validate() error {
 	if s.Discovery == actorkit.DiscoveryNATS && !s.ControlPlaneURL.Empty() && !strings.HasPrefix(s.ControlPlaneURL.Reveal(), "nats://") && !strings.HasPrefix(s.ControlPlaneURL.Reveal(), "tls://") {
 		problems = append(problems, errors.New("PARLEY_DISCOVERY: nats uses the control plane's server, which is not NATS here: choose static, dns or kubernetes"))
 	}
-	// Only of a configuration that has what every one must have: missing settings are reported as such.
-	if _, err := s.Host(); err == nil && s.DC != "" && s.Node != "" {
+	problems = append(problems, checkName("PARLEY_DC", s.DC), checkName("PARLEY_NODE", s.Node))
+	if s.MovesSettleAfter < 0 {
+		problems = append(problems, fmt.Errorf("PARLEY_MOVES_SETTLE_AFTER: %s is negative: give 0 or more", s.MovesSettleAfter))
+	}
+	if s.MovesRestFor < 0 {
+		problems = append(problems, fmt.Errorf("PARLEY_MOVES_REST_FOR: %s is negative: give 0 or more", s.MovesRestFor))
+	}
+	if s.APIListen != "" {
+		problems = append(problems, s.Auth.Check())
+	}
+	// Only of a configuration that has what every one must have and in which nothing else is wrong.
+	if _, err := s.Host(); err == nil && s.DC != "" && s.Node != "" && errors.Join(problems...) == nil {
 		if c, err := s.config(); err != nil {
 			problems = append(problems, err)
 		} else {
@@ -61,6 +72,17 @@ func (s *Settings) Validate() error {
 	}
 	problems = append(problems, opskit.CheckPorts(context.Background(), s.listens()...)...)
 	return errors.Join(problems...)
+}
+
+// checkName checks the name of a node or a datacenter. One that is missing is reported as such.
+func checkName(setting, name string) error {
+	if name == "" {
+		return nil
+	}
+	if err := ids.CheckNode(name); err != nil {
+		return fmt.Errorf("%s: %w", setting, err)
+	}
+	return nil
 }
 
 // listens are all addresses that the process binds.
