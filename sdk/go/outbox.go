@@ -13,8 +13,8 @@ const (
 	// window is how many publishes of a room are sent without an answer; the server takes this many in one batch.
 	window = 64
 	// settleTime bounds how long after its first attempt a publish is sent again. The server recognises a repeat for two
-	// minutes; the difference is for the way there.
-	settleTime = 110 * time.Second
+	// minutes; the difference is for the way there, on which a process may stand still for 20 s and a gateway try for 5 s.
+	settleTime = 90 * time.Second
 )
 
 // outbox is one room's unanswered publishes in their order: the pure half of publishing.
