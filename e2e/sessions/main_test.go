@@ -5,6 +5,7 @@ package sessions
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,8 +20,12 @@ const patience = 2 * time.Minute
 
 // deployment is a small datacenter.
 type deployment struct {
+	journal         *harness.Cluster
 	gateways, rooms []*harness.Node
 }
+
+// nodes are all, rooms nodes first.
+func (d *deployment) nodes() []*harness.Node { return slices.Concat(d.rooms, d.gateways) }
 
 // deploy starts two gateways, with this in their environment, and two rooms nodes.
 func deploy(t *testing.T, environment ...string) *deployment {
@@ -30,14 +35,23 @@ func deploy(t *testing.T, environment ...string) *deployment {
 	nats := harness.NewNATS(t)
 	nats.Start()
 	d := &harness.Deployment{JournalURL: postgres.URL(), ControlPlaneURL: nats.URL()}
-	p := &deployment{gateways: d.NewNodes(t, harness.Gateway, 2, environment...), rooms: d.NewNodes(t, harness.Rooms, 2)}
-	for _, n := range append(append([]*harness.Node(nil), p.rooms...), p.gateways...) {
+	p := &deployment{
+		journal:  postgres,
+		gateways: d.NewNodes(t, harness.Gateway, 2, environment...), rooms: d.NewNodes(t, harness.Rooms, 2),
+	}
+	p.startAll(t)
+	return p
+}
+
+// startAll starts every service and returns when all are ready.
+func (d *deployment) startAll(t *testing.T) {
+	t.Helper()
+	for _, n := range d.nodes() {
 		n.Start()
 	}
-	for _, n := range append(append([]*harness.Node(nil), p.rooms...), p.gateways...) {
+	for _, n := range d.nodes() {
 		ready(t, n)
 	}
-	return p
 }
 
 func ready(t *testing.T, n *harness.Node) {
