@@ -47,7 +47,8 @@ func TestRestoreOfAnEarlierState(t *testing.T) {
 	raw.Close()
 
 	d.stopAll(t)
-	postgres(t, "pg_restore", "--clean", "--if-exists", "--exit-on-error", "--dbname="+d.journal.URL(), backup)
+	postgres(t, "psql", "--command=DROP SCHEMA parley CASCADE", d.journal.URL())
+	postgres(t, "pg_restore", "--exit-on-error", "--dbname="+d.journal.URL(), backup)
 	d.restored(t)
 	d.startAll(t)
 
