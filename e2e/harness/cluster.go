@@ -39,7 +39,7 @@ func StartCluster(tb testing.TB) *Cluster {
 // StartClusterOn is StartCluster on a host of its own.
 func StartClusterOn(tb testing.TB, host *network.Host) *Cluster {
 	tb.Helper()
-	command, err := startClusterOn(place{host})
+	command, err := startClusterOn(place{host: host})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -89,7 +89,7 @@ func newControlPlane(tb testing.TB, host *network.Host, kind planeKind) *Control
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := &ControlPlane{kind: kind, place: place{host}, tb: tb, binary: binary, ports: ports, dir: tb.TempDir()}
+	c := &ControlPlane{kind: kind, place: place{host: host}, tb: tb, binary: binary, ports: ports, dir: tb.TempDir()}
 	if c.log, err = os.Create(filepath.Join(c.dir, strings.ToLower(kind.name)+".log")); err != nil {
 		tb.Fatal(err)
 	}

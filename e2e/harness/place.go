@@ -10,7 +10,11 @@ import (
 const loopback = "127.0.0.1"
 
 // place is where a process runs: on a host of its own, or among all others on loopback.
-type place struct{ host *network.Host }
+type place struct {
+	host *network.Host
+	// resolver is seen there in place of /etc/resolv.conf, when it is not empty.
+	resolver string
+}
 
 func (p place) ip() string {
 	if p.host == nil {
@@ -22,6 +26,11 @@ func (p place) ip() string {
 // command is one that runs there.
 func (p place) command(binary string, args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)
+	if p.resolver != "" {
+		// In a mount namespace; the process that the shell becomes keeps its number and parent.
+		const mount = `mount --bind "$0" /etc/resolv.conf && exec "$@"`
+		cmd = exec.Command("unshare", append([]string{"--mount", "sh", "-c", mount, p.resolver, binary}, args...)...)
+	}
 	if p.host != nil {
 		p.host.Run(cmd)
 	}

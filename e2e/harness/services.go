@@ -40,6 +40,8 @@ type Deployment struct {
 	RoomsCommand string
 	// BuildTags are for the nodes' binaries.
 	BuildTags []string
+	// Resolver is a file that nodes see in place of /etc/resolv.conf, which takes root. Empty: they see the machine's.
+	Resolver string
 	nodes     []*Node
 }
 
@@ -64,8 +66,8 @@ type Node struct {
 	dir        string
 }
 
-// NewNodes gives n nodes of a kind names and ports; they know each other as seeds, so name all of a kind at once. Nothing is
-// started. More is added to their environment and wins.
+// NewNodes gives n nodes of a kind names and ports; they know each other as seeds, so name all of a kind at once, unless more
+// tells another discovery. Nothing is started. More is added to their environment and wins.
 func (d *Deployment) NewNodes(tb testing.TB, kind Kind, n int, more ...string) []*Node {
 	tb.Helper()
 	binary, err := d.build(kind)
@@ -80,7 +82,7 @@ func (d *Deployment) NewNodes(tb testing.TB, kind Kind, n int, more ...string) [
 			tb.Fatal(err)
 		}
 		name := fmt.Sprintf("%s-%d", kind, i+1)
-		where := place{}
+		where := place{resolver: d.Resolver}
 		if d.Network != nil {
 			if where.host, err = d.Network.Host(name); err != nil {
 				tb.Fatal(err)
@@ -115,11 +117,13 @@ func (n *Node) prepare(d *Deployment, seeds, more []string) error {
 		"PARLEY_REMOTING_PORT="+strconv.Itoa(n.remoting),
 		"PARLEY_DISCOVERY_PORT="+strconv.Itoa(n.discovery),
 		"PARLEY_PEERS_PORT="+strconv.Itoa(n.peers),
-		"PARLEY_DISCOVERY=static", "PARLEY_SEEDS="+strings.Join(seeds, ","),
 		"PARLEY_JOURNAL_URL="+d.JournalURL, "PARLEY_CONTROL_PLANE_URL="+d.ControlPlaneURL,
 		"PARLEY_OPS_LISTEN="+n.opsAddr, "PARLEY_DATA_DIR="+filepath.Join(n.dir, "data"),
 		"PARLEY_LOG_LEVEL=info", "PARLEY_LOG_FORMAT=json",
 	)
+	if !slices.ContainsFunc(more, func(pair string) bool { return strings.HasPrefix(pair, "PARLEY_DISCOVERY=") }) {
+		n.env = append(n.env, "PARLEY_DISCOVERY=static", "PARLEY_SEEDS="+strings.Join(seeds, ","))
+	}
 	switch n.Kind {
 	case Gateway:
 		n.env = append(n.env, "PARLEY_LISTEN="+n.listenAddr, "PARLEY_AUTH_MODE=none")
