@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -11,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// dnsAddress is where the server listens: resolv.conf has no place for another port than 53.
-const dnsAddress = "127.0.1.53"
+// dnsAddress is where the server listens, for this process alone: resolv.conf has no place for another port than 53.
+var dnsAddress = fmt.Sprintf("127.%d.%d.53", 1+rand.IntN(250), rand.IntN(250))
 
 // hosts are addresses of this machine that can have the same ports.
 var hosts = []string{"127.0.1.1", "127.0.1.2", "127.0.1.3", "127.0.1.4", "127.0.1.5", "127.0.1.6"}
