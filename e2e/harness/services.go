@@ -42,7 +42,7 @@ type Deployment struct {
 	BuildTags []string
 	// Resolver is a file that nodes see in place of /etc/resolv.conf, which takes root. Empty: they see the machine's.
 	Resolver string
-	nodes     []*Node
+	nodes    []*Node
 }
 
 // Node is a gateway or rooms process and its successors, with the same name, ports and data directory. Its methods are for one

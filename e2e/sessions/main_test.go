@@ -95,8 +95,8 @@ func (r *resumed) say(room, content string) uint64 {
 func (r *resumed) hear(t *testing.T, room string, cursor uint64, last string) (contents []string, _ uint64) {
 	t.Helper()
 	r.Await("message", func(f wire.Frame) bool { return f.String("target") == room && f.String("content") == last })
-	for {
-		m := r.Frames()[r.heard]
+	for frames := r.Frames(); ; {
+		m := frames[r.heard]
 		r.heard++
 		if m.Kind != "message" || m.String("target") != room {
 			continue
