@@ -41,6 +41,8 @@ type link struct {
 	door *actor.PID
 	// busy: a lookup or an Ask is running; the goroutine looks again behind it.
 	busy bool
+	// turn counts the goroutines: one that waits for an answer when the Link goes down is left to end by itself.
+	turn int
 	// number of the last batch formed, or skipped because queued frames were dropped.
 	number uint64
 	since  time.Time // of connecting
@@ -55,7 +57,7 @@ type link struct {
 	// waiting is for what comes back to a batch that went around; nil: none did.
 	waiting *waiting
 
-	out batch
+	out *batch
 
 	heard atomic.Int64 // unix nanoseconds, 0: never
 	blind atomic.Bool
@@ -65,7 +67,7 @@ type link struct {
 
 func newLink(n *Node, p Peer, floor uint64, now time.Time) *link {
 	return &link{
-		node: n, peer: p, wake: make(chan struct{}, 1), since: now, number: floor, backoff: minBackoff,
+		node: n, peer: p, wake: make(chan struct{}, 1), since: now, number: floor, backoff: minBackoff, out: new(batch),
 		queue: outbox{limit: n.cfg.QueueBytes, batchBytes: n.cfg.BatchBytes},
 	}
 }
@@ -134,10 +136,10 @@ func (l *link) due(now time.Time) bool {
 }
 
 // next decides what the goroutine does now: a task to run, nil for nothing. done: it should end.
-func (l *link) next(now time.Time) (task func() any, done bool) {
+func (l *link) next(now time.Time, turn int) (task func() any, done bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state == linkClosed {
+	if l.state == linkClosed || l.turn != turn {
 		return nil, true
 	}
 	if !l.due(now) {
@@ -159,18 +161,22 @@ func (l *link) next(now time.Time) (task func() any, done bool) {
 	l.out.msg.FromNode, l.out.msg.FromIncarnation = l.node.self.Node, l.node.self.Incarnation
 	l.out.msg.ToIncarnation = l.peer.Incarnation
 	l.out.msg.Number, l.out.msg.Blind = l.number, l.saidBlind
-	bodies := l.queue.take(&l.out)
+	out := l.out
+	bodies := l.queue.take(out)
 	if around {
 		d := l.newDetour(ways)
-		return func() any { return d.run(bodies) }, false
+		return func() any { return d.run(out, bodies) }, false
 	}
 	door := l.door
-	return func() any { return l.ask(door, bodies) }, false
+	return func() any { return l.ask(door, out, bodies) }, false
 }
 
-func (l *link) onLooked(now time.Time, m *looked) {
+func (l *link) onLooked(now time.Time, turn int, m *looked) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.late(now, turn, m.err) {
+		return
+	}
 	l.busy = false
 	switch {
 	case l.state == linkClosed:
@@ -183,9 +189,12 @@ func (l *link) onLooked(now time.Time, m *looked) {
 	}
 }
 
-func (l *link) onAnswered(now time.Time, m *answered) {
+func (l *link) onAnswered(now time.Time, turn int, m *answered) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.late(now, turn, m.err) {
+		return
+	}
 	l.busy = false
 	switch {
 	case l.state == linkClosed:
@@ -225,8 +234,33 @@ func (l *link) fall(now time.Time, err error) {
 	l.backoff = minBackoff
 	l.way.over, l.way.around = "", true
 	l.direct.Store(false)
+	if l.busy {
+		l.abandon()
+	}
 	l.again(now)
 	l.node.announce(LinkEvent{Peer: l.peer, Kind: LinkDown, Err: err})
+}
+
+// abandon leaves what is running to end by itself, at the latest when its time is over, and goes on with another goroutine. The
+// caller is one of the node's own, so the node is not done waiting for them.
+func (l *link) abandon() {
+	l.turn++
+	l.busy, l.out = false, new(batch)
+	l.node.loops.Add(1)
+	go l.run(l.turn)
+	l.cue()
+}
+
+// late tells whether something that was abandoned has come to an end. If that was a good one, the direct way is back.
+func (l *link) late(now time.Time, turn int, err error) bool {
+	if l.turn == turn {
+		return false
+	}
+	if err == nil && l.state == linkDown && !l.busy {
+		l.retryAt, l.backoff, l.way.around = now, minBackoff, false
+		l.cue()
+	}
+	return true
 }
 
 // dropQueue empties the queue. A Link that was up leaves a gap in the numbers, whatever was queued: the batch in flight may

@@ -25,11 +25,12 @@ type (
 	}
 )
 
-// run is the Link's goroutine: it carries out one task after the other until the Link is closed or the node stops.
+// run is the Link's goroutine: it carries out one task after the other until the Link is closed, the node stops or another one has
+// taken its turn.
 //
 // It is no actor. GoAkt writes the coming and going of a clustered system's actors to the cluster's registry, and when that
 // fails for the end of one, as it does while a member that keeps a part of the registry hangs, it stops the whole system.
-func (l *link) run() {
+func (l *link) run(turn int) {
 	defer l.node.loops.Done()
 	for {
 		select {
@@ -38,7 +39,7 @@ func (l *link) run() {
 			return
 		}
 		for {
-			task, done := l.next(time.Now())
+			task, done := l.next(time.Now(), turn)
 			if done {
 				return
 			}
@@ -47,9 +48,9 @@ func (l *link) run() {
 			}
 			switch m := task().(type) {
 			case *looked:
-				l.onLooked(time.Now(), m)
+				l.onLooked(time.Now(), turn, m)
 			case *answered:
-				l.onAnswered(time.Now(), m)
+				l.onAnswered(time.Now(), turn, m)
 			}
 		}
 	}
@@ -76,16 +77,16 @@ func (l *link) dropConnection() {
 }
 
 // ask sends the batch that next has formed.
-func (l *link) ask(door *actor.PID, bodies int) (m any) {
+func (l *link) ask(door *actor.PID, out *batch, bodies int) (m any) {
 	defer recoverTask(func(err error) { m = &answered{err: err} })
 	n := l.node
 	start := time.Now()
-	msg := l.out.seal()
-	frames := int64(l.out.len())
+	msg := out.seal()
+	frames := int64(out.len())
 	reply, err := exchange(n.ctx, n.cfg.AskTimeout, func(ctx context.Context, timeout time.Duration) (any, error) {
 		return n.sys.NoSender().Ask(ctx, door, msg, timeout)
 	})
-	l.out.release()
+	out.release()
 	if err == nil {
 		err = checkReply(reply, l.peer)
 	} else {

@@ -53,7 +53,7 @@ func (n *Node) setPeers(peers []Peer, why error) {
 		l := newLink(n, p, n.floor, now)
 		links[p.Node] = l
 		n.loops.Add(1)
-		go l.run()
+		go l.run(0)
 		l.cue()
 	}
 	n.links.Store(&links)

@@ -55,12 +55,12 @@ func (l *link) newDetour(ways []string) *detour {
 }
 
 // run sends the batch that next has formed.
-func (d *detour) run(bodies int) (m any) {
+func (d *detour) run(out *batch, bodies int) (m any) {
 	defer recoverTask(func(err error) { m = &answered{err: err} })
 	l, n := d.link, d.link.node
-	start, frames := time.Now(), int64(l.out.len())
-	batch, err := proto.Marshal(l.out.seal())
-	l.out.release()
+	start, frames := time.Now(), int64(out.len())
+	batch, err := proto.Marshal(out.seal())
+	out.release()
 	if err != nil {
 		return &answered{err: fmt.Errorf("encode batch: %w", err)}
 	}
@@ -68,7 +68,9 @@ func (d *detour) run(bodies int) (m any) {
 	defer cancel()
 	over, reply, err := d.ask(ctx, batch)
 	l.mu.Lock()
-	l.waiting = nil
+	if l.waiting == d.waiting {
+		l.waiting = nil
+	}
 	l.mu.Unlock()
 	if err == nil {
 		err = checkReply(reply, l.peer)
