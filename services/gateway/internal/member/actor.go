@@ -32,6 +32,7 @@ type (
 	sessionGoneMsg struct{}
 	drainMsg       struct{ afterMS uint32 }
 	linkDownMsg    struct{ node string }
+	linkLostMsg    struct{ node string }
 	answerMsg      struct {
 		from  string
 		frame actorkit.Frame
@@ -126,6 +127,8 @@ func (a *Actor) Receive(rctx *actor.ReceiveContext) {
 		a.core.Evicted(now, m.room, m.number)
 	case *linkDownMsg:
 		a.core.LinkDown(now, m.node)
+	case *linkLostMsg:
+		a.core.LinkLost(now, m.node)
 	case *replacedMsg:
 		a.core.Replaced()
 	case *sessionGoneMsg:

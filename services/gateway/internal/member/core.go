@@ -206,6 +206,19 @@ func (c *Core) LinkDown(now time.Time, node string) {
 	c.settle(now)
 }
 
+// LinkLost says that answers of a node are missing: it is asked again for those that have not come.
+func (c *Core) LinkLost(now time.Time, node string) {
+	if c.phase != phaseOpen {
+		return
+	}
+	for _, q := range c.snapshot() {
+		if q.node == node && c.requests[q.number] == q {
+			c.send(now, q)
+		}
+	}
+	c.settle(now)
+}
+
 // Drained says that the client read enough to be sent a page.
 func (c *Core) Drained(now time.Time) {
 	if c.phase != phaseOpen {

@@ -100,6 +100,8 @@ func (c *chaos) step() {
 		c.down[node] = !c.down[node]
 		if c.down[node] {
 			c.core.LinkDown(c.now, node)
+		} else {
+			c.core.LinkLost(c.now, node)
 		}
 	case 11:
 		switch c.in.next(6) {

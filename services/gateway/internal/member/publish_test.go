@@ -155,6 +155,24 @@ func TestLinkDownAsksTheNextNodeAtOnce(t *testing.T) {
 	require.Equal(t, "rooms-2", w.last().node)
 }
 
+func TestLostAnswersAreAskedForAgain(t *testing.T) {
+	t.Parallel()
+	w := joined(t, Config{})
+	w.publish("m1")
+	first := w.last()
+	w.core.LinkLost(w.now, "rooms-3")
+	require.Equal(t, first, w.last())
+	asked := len(w.sent)
+	w.core.LinkLost(w.now, "rooms-1")
+	require.Len(t, w.sent, asked+1)
+	require.Equal(t, "rooms-1", w.last().node)
+	require.Equal(t, jsonOf(first.frame), jsonOf(w.last().frame))
+	w.stored(w.last(), 4)
+	w.expect(`{"ack":{"target":"a","message_id":"m1","seq":"4"}}`)
+	w.core.LinkLost(w.now, "rooms-1")
+	require.Len(t, w.sent, asked+1, "nothing waits")
+}
+
 func TestRefusalsThatPassAreNotToldAtOnce(t *testing.T) {
 	t.Parallel()
 	w := joined(t, Config{})

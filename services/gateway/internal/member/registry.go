@@ -169,9 +169,14 @@ func (r *Registry) Answer(connection uint64, from string, f actorkit.Frame) {
 	}
 }
 
-// LinkDown implements route.Members: it tells the connections that wait for something.
-func (r *Registry) LinkDown(node string) {
-	m := &linkDownMsg{node: node}
+// LinkDown implements route.Members.
+func (r *Registry) LinkDown(node string) { r.tellAwake(&linkDownMsg{node: node}) }
+
+// LinkLost implements route.Members.
+func (r *Registry) LinkLost(node string) { r.tellAwake(&linkLostMsg{node: node}) }
+
+// tellAwake tells the connections that wait for something.
+func (r *Registry) tellAwake(m any) {
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()

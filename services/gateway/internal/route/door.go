@@ -16,6 +16,8 @@ type Members interface {
 	Answer(connection uint64, from string, f actorkit.Frame)
 	// LinkDown says that what was on its way to a node is lost.
 	LinkDown(node string)
+	// LinkLost says that answers of a node are missing.
+	LinkLost(node string)
 }
 
 // Hub takes what concerns the node's subscriptions.
@@ -71,6 +73,7 @@ func (d *Door) HandleLink(e actorkit.LinkEvent) {
 		d.hub.LinkDown(e.Peer.Node)
 	case actorkit.LinkLost:
 		d.logger.Info("batches from rooms node are missing", "peer", e.Peer.Node, "err", e.Err)
+		d.members.LinkLost(e.Peer.Node)
 		d.hub.LinkLost(e.Peer.Node)
 	case actorkit.LinkUp:
 		d.logger.Info("link to rooms node is up", "peer", e.Peer.Node)

@@ -173,7 +173,7 @@ func TestDoor(t *testing.T) {
 	d.HandleLink(actorkit.LinkEvent{Peer: peer, Kind: actorkit.LinkDown})
 	d.HandleLink(actorkit.LinkEvent{Peer: peer, Kind: actorkit.LinkLost})
 	require.Equal(t, []string{
-		"answer 7 from n", "frame true from n", "differ [a b] from n", "down n", "down n", "lost n",
+		"answer 7 from n", "frame true from n", "differ [a b] from n", "down n", "down n", "lost n", "lost n",
 	}, c.calls)
 }
 
