@@ -202,3 +202,28 @@ func TestMassEviction(t *testing.T) {
 	require.Equal(t, clientv1.ErrorCode_ERROR_CODE_FORBIDDEN, out["m8"])
 	require.Eventually(t, func() bool { return m.describe().Members == 1 }, patience, 20*time.Millisecond)
 }
+
+// S8: of a member that was kicked and came back elsewhere, a gateway that has missed the kick learns it, too: what it holds of
+// before has ended, although the member is in the room.
+func TestMissedKickOfMemberWhoCameBack(t *testing.T) {
+	t.Parallel()
+	m := setupModerated(t, nil)
+	other := startGateway(t, m.plane, "gw-2")
+	other.connect(m.rooms)
+	m.gw.join("rooms-1", "lobby", "ada")
+	m.gw.join("rooms-1", "lobby", "bob")
+	require.NotNil(t, other.ask("rooms-1", "lobby", joinFrame("ada", "elsewhere", 1, nil)).GetJoined())
+	kick := m.rule(&roomv1.KickMember{MemberId: "ada"})
+	back := other.ask("rooms-1", "lobby", joinFrame("ada", "elsewhere", 2, nil)).GetJoined()
+	require.NotNil(t, back)
+	require.GreaterOrEqual(t, back.Head, kick.Seq, "as of then it is in")
+
+	m.gw.subscribe("rooms-1", "lobby")
+	answer := m.gw.ask("rooms-1", "lobby", reportFrame("ada", "bob")).GetEvicted()
+	require.NotNil(t, answer)
+	require.Empty(t, answer.Members, "both are in the room now")
+	frame, eviction := m.gw.evicted("lobby", "ada")
+	require.Equal(t, kick.Seq, frame.Seq, "only what was let in before has ended")
+	require.Equal(t, clientv1.ErrorCode_ERROR_CODE_NOT_JOINED, clientv1.ErrorCode(eviction.Code))
+	require.Equal(t, []uint64{kick.Seq, kick.Seq}, []uint64{frame.PrevRemovalSeq, frame.RemovalSeq}, "it is no new link of the chain")
+}

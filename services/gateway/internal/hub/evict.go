@@ -14,7 +14,8 @@ import (
 // (S8). Every connection stands as of a seq: the room's head when it was last known to be let in. The topic knows removal,
 // the newest event that took somebody out. Both are compared:
 //
-//   - Evicted names who is out, in a chain like that of the deliveries; everybody else then stands as of its seq.
+//   - Evicted names who is out, in a chain like that of the deliveries; everybody else then stands as of its seq. Connections
+//     that stand as of that seq or a later one were let in again and stay.
 //   - A frame that shows a newer removal than the topic has is not handed on: an Evicted was missed. The topic subscribes anew.
 //   - A connection that stands as of less than removal is held: it gets nothing until the room has answered a report that
 //     names it. This happens after a subscription that missed an Evicted, and when an answer to a join was overtaken by one.
@@ -37,7 +38,7 @@ func (t *Topic) Evicted(now time.Time, from string, number uint64, e *roomv1.Evi
 		}
 		return
 	}
-	t.evict(now, e)
+	t.evict(now, number, e)
 	switch {
 	case e.GetPrevRemovalSeq() > t.removal:
 		if t.phase == phaseLive {
@@ -55,8 +56,9 @@ func (t *Topic) Evicted(now time.Time, from string, number uint64, e *roomv1.Evi
 	}
 }
 
-// evict ends the streams of members that are out: room_left goes behind what they have got.
-func (t *Topic) evict(now time.Time, e *roomv1.Evicted) {
+// evict ends the streams of members that are out: room_left goes behind what they have got. About a connection of another
+// history the past says nothing: only the answer to a report does.
+func (t *Topic) evict(now time.Time, number uint64, e *roomv1.Evicted) {
 	if len(e.GetMembers()) == 0 {
 		return
 	}
@@ -66,7 +68,7 @@ func (t *Topic) evict(now time.Time, e *roomv1.Evicted) {
 	}
 	for sink, s := range t.subs {
 		m := out[s.member]
-		if m == nil || s.as >= e.GetSeq() || s.epoch > e.GetEpoch() {
+		if m == nil || s.as >= e.GetSeq() || s.epoch > e.GetEpoch() || s.foreign && number == 0 && e.GetSeq() <= t.removal {
 			continue
 		}
 		t.Detach(now, sink, evictedFrame(sink.Codec(), t.room, m, now))
@@ -84,7 +86,7 @@ func (t *Topic) checked(now time.Time, number, seq uint64) {
 	t.check = 0
 	for _, s := range t.subs {
 		if s.check == number {
-			s.as = max(s.as, seq)
+			s.as, s.foreign = max(s.as, seq), false
 		}
 	}
 	for _, s := range t.subs {
@@ -112,7 +114,7 @@ func (t *Topic) removals(s *roomv1.Subscribed) {
 	t.removal, t.check, t.unsure = s.GetRemovalSeq(), 0, false
 	for _, sub := range t.subs {
 		if sub.incarnation != t.incarnation {
-			sub.as = 0
+			sub.as, sub.foreign = 0, true
 		}
 		if sub.state == subHeld {
 			sub.state = subIdle

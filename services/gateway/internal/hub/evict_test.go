@@ -95,6 +95,34 @@ func TestMissedEviction(t *testing.T) {
 	}
 }
 
+// S8: of a member that was kicked and has come back, the connections of before the kick end; those of after it stay, and so do
+// those that were let in in a history that was lost, of which the seq says nothing.
+func TestMissedKickOfAMemberWhoCameBack(t *testing.T) {
+	t.Parallel()
+	m, x, y := removals(t)
+	back := m.sink("x", codec.JSON{}, 100)
+	m.remove("x")
+	m.nodes[0].toHub = nil // nobody says so
+	kicked := m.head
+	m.join(back, nil)()
+	m.topic.Lost(m.now, "n0")
+	m.serve(m.nodes[0])
+	m.deliver(m.nodes[0]) // subscribed again
+	before := m.number
+	past := &roomv1.Evicted{Epoch: m.epoch, Seq: kicked, PrevRemovalSeq: kicked, RemovalSeq: kicked, Members: []*roomv1.Eviction{{MemberId: "x"}}}
+	m.topic.Evicted(m.now, "n0", 0, past)
+	require.True(t, x.evicted && x.told)
+	require.False(t, back.evicted || y.evicted)
+	require.Equal(t, before, m.number, "nobody was asked anything")
+	m.publish(1)
+	m.pump()
+	require.Equal(t, []int{1, 1, 2}, []int{x.got, back.got, y.got})
+
+	m.topic.subs[back].as, m.topic.subs[back].foreign = 0, true
+	m.topic.Evicted(m.now, "n0", 0, past)
+	require.False(t, back.evicted)
+}
+
 // S8: a page that shows a removal which is not known here is not handed on.
 func TestPageAfterAMissedEviction(t *testing.T) {
 	t.Parallel()

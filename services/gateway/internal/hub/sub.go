@@ -43,6 +43,7 @@ type sub struct {
 	incarnation uint64 // of the history the cursor belongs to
 	epoch       uint64 // of the writer that let it in
 	as          uint64 // the room's head when its member was last known to be let in
+	foreign     bool   // it was let in in another history, where seqs meant something else
 	check       uint64 // number of the last report that named it
 	evictee     Evictee
 	number      uint64 // of its Start

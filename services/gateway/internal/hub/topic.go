@@ -162,6 +162,7 @@ func (t *Topic) Attach(now time.Time, sink Sink, start Start) {
 	s.state, s.page, s.pos, s.strikes = subIdle, nil, 0, 0
 	s.cursor, s.incarnation = start.Cursor, start.Incarnation
 	s.epoch, s.as, s.check, s.evictee, s.number = start.Epoch, start.As, 0, start.Evictee, start.Number
+	s.foreign = false
 	sink.SendAll(start.First)
 	t.minEpoch = max(t.minEpoch, start.Epoch)
 	if start.Node != "" {
@@ -173,7 +174,7 @@ func (t *Topic) Attach(now time.Time, sink Sink, start Start) {
 	case t.phase == phaseLive:
 		if s.incarnation != t.incarnation { // its join was answered before the history was cut
 			t.rewind(s, t.last, t.incarnation)
-			s.as = 0
+			s.as, s.foreign = 0, true
 		}
 		t.advance(now, s)
 	}

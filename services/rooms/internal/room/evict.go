@@ -1,7 +1,9 @@
 package room
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/tochemey/goakt/v4/actor"
@@ -123,26 +125,41 @@ func (r *Room) sweepLater() {
 	r.wake()
 }
 
-// evictOutsiders answers a gateway node's report: who of those it named is not in the room.
+// evictOutsiders answers a gateway node's report: who of those it named is not in the room. The report names members and not
+// connections: of one who was kicked and has come back, those that were let in before are told apart first.
 func (r *Room) evictOutsiders(in *Inbound, o *roomv1.Online) {
 	state, now := r.stream.State(), r.env.Now()
 	var evictions []*roomv1.Eviction
+	back := make(map[uint64][]*roomv1.Eviction) // by the seq of the kick
 	for _, m := range o.Members {
 		if m.Connections == 0 {
 			continue
 		}
 		if denial := state.Outside(&r.roster, m.MemberId, now); denial != nil {
 			evictions = append(evictions, denial.Eviction(m.MemberId))
+		} else if kicked := state.Kicked(m.MemberId); kicked > 0 && in.Frame.Request != 0 {
+			back[kicked] = append(back[kicked], r.eviction(m.MemberId, ""))
 		}
 	}
 	if len(evictions) == 0 && in.Frame.Request == 0 {
 		return
 	}
-	err := r.send(in.From.Node, &roomv1.Frame{Request: in.Frame.Request, Kind: &roomv1.Frame_Evicted{Evicted: &roomv1.Evicted{
-		Epoch: r.epoch(), Seq: state.Head(), PrevRemovalSeq: r.removal, RemovalSeq: r.removal, Members: evictions,
+	for _, seq := range slices.Sorted(maps.Keys(back)) {
+		r.answerReport(in.From.Node, 0, seq, back[seq])
+	}
+	r.answerReport(in.From.Node, in.Frame.Request, state.Head(), evictions)
+}
+
+// answerReport tells a gateway node whose memberships of before seq have ended. It is no link of the chain of removals.
+func (r *Room) answerReport(node string, request, seq uint64, evictions []*roomv1.Eviction) {
+	if _, subscribed := r.subscribers[node]; !subscribed { // an earlier part could not be sent
+		return
+	}
+	err := r.send(node, &roomv1.Frame{Request: request, Kind: &roomv1.Frame_Evicted{Evicted: &roomv1.Evicted{
+		Epoch: r.epoch(), Seq: seq, PrevRemovalSeq: r.removal, RemovalSeq: r.removal, Members: evictions,
 	}}})
 	if err != nil {
-		r.lose(in.From.Node, err)
+		r.lose(node, err)
 		r.settleOwed()
 	}
 }
