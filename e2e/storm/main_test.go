@@ -16,6 +16,7 @@ var (
 	clients = flag.Int("storm.clients", 1500, "how many clients lose their gateway at once; 10,000 for figures worth comparing")
 	stayed  = flag.Int("storm.stayed", 200, "how many publish through the other gateway meanwhile, each in a room of its own that the herd is spread over")
 	pace    = flag.Duration("storm.pace", time.Second, "how often each of them publishes")
+	setting = flag.String("storm.gateway", "", "more of the gateways' environment: pairs NAME=value separated by spaces")
 	calm    = flag.Duration("storm.calm", 10*time.Second, "how long to measure before the storm and after it")
 )
 
@@ -66,6 +67,17 @@ func (t *times) at(q float64) time.Duration {
 	}
 	slices.Sort(t.list)
 	return t.list[min(len(t.list)-1, int(q*float64(len(t.list))))]
+}
+
+// phase is how publishes went for a while. Safe for concurrent use.
+type phase struct {
+	// took is from when a publish was due to its acknowledgement; late is the part of that until its publisher got to it, which
+	// is this process's and not the servers'.
+	took, late times
+}
+
+func (p *phase) String() string {
+	return fmt.Sprintf("%s (begun late by p50 %s p99 %s max %s)", &p.took, round(p.late.at(0.5)), round(p.late.at(0.99)), round(p.late.at(1)))
 }
 
 func (t *times) String() string {

@@ -48,7 +48,7 @@ func newPublisher(ctx context.Context, tb testing.TB, url, room string) (*publis
 }
 
 // run publishes until ctx ends; each publish is timed from when it was due.
-func (p *publisher) run(ctx context.Context, offset time.Duration, phase *atomic.Pointer[times]) {
+func (p *publisher) run(ctx context.Context, offset time.Duration, now *atomic.Pointer[phase]) {
 	var mu sync.Mutex
 	var open sync.WaitGroup
 	defer open.Wait()
@@ -57,7 +57,8 @@ func (p *publisher) run(ctx context.Context, offset time.Duration, phase *atomic
 		if ctx.Err() != nil {
 			return
 		}
-		of := phase.Load()
+		of := now.Load()
+		of.late.add(time.Since(due))
 		pending, err := p.room.PublishAsync(context.WithoutCancel(ctx), "a message of ordinary length, as people write them", parley.PublishOptions{})
 		if err != nil {
 			p.failed = err
@@ -73,7 +74,7 @@ func (p *publisher) run(ctx context.Context, offset time.Duration, phase *atomic
 				return
 			}
 			p.slowest, p.last = max(p.slowest, took), max(p.last, ack.Seq)
-			of.add(took)
+			of.took.add(took)
 		})
 	}
 }

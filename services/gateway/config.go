@@ -59,9 +59,10 @@ type Config struct {
 	AllowedOrigins []string
 	// MaxConnections open at once; more get HTTP 429. Default 100,000.
 	MaxConnections int
-	// AcceptPerSecond bounds how many connections are taken a second, so that a herd does not stand in the way of those who are
-	// connected already. Default 1,000 for each processor.
-	AcceptPerSecond int
+	// AcceptMinPerSecond and AcceptPerSecond bound how many connections are taken a second. In between it is as many as do not
+	// hold up those who are connected already. Others wait up to 3 s or are told when to come back. Defaults 225 and 1,000 for
+	// each processor; a lower AcceptPerSecond lowers the default of the other.
+	AcceptMinPerSecond, AcceptPerSecond int
 	// MaxMessageBytes of one WebSocket message; a larger one is closed with 1009. Default 64 KiB.
 	MaxMessageBytes int
 	// MaxRooms a connection may be in. Default 100.
@@ -117,7 +118,12 @@ func (c Config) withDefaults() Config {
 	text(&c.WSPath, "/ws")
 	number(&c.Quorum, 1)
 	number(&c.SessionReplayLimit, 10_000)
-	number(&c.AcceptPerSecond, 1000*runtime.GOMAXPROCS(0))
+	least, most := 225*runtime.GOMAXPROCS(0), 1000*runtime.GOMAXPROCS(0)
+	if c.AcceptPerSecond > 0 {
+		least = min(least, c.AcceptPerSecond)
+	}
+	number(&c.AcceptMinPerSecond, least)
+	number(&c.AcceptPerSecond, max(most, c.AcceptMinPerSecond))
 	duration(&c.PingEvery, 25*time.Second)
 	duration(&c.FirstFrameWait, 500*time.Millisecond)
 	duration(&c.SessionTTL, 24*time.Hour)
@@ -190,6 +196,7 @@ func (c Config) validate() error {
 	}{
 		{"quorum", int64(c.Quorum)},
 		{"max rooms", int64(c.MaxRooms)},
+		{"accept min per second", int64(c.AcceptMinPerSecond)},
 		{"accept per second", int64(c.AcceptPerSecond)},
 		{"session replay limit", int64(c.SessionReplayLimit)},
 		{"ping every", int64(c.PingEvery)},
@@ -199,6 +206,9 @@ func (c Config) validate() error {
 		if n.value < 0 {
 			fail("%s is negative", n.name)
 		}
+	}
+	if c.AcceptMinPerSecond > c.AcceptPerSecond {
+		fail("accept min per second %d is above accept per second %d: lower one or raise the other", c.AcceptMinPerSecond, c.AcceptPerSecond)
 	}
 	if c.SessionTTL < minSessionTTL {
 		fail("session ttl %s is below %s", c.SessionTTL, minSessionTTL)

@@ -61,6 +61,7 @@ type Service struct {
 	reg      dcplane.Registration
 	acceptor *ws.Acceptor
 	listener net.Listener
+	entrance *entrance // the listener's, as clients find it
 	server   *http.Server
 	// Goroutines of this service and how they end.
 	cancel context.CancelFunc
@@ -85,7 +86,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		failure:  make(chan error, 1),
 		router:   route.NewRouter(links),
 		registry: member.NewRegistry(),
-		gate:     member.NewGate(member.GateConfig{}, time.Now),
+		gate:     member.NewGate(member.GateConfig{MinRate: float64(cfg.AcceptMinPerSecond), ReturnSoonest: waitAtMost}, time.Now),
 		sessions: member.NewSessions(deps.Backend, cfg.SessionTTL, member.NewGuest),
 		wheel:    ws.NewWheel(cfg.PingEvery),
 	}, nil
@@ -155,7 +156,7 @@ func (s *Service) start(ctx context.Context) error {
 	reg := s.reg
 	s.loops.Go(func() { s.watchRegistration(loopCtx, reg) })
 	s.waitForRooms(ctx)
-	s.serve()
+	s.serve(loopCtx)
 	s.addChecks()
 	if err := s.reg.Update(ctx, dcplane.StateReady, 0); errors.Is(err, dcplane.ErrUnavailable) {
 		s.logger.Warn("directory not told that the node is ready, the next renewal will", slog.Any("err", err))
@@ -197,9 +198,21 @@ func (s *Service) makeParts(ctx context.Context) error {
 	if err := s.members.Init(); err != nil {
 		return err
 	}
-	s.acceptor, err = ws.NewAcceptor(s.cfg.ws(), s.wheel, s.deps.MeterProvider, logger, s.gate.Admit,
+	s.entrance = newEntrance(s.listener, newPace(float64(s.cfg.AcceptMinPerSecond), float64(s.cfg.AcceptPerSecond)))
+	if err := observeEntrance(s.deps.MeterProvider, s.entrance); err != nil {
+		return err
+	}
+	s.acceptor, err = ws.NewAcceptor(s.cfg.ws(), s.wheel, s.deps.MeterProvider, logger, s.admit,
 		func(c *ws.Conn, r *http.Request) ws.Handler { return member.NewClient(s.members, c, r) })
 	return err
+}
+
+// admit says whether a handshake goes on, and if not, when it is to come back.
+func (s *Service) admit(r *http.Request) (after time.Duration, ok bool) {
+	if toRefuse(r) {
+		return s.gate.Later(), false
+	}
+	return s.gate.Admit()
 }
 
 // systemName is what the cluster of a DC is called.
@@ -234,7 +247,7 @@ func (s *Service) record(state dcplane.NodeState) dcplane.Node {
 }
 
 // serve begins to take connections.
-func (s *Service) serve() {
+func (s *Service) serve(ctx context.Context) {
 	mux := http.NewServeMux()
 	mux.Handle(s.cfg.WSPath, s.acceptor)
 	mux.Handle("/", webui.HandlerFor(s.cfg.WSPath))
@@ -246,8 +259,11 @@ func (s *Service) serve() {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(opskit.RateLimited(s.logger).Handler(), slog.LevelDebug),
+		ConnContext:       s.entrance.note,
 	}
-	server, listener := s.server, newPacedListener(s.listener, s.cfg.AcceptPerSecond)
+	server, listener := s.server, s.entrance
+	s.loops.Go(listener.take)
+	s.loops.Go(func() { listener.adapt(ctx) })
 	s.loops.Go(func() {
 		if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.logger.Error("client listener failed", slog.Any("err", err))

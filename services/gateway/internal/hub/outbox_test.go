@@ -34,7 +34,7 @@ func TestLargeCommitsReachARealConnection(t *testing.T) {
 	h, u, _ := startHub(t)
 	conns := make(chan *ws.Conn, 1)
 	acceptor, err := ws.NewAcceptor(ws.Config{}, ws.NewWheel(time.Hour), metricnoop.NewMeterProvider(), slog.New(slog.DiscardHandler),
-		func() (time.Duration, bool) { return 0, true },
+		func(*http.Request) (time.Duration, bool) { return 0, true },
 		func(c *ws.Conn, _ *http.Request) ws.Handler {
 			conns <- c
 			return listener{}

@@ -26,18 +26,18 @@ type Acceptor struct {
 	s        *shared
 	logger   *slog.Logger
 	open     func(c *Conn, r *http.Request) Handler
-	admit    func() (after time.Duration, ok bool)
+	admit    func(r *http.Request) (after time.Duration, ok bool)
 	draining atomic.Bool
 
 	mu     sync.Mutex
 	closed bool // no connection may begin any more
 }
 
-// NewAcceptor returns an acceptor whose connections are visited by wheel. admit says whether there is time for a newcomer, and
+// NewAcceptor returns an acceptor whose connections are visited by wheel. admit says whether there is time for one who asks, and
 // if not, when it is to come back. open makes the handler of each new connection; it is called in the connection's own
 // goroutine. r is the handshake, whose body and context are over.
 func NewAcceptor(
-	cfg Config, wheel *Wheel, mp metric.MeterProvider, logger *slog.Logger, admit func() (after time.Duration, ok bool),
+	cfg Config, wheel *Wheel, mp metric.MeterProvider, logger *slog.Logger, admit func(r *http.Request) (after time.Duration, ok bool),
 	open func(c *Conn, r *http.Request) Handler,
 ) (*Acceptor, error) {
 	if err := cfg.Validate(); err != nil {
@@ -109,7 +109,8 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, http.StatusBadRequest, "none of the offered subprotocols is known; known are "+codec.SubprotocolJSON+" and "+codec.SubprotocolBinary)
 		return
 	}
-	if after, ok := a.admit(); !ok {
+	if after, ok := a.admit(r); !ok {
+		w.Header().Set("Connection", "close") // the next attempt is to take its place like any other
 		a.later(w, after)
 		a.refuse(w, http.StatusServiceUnavailable, "too many clients are connecting; connect again later")
 		return

@@ -106,7 +106,7 @@ func start(t testing.TB, options ...option) *server {
 	return s
 }
 
-func (s *server) admit() (time.Duration, bool) {
+func (s *server) admit(*http.Request) (time.Duration, bool) {
 	after := time.Duration(s.busy.Load())
 	return after, after == 0
 }

@@ -1,0 +1,254 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// waitAtMost is how long a connection waits for its turn at most. Those that would wait longer are told when to come back:
+	// a client does not wait for ever, and an entrance full of those that have given up helps nobody.
+	waitAtMost = 3 * time.Second
+	// refusalsByOne is how many are sent away in the time in which one is taken: it costs a fraction.
+	refusalsByOne = 2
+	// mostRefusals may wait to be sent away; more stay in the kernel's queue.
+	mostRefusals = 1024
+	// burst is how many are taken at once after a pause. It is small, because what a processor has in hand holds up everything
+	// else there.
+	burst = 8
+	// acceptRetry is the first pause after the socket refused to give a connection, which doubles up to acceptRetryMost.
+	acceptRetry, acceptRetryMost = 5 * time.Millisecond, time.Second
+)
+
+// entrance is a listener that hands connections on at the pace that those who are in already can bear.
+//
+//	kernel ──take──► waiting, at most waitAtMost at the least pace ──pace──► Accept
+//	          └────► refused, at most mostRefusals ──twice the pace──► Accept, and note marks it
+//	           both full: the kernel keeps them
+//
+// Accept and note are for one goroutine, like any server's; take and adapt run beside it.
+type entrance struct {
+	net.Listener
+	room    chan struct{} // there may be room again; one is enough
+	news    chan struct{} // something changed for Accept
+	closed  chan struct{}
+	closing sync.Once
+
+	mu      sync.Mutex
+	pace    pace
+	pressed bool // somebody waited since the last decision
+	waiting queue
+	refused queue
+	problem error // of the socket, not told yet
+
+	in, out      budget // of Accept's goroutine
+	lastRefused  bool
+	floorWaiting int
+}
+
+// queue is of connections, in order.
+type queue struct{ list []net.Conn }
+
+func (q *queue) len() int        { return len(q.list) }
+func (q *queue) push(c net.Conn) { q.list = append(q.list, c) }
+func (q *queue) pop() net.Conn {
+	c := q.list[0]
+	q.list[0] = nil
+	if q.list = q.list[1:]; len(q.list) == 0 {
+		q.list = nil
+	}
+	return c
+}
+
+// newEntrance takes the listener over. take and adapt are to be run.
+func newEntrance(l net.Listener, p pace) *entrance {
+	return &entrance{
+		Listener: l, pace: p, floorWaiting: max(burst, int(p.floor*waitAtMost.Seconds())),
+		room: make(chan struct{}, 1), news: make(chan struct{}, 1), closed: make(chan struct{}),
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Accept implements net.Listener.
+func (e *entrance) Accept() (net.Conn, error) {
+	for {
+		c, wait, err := e.next(time.Now())
+		if c != nil || err != nil {
+			return c, err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-e.news:
+		case <-e.closed:
+		}
+		timer.Stop()
+	}
+}
+
+type refusalKey struct{}
+
+// note is http.Server's ConnContext, which the goroutine that accepts calls for each connection before it accepts the next.
+func (e *entrance) note(ctx context.Context, _ net.Conn) context.Context {
+	if e.lastRefused {
+		return context.WithValue(ctx, refusalKey{}, true)
+	}
+	return ctx
+}
+
+// toRefuse says whether a request came by a connection whose client is to come back later.
+func toRefuse(r *http.Request) bool { return r.Context().Value(refusalKey{}) != nil }
+
+// next is the connection whose turn it is, or how long to wait for one.
+func (e *entrance) next(now time.Time) (c net.Conn, wait time.Duration, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	select {
+	case <-e.closed:
+		return nil, 0, net.ErrClosed
+	default:
+	}
+	if err, e.problem = e.problem, nil; err != nil {
+		return nil, 0, err
+	}
+	wait = time.Hour // there will be news
+	if e.waiting.len() > 0 {
+		if wait = e.in.due(now); wait <= 0 {
+			e.in.spend(now, e.pace.rate, burst)
+			e.lastRefused = false
+			signal(e.room)
+			return e.waiting.pop(), 0, nil
+		}
+		e.pressed = true
+	}
+	if e.refused.len() > 0 {
+		later := e.out.due(now)
+		if later <= 0 {
+			e.out.spend(now, refusalsByOne*e.pace.rate, burst)
+			e.lastRefused = true
+			signal(e.room)
+			return e.refused.pop(), 0, nil
+		}
+		wait = min(wait, later)
+	}
+	return nil, wait, nil
+}
+
+// take moves connections out of the kernel's queue until the listener is closed.
+func (e *entrance) take() {
+	pause := acceptRetry
+	for {
+		if !e.awaitRoom() {
+			return
+		}
+		c, err := e.Listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			_ = e.Close() // closed under us
+			return
+		}
+		e.put(c, err)
+		if err == nil {
+			pause = acceptRetry
+			continue
+		}
+		select { // too many open files, usually
+		case <-time.After(pause):
+			pause = min(2*pause, acceptRetryMost)
+		case <-e.closed:
+			return
+		}
+	}
+}
+
+func (e *entrance) awaitRoom() bool {
+	for {
+		e.mu.Lock()
+		full := e.waiting.len() >= e.floorWaiting && e.refused.len() >= mostRefusals
+		e.mu.Unlock()
+		if !full {
+			return true
+		}
+		select {
+		case <-e.room:
+		case <-e.closed:
+			return false
+		}
+	}
+}
+
+func (e *entrance) put(c net.Conn, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	select {
+	case <-e.closed:
+		if c != nil {
+			_ = c.Close() // nobody will
+		}
+		return
+	default:
+	}
+	switch {
+	case err != nil:
+		e.problem = err
+	case e.waiting.len() < e.floorWaiting:
+		e.waiting.push(c)
+	default:
+		e.refused.push(c)
+	}
+	signal(e.news)
+}
+
+// adapt keeps the pace until ctx ends.
+func (e *entrance) adapt(ctx context.Context) {
+	l := newLateness()
+	t := time.NewTicker(paceEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			e.observe(l.slowest())
+		}
+	}
+}
+
+func (e *entrance) observe(late time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pace.observe(late, e.pressed)
+	e.pressed = false
+}
+
+// state is for metrics.
+func (e *entrance) state() (perSecond float64, waiting, refused int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pace.rate, e.waiting.len(), e.refused.len()
+}
+
+// Close implements net.Listener. Those that wait are cut.
+func (e *entrance) Close() error {
+	err := e.Listener.Close()
+	e.closing.Do(func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		close(e.closed)
+		for _, q := range []*queue{&e.waiting, &e.refused} {
+			for q.len() > 0 {
+				_ = q.pop().Close() // it was never read from
+			}
+		}
+	})
+	return err
+}
