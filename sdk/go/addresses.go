@@ -48,15 +48,16 @@ func (a *addresses) refuse(now time.Time, after time.Duration) {
 	a.list[a.at].notBefore = now.Add(after)
 }
 
-// next moves on to the first of the others, and of all when there is no other, that may be tried at earliest, or soonest
-// after it. It returns when that is.
-func (a *addresses) next(earliest time.Time) time.Time {
+// next moves on to the first of the others, and of all when there is no other, that may be tried soonest. It returns when
+// that is: what a gateway asked for while that is still to come, even before earliest, because it has a place for us then;
+// otherwise earliest.
+func (a *addresses) next(now, earliest time.Time) time.Time {
 	best, when := -1, time.Time{}
 	for i := 1; i <= len(a.list); i++ {
 		n := (a.at + i) % len(a.list)
 		t := earliest
-		if a.list[n].notBefore.After(t) {
-			t = a.list[n].notBefore
+		if told := a.list[n].notBefore; told.After(now) {
+			t = told
 		}
 		if best < 0 || t.Before(when) {
 			best, when = n, t

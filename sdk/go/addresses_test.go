@@ -32,23 +32,31 @@ func TestParseAddresses(t *testing.T) {
 func TestNextAddress(t *testing.T) {
 	t.Parallel()
 	a := &addresses{list: []address{{url: "a"}, {url: "b"}, {url: "c"}}}
-	require.Equal(t, at(1), a.next(at(1)))
+	require.Equal(t, at(1), a.next(at(0), at(1)))
 	require.Equal(t, "b", a.current(), "the next one, not the one that failed")
 	a.refuse(at(1), 20*time.Second)
-	require.Equal(t, at(2), a.next(at(2)))
+	require.Equal(t, at(2), a.next(at(1), at(2)))
 	require.Equal(t, "c", a.current())
 	a.refuse(at(2), 5*time.Second)
-	require.Equal(t, at(3), a.next(at(3)))
+	require.Equal(t, at(3), a.next(at(2), at(3)))
 	require.Equal(t, "a", a.current(), "what the others ask for does not hold for this one")
 	a.refuse(at(3), 30*time.Second)
-	require.Equal(t, at(7), a.next(at(4)), "all want to be left alone: c the shortest")
+	require.Equal(t, at(7), a.next(at(3), at(4)), "all want to be left alone: c the shortest")
 	require.Equal(t, "c", a.current())
-	require.Equal(t, at(25), a.next(at(25)))
+	require.Equal(t, at(25), a.next(at(22), at(25)))
 	require.Equal(t, "b", a.current())
+
+	// A dead gateway is tried ever more rarely; one that told a time is not kept waiting for that.
+	two := &addresses{list: []address{{url: "dead"}, {url: "full"}}, at: 1}
+	two.refuse(at(0), 6*time.Second)
+	require.Equal(t, at(1), two.next(at(0), at(1)))
+	require.Equal(t, "dead", two.current())
+	require.Equal(t, at(6), two.next(at(4), at(12)))
+	require.Equal(t, "full", two.current())
 
 	one := &addresses{list: []address{{url: "a"}}}
 	one.refuse(at(0), 3*time.Second)
-	require.Equal(t, at(3), one.next(at(1)))
-	require.Equal(t, at(4), one.next(at(4)))
+	require.Equal(t, at(3), one.next(at(0), at(1)))
+	require.Equal(t, at(4), one.next(at(3), at(4)))
 	require.Equal(t, "a", one.current())
 }

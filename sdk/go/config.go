@@ -26,7 +26,8 @@ type Config struct {
 	OnSession func(Session)
 
 	// BackoffMin and BackoffMax bound the wait between attempts: the first is BackoffMin plus up to as much again at random,
-	// later ones twice the range of the one before. Defaults 500 ms and 20 s. A connection that lasted 10 s starts over.
+	// later ones twice the range of the one before. Defaults 500 ms and 20 s. A connection that lasted 10 s starts over. A gateway
+	// that told when to come back is tried then.
 	BackoffMin, BackoffMax time.Duration
 	// HandshakeTimeout bounds one attempt, GetToken and the session frame included. Default 10 s.
 	HandshakeTimeout time.Duration

@@ -90,7 +90,7 @@ func (r *runner) delay(err error) time.Duration {
 		// The header has whole seconds: everybody who got the same would come back at the same moment.
 		r.at.refuse(now, handshake.RetryAfter+rand.N(retrySpread))
 	}
-	return max(0, r.at.next(earliest).Sub(now))
+	return max(0, r.at.next(now, earliest).Sub(now))
 }
 
 // retrySpread is over how much those who were told the same Retry-After come back.
