@@ -16,7 +16,7 @@ const (
 	// refusalsByOne is how many are sent away in the time in which one is taken: it costs a fraction.
 	refusalsByOne = 2
 	// mostRefusals may wait to be sent away; more stay in the kernel's queue.
-	mostRefusals = 1024
+	mostRefusals = 4096
 	// burst is how many are taken at once after a pause. It is small, because what a processor has in hand holds up everything
 	// else there.
 	burst = 8
