@@ -136,6 +136,7 @@ func TestEntranceRefusesThoseWhoWouldWaitTooLong(t *testing.T) {
 		require.Equal(t, int(400*waitAtMost.Seconds()), waiting)
 		require.Equal(t, mostRefusals, toRefuse, "the kernel keeps the others")
 		<-time.After(20 * time.Second)
+		synctest.Wait()
 		taken, refused := d.counts()
 		require.Equal(t, 10_000, taken+refused)
 		require.Greater(t, refused, 5000)
@@ -146,6 +147,7 @@ func TestEntranceRefusesThoseWhoWouldWaitTooLong(t *testing.T) {
 		defer end()
 		l.come(int(400*waitAtMost.Seconds()) + mostRefusals)
 		<-time.After(20 * time.Second)
+		synctest.Wait()
 		require.LessOrEqual(t, d.longest, waitAtMost+100*time.Millisecond)
 		_, refused := d.counts()
 		require.InDelta(t, mostRefusals, refused, 2*burst)
@@ -186,6 +188,7 @@ func TestEntranceOutlivesAFailingSocket(t *testing.T) {
 		tooMany := errors.New("too many open files")
 		l.broken <- tooMany
 		<-time.After(time.Second)
+		synctest.Wait()
 		require.Equal(t, []error{tooMany}, d.problems)
 		last := &comer{came: time.Now()}
 		l.come(20)
