@@ -105,3 +105,39 @@ func TestComingsOfACrowdAreCounted(t *testing.T) {
 	require.LessOrEqual(t, frames, reports)
 	require.Equal(t, clientv1.ErrorCode(0), clientv1.ErrorCode(m.gw.publish("rooms-1", "lobby", "m0", "x")[0].GetRefused().GetCode()))
 }
+
+// In a room of 10,000 the comings and goings of thousands cause no more frames for those who are there than the protocol says,
+// 50,000 a second, and leave nobody out of the count.
+func TestComingsDoNotFloodAFullRoom(t *testing.T) {
+	t.Parallel()
+	m := setupModerated(t, nil)
+	on := true
+	m.rule(&roomv1.ChangeSettings{PresenceEvents: &on})
+	m.gw.subscribe("rooms-1", "lobby")
+	const there, coming = 10_000, 2000
+	online := &roomv1.Online{Full: true}
+	for n := range there {
+		online.Members = append(online.Members, &roomv1.Present{MemberId: fmt.Sprint("there", n), Connections: 1})
+	}
+	require.NoError(t, m.gw.send("rooms-1", &roomv1.Frame{RoomId: "lobby", Kind: &roomv1.Frame_Online{Online: online}}))
+	query := &roomv1.Frame{Kind: &roomv1.Frame_PresenceQuery{PresenceQuery: &roomv1.PresenceQuery{}}}
+	require.Eventually(t, func() bool { return m.gw.ask("rooms-1", "lobby", query).GetPresenceList().GetCount() == there }, patience, 10*time.Millisecond)
+
+	began := time.Now()
+	var answers []<-chan *roomv1.Frame
+	for n := range coming {
+		answers = append(answers, m.gw.start("rooms-1", "lobby", joinFrame(fmt.Sprint("m", n), "s", 1, nil)))
+	}
+	for _, ch := range answers {
+		require.NotNil(t, m.gw.await(ch).GetJoined())
+	}
+	var told []string
+	m.gw.wait("all of them", func(frames []received) bool {
+		named, more := m.gw.comings(frames)
+		told = named
+		return len(named)+int(more) == coming
+	})
+	require.NotEmpty(t, told)
+	reports := 1 + time.Since(began).Seconds()*2
+	require.LessOrEqual(t, float64(len(told)*there), 25_000*reports, "%d named to %d", len(told), there)
+}

@@ -84,6 +84,32 @@ func TestSessionsOpen(t *testing.T) {
 	require.ErrorIs(t, s.open(t.Context(), "", 0).Err, persistence.ErrClosed)
 }
 
+// A session is there an hour after its connection ended, to the moment, for another gateway too and when nobody could extend it
+// for as long as is allowed; after that it is another one. The clock is the store's.
+func TestSessionsLastForAnHour(t *testing.T) {
+	t.Parallel()
+	for _, late := range []time.Duration{0, time.Nanosecond} {
+		now := time.Now()
+		backend := memory.New(memory.Options{Now: func() time.Time { return now }})
+		s := NewSessions(backend, time.Hour, NewGuest)
+		opened := s.open(t.Context(), "", 0)
+		require.NoError(t, s.saveRooms(t.Context(), opened, []string{"lobby"}))
+		now = now.Add(2*s.extendEvery() - time.Nanosecond) // its connection ends after a round of extending that failed
+		now = now.Add(time.Hour + late)
+		back := NewSessions(backend, time.Hour, NewGuest).open(t.Context(), opened.Token, 0)
+		require.NoError(t, back.Err)
+		if late == 0 {
+			require.True(t, back.Resumed)
+			require.Equal(t, opened.Member, back.Member)
+			require.Equal(t, []string{"lobby"}, back.Rooms)
+		} else {
+			require.False(t, back.Resumed)
+			require.NotEqual(t, opened.Member, back.Member)
+			require.Empty(t, back.Rooms)
+		}
+	}
+}
+
 // extending tells how many sessions were extended, and fails from the fourth call on.
 type extending struct {
 	persistence.SessionStore
