@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/parley-rt/parley/e2e/harness"
 	"github.com/parley-rt/parley/e2e/wire"
 	"github.com/parley-rt/parley/sdk/go"
 )
@@ -49,7 +48,7 @@ func TestRestoreOfAnEarlierState(t *testing.T) {
 	d.stopAll(t)
 	postgres(t, "psql", "--command=DROP SCHEMA parley CASCADE", d.journal.URL())
 	postgres(t, "pg_restore", "--exit-on-error", "--dbname="+d.journal.URL(), backup)
-	d.restored(t)
+	d.journalCommand(t, "restored", "--yes")
 	d.startAll(t)
 
 	events := program.hear(t, "mine 3")
@@ -98,7 +97,7 @@ func TestRestoreOfAnEarlierState(t *testing.T) {
 
 	// Where nothing is lost, the same steps cost nothing: what is published again is recognised (S3).
 	d.stopAll(t)
-	d.restored(t)
+	d.journalCommand(t, "restored", "--yes")
 	d.startAll(t)
 	raw = open(t, b, raw.token(), "")
 	raw.Expect("room_joined")
@@ -133,13 +132,6 @@ func (d *deployment) stopAll(t *testing.T) {
 		group.Go(func() error { return n.Term(patience) })
 	}
 	require.NoError(t, group.Wait())
-}
-
-// restored tells the journal that it was put back.
-func (d *deployment) restored(t *testing.T) {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), harness.Build(t), "journal", "restored", "--yes", "--journal", d.journal.URL()).CombinedOutput()
-	require.NoError(t, err, "parley journal restored: %s", out)
 }
 
 // postgres runs a program that comes with Postgres.

@@ -48,6 +48,32 @@ func TestTrimmedWhileAway(t *testing.T) {
 	old.returns(t)
 }
 
+// S5: the operator drops old events from the journal, as docs/operations.md tells it. Who was away since then gets the same reset.
+func TestDroppedWhileAway(t *testing.T) {
+	t.Parallel()
+	d := deploy(t)
+	a := beginAway(t, d, "attic")
+	a.loses(t)
+	d.journalCommand(t, "rotate")
+	a.says(t)
+	a.writer.Close()
+	d.stopAll(t) // rooms save snapshots; and no memory has what is dropped
+	d.journalCommand(t, "drop", "--up-to", "0", "--yes")
+	d.startAll(t)
+	a.writer = open(t, d.gateways[1], a.writer.token(), "")
+	a.writer.Expect("room_joined")
+	a.returns(t)
+}
+
+// journalCommand runs a command for operators on the journal.
+func (d *deployment) journalCommand(t *testing.T, args ...string) {
+	t.Helper()
+	args = append(append([]string{"journal"}, args...), "--journal", d.journal.URL())
+	out, err := exec.CommandContext(t.Context(), harness.Build(t), args...).CombinedOutput()
+	require.NoError(t, err, "parley %s: %s", strings.Join(args, " "), out)
+	t.Logf("parley journal %s: %s", args[1], out)
+}
+
 // away is a room, and two clients who have heard some of it and left their gateway.
 type away struct {
 	d       *deployment
