@@ -125,11 +125,22 @@ func TestSettingsOfSessions(t *testing.T) {
 	contents, _ := late.hear(t, "room", last, "12")
 	require.Equal(t, []string{"12"}, contents)
 
+	program := newProgram(t, d.gateways[0], "room")
+	last = writer.say("room", "13")
+	program.hear(t, "13")
+	was := program.session()
+	program.cable.pull()
 	late.Close()
 	wait(t, ttl+ttl/2+time.Second)
 	gone := open(t, d.gateways[1], late.token(), "")
 	require.False(t, gone.session.Bool("resumed"), "after the TTL it is over")
 	require.NotEqual(t, c.member(), gone.member())
+	// A program of sdk/go becomes another member, too, and goes on in its rooms where it was.
+	writer.say("room", "14")
+	program.cable.plug(d.gateways[1])
+	require.Equal(t, []string{"14"}, contiguous(t, last, program.hear(t, "14")))
+	require.False(t, program.session().Resumed)
+	require.NotEqual(t, was.MemberID, program.session().MemberID)
 }
 
 func wait(t *testing.T, d time.Duration) {
