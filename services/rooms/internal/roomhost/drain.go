@@ -1,10 +1,13 @@
 package roomhost
 
 import (
+	"context"
 	"time"
 
 	"github.com/tochemey/goakt/v4/actor"
 
+	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/protocol/names"
 	"github.com/parley-rt/parley/services/rooms/internal/room"
 )
 
@@ -26,6 +29,32 @@ func (h *Host) drain(rctx *actor.ReceiveContext, m *Drain) {
 		h.giveMore(rctx)
 	}
 	h.drained()
+}
+
+// disownTimeout bounds the look at a room that is not here: its asker waits no longer than two seconds.
+const disownTimeout = time.Second
+
+// disown sends an asker on whose room is not here. An earlier life of this node, or a release that failed, may have left it with
+// this node's name in the journal: nobody else would take it as long as this node lives, so it is released first.
+func (h *Host) disown(rctx *actor.ReceiveContext, in *room.Inbound) {
+	env, key := h.cfg.Env, persistence.StreamKey(names.RoomStream(in.Frame.RoomId))
+	h.pipe(rctx, func() any {
+		ctx, cancel := context.WithTimeout(context.Background(), disownTimeout)
+		defer cancel()
+		select {
+		case env.Reads <- struct{}{}:
+			defer func() { <-env.Reads }()
+		case <-ctx.Done():
+			return &disowned{in}
+		}
+		// What fails is tried again for the next asker.
+		if head, err := env.Journal.Head(ctx, key); err == nil && head.Owner == env.Node {
+			_ = env.Journal.Release(ctx, persistence.Claim{
+				Key: key, Owner: head.Owner, StreamID: head.StreamID, Epoch: head.Epoch, Incarnation: head.Incarnation,
+			})
+		}
+		return &disowned{in}
+	}, func(error) any { return &disowned{in} })
 }
 
 // giveAway lets a running room wait for its turn to leave this node.

@@ -98,6 +98,8 @@ func (h *Host) Receive(rctx *actor.ReceiveContext) {
 		h.started(rctx, m)
 	case *stopResult:
 		h.stopped(rctx, m)
+	case *disowned:
+		h.sendOn(m.in, "")
 	case *actor.Terminated:
 		h.terminated(rctx, m.ActorPath().Name())
 	case *room.Stopping:
@@ -160,8 +162,11 @@ func (h *Host) admit(rctx *actor.ReceiveContext, in *room.Inbound) *slot {
 	case held != nil && held.why != heldFailed:
 		h.sendOn(in, held.owner)
 		return nil
-	case len(h.draining) > 0, in.Unanswered():
+	case in.Unanswered():
 		h.sendOn(in, "")
+		return nil
+	case len(h.draining) > 0:
+		h.disown(rctx, in)
 		return nil
 	case held != nil:
 		room.Refuse(h.cfg.Env.Links, h.cfg.Env.Metrics, in, codeUnavailable, "the room cannot be started at the moment",

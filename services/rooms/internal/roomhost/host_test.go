@@ -179,6 +179,38 @@ func TestDrainWhileStarting(t *testing.T) {
 	require.Eventually(t, func() bool { return b.meter.Used() == 0 }, patience, time.Millisecond)
 }
 
+// L3: rooms that an earlier life of the node has left behind are nobody else's as long as the node lives. One that drains does
+// not keep them: it does not start them any more.
+func TestDrainingNodeReleasesWhatItDoesNotRun(t *testing.T) {
+	t.Parallel()
+	plan := persistencetest.NewPlan()
+	journal := memory.New(memory.Options{})
+	for key, owner := range map[persistence.StreamKey]string{lobbyStream: "rooms-1", "room/theirs": "rooms-2"} {
+		_, err := journal.Claim(t.Context(), key, owner, persistence.ClaimOptions{})
+		require.NoError(t, err)
+	}
+	b := setup(t, persistencetest.Faulty(journal, plan))
+	b.join("slow", "ada")
+	block, reached := make(chan struct{}), make(chan struct{})
+	plan.Add(persistencetest.Fault{Op: persistencetest.OpRelease, Key: "room/slow", Block: block, Reached: func() { close(reached) }})
+	done := make(chan struct{})
+	b.tell(&Drain{Done: done})
+	<-reached
+	for _, room := range []string{"lobby", "theirs", "never"} {
+		moved := b.ask(room, publishFrame("ada", "m1", "x")).GetMoved()
+		require.NotNil(t, moved, room)
+		require.Empty(t, moved.Owner, room)
+	}
+	for key, owner := range map[persistence.StreamKey]string{lobbyStream: "", "room/theirs": "rooms-2"} {
+		head, err := journal.Head(t.Context(), key)
+		require.NoError(t, err)
+		require.Equal(t, owner, head.Owner)
+		require.Equal(t, uint64(1), head.Epoch)
+	}
+	close(block)
+	<-done
+}
+
 // Somebody claims between the look at the head and the claim: the host looks again.
 func TestGuardedClaimIsTriedAgain(t *testing.T) {
 	t.Parallel()

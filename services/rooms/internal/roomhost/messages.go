@@ -46,6 +46,9 @@ type startResult struct {
 	err    error
 }
 
+// disowned reports that the asker for a room that is not here may look for it elsewhere.
+type disowned struct{ in *room.Inbound }
+
 // stopResult reports the task that shut a room down.
 type stopResult struct {
 	slot *slot
