@@ -4,7 +4,10 @@ package detour
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -27,64 +30,96 @@ const (
 	askAgain = 100 * time.Millisecond
 )
 
+func TestNodesGoAroundCutWires(t *testing.T) {
+	t.Parallel()
+	d := deploy(t)
+	for i := range 16 {
+		room := fmt.Sprint("room-", i)
+		d.guests = append(d.guests, &guest{room: room, near: enter(t, d.gateways[0], room), far: enter(t, d.gateways[1], room)})
+	}
+	publish(t, d.guests, near, "hello")
+	t.Run("gateway", d.testGateway)
+	t.Run("rooms", d.testRooms)
+	t.Run("frozen", d.testFrozen)
+	for _, g := range d.guests {
+		g.verify(t)
+	}
+}
+
 // While a gateway is cut from a rooms node that lives, in one direction or both, its clients go on in the rooms of that node: what
 // they publish is acknowledged (L3) and what others publish reaches them (L2) within the budget, and nothing is lost, doubled or out
 // of order (S1, S3, S5). The node keeps its rooms. When the wire is whole again, so is the way.
-func TestGatewayGoesAroundACutWire(t *testing.T) {
-	t.Parallel()
-	d := deploy(t)
-	near, far, cut := d.gateways[0], d.gateways[1], d.rooms[0]
-	var guests []*guest
-	for i := range 16 {
-		room := fmt.Sprint("room-", i)
-		guests = append(guests, &guest{room: room, near: enter(t, near, room), far: enter(t, far, room)})
-	}
-	publish(t, guests, func(g *guest) *client { return g.near }, "hello")
+func (d *datacenter) testGateway(t *testing.T) {
+	gateway, node := d.gateways[0], d.rooms[0]
 	owners := d.owners(t)
-	var affected []*guest
-	for _, g := range guests {
-		if owners[g.room] == cut.Name {
-			affected = append(affected, g)
-		}
-	}
-	require.NotEmpty(t, affected, "%s has none of the rooms: %v", cut.Name, owners)
-
-	for _, wires := range [][]network.Cut{
-		{{From: near.Host(), To: cut.Host()}, {From: cut.Host(), To: near.Host()}},
-		{{From: near.Host(), To: cut.Host()}},
-		{{From: cut.Host(), To: near.Host()}},
-		{{From: near.Host(), To: cut.Host(), Refuse: true}},
+	affected := d.written(t, owners, node)
+	for _, cuts := range [][]network.Cut{
+		{{From: gateway.Host(), To: node.Host()}, {From: node.Host(), To: gateway.Host()}},
+		{{From: gateway.Host(), To: node.Host()}},
+		{{From: node.Host(), To: gateway.Host()}},
+		{{From: gateway.Host(), To: node.Host(), Refuse: true}},
 	} {
-		var names []string
-		var heals []func() error
-		for _, wire := range wires {
-			heal, err := d.network.Cut(wire)
-			require.NoError(t, err)
-			heals = append(heals, heal)
-			names = append(names, wire.String())
-		}
-		name := strings.Join(names, ", ")
+		name, heal := d.cut(t, cuts...)
 		began := time.Now()
-		acknowledged := publish(t, affected, func(g *guest) *client { return g.near }, name+" near")
+		acknowledged := publish(t, affected, near, name+" near")
 		t.Logf("%s: %d rooms acknowledged after %v to %v, median %v", name, len(acknowledged), acknowledged[0],
 			acknowledged[len(acknowledged)-1], acknowledged[len(acknowledged)/2])
 		require.Less(t, time.Since(began), budget, "L3: %s", name)
 		began = time.Now()
-		publish(t, affected, func(g *guest) *client { return g.far }, name+" far")
+		publish(t, affected, far, name+" far")
 		for _, g := range affected {
 			g.near.Await("message", func(f wire.Frame) bool { return f.String("content") == name+" far" })
 		}
 		t.Logf("%s: what others published then came within %v", name, time.Since(began))
 		require.Less(t, time.Since(began), budget, "L2: %s", name)
 		require.Equal(t, owners, d.owners(t), "a node that lives is not robbed")
-		for _, heal := range heals {
-			require.NoError(t, heal())
+		heal()
+		d.awaitDirect(t, gateway, node)
+	}
+}
+
+// A rooms node that is cut from another one counts it as living, over a gateway here, and takes no room from it when it is asked for
+// one; it asks the owner.
+func (d *datacenter) testRooms(t *testing.T) {
+	a, b := d.rooms[0], d.rooms[1]
+	owners := d.owners(t)
+	_, heal := d.cut(t, network.Cut{From: a.Host(), To: b.Host()}, network.Cut{From: b.Host(), To: a.Host()})
+	d.awaitAround(t, a, b)
+	for _, g := range d.guests {
+		for _, node := range d.rooms {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, node.URL()+"/parley.admin.v1.RoomService/GetRoom",
+				strings.NewReader(fmt.Sprintf(`{"room_id":%q}`, g.room)))
+			require.NoError(t, err)
+			req.Header.Set("Content-Type", "application/json")
+			res, err := http.DefaultClient.Do(req)
+			require.NoError(t, err)
+			body, err := io.ReadAll(res.Body)
+			require.NoError(t, errors.Join(err, res.Body.Close()))
+			require.Equal(t, http.StatusOK, res.StatusCode, "%s asked for %s: %s", node.Name, g.room, body)
 		}
-		d.awaitDirect(t, near, cut)
 	}
-	for _, g := range guests {
-		g.verify(t)
+	require.Equal(t, owners, d.owners(t), "a node that lives is not robbed")
+	heal()
+	d.awaitDirect(t, a, b)
+}
+
+// A rooms node that hangs does not live because there is a way around to it: its rooms are taken over within the budget.
+func (d *datacenter) testFrozen(t *testing.T) {
+	gateway, node := d.gateways[0], d.rooms[0]
+	affected := d.written(t, d.owners(t), node)
+	_, heal := d.cut(t, network.Cut{From: gateway.Host(), To: node.Host()}, network.Cut{From: node.Host(), To: gateway.Host()})
+	publish(t, affected, near, "around")
+	node.Freeze()
+	took := publish(t, affected, near, "taken over")
+	t.Logf("%d rooms taken over after %v to %v", len(took), took[0], took[len(took)-1])
+	require.Less(t, took[len(took)-1], budget, "L3")
+	owners := d.owners(t)
+	for _, g := range affected {
+		require.Equal(t, d.rooms[1].Name, owners[g.room])
 	}
+	node.Thaw()
+	heal()
+	publish(t, affected, far, "thawed")
 }
 
 // datacenter is what the test has.
@@ -92,6 +127,7 @@ type datacenter struct {
 	network         *network.Network
 	postgres        *harness.Cluster
 	gateways, rooms []*harness.Node
+	guests          []*guest
 }
 
 func deploy(t *testing.T) *datacenter {
@@ -140,27 +176,74 @@ func (d *datacenter) owners(t *testing.T) map[string]string {
 	return owners
 }
 
-// awaitDirect waits until two nodes have said as often that they go directly again as that they go around.
+// written are the guests of the rooms that a node writes.
+func (d *datacenter) written(t *testing.T, owners map[string]string, node *harness.Node) []*guest {
+	t.Helper()
+	var guests []*guest
+	for _, g := range d.guests {
+		if owners[g.room] == node.Name {
+			guests = append(guests, g)
+		}
+	}
+	require.NotEmpty(t, guests, "%s has none of the rooms: %v", node.Name, owners)
+	return guests
+}
+
+func (d *datacenter) cut(t *testing.T, cuts ...network.Cut) (name string, heal func()) {
+	t.Helper()
+	var names []string
+	var heals []func() error
+	for _, c := range cuts {
+		h, err := d.network.Cut(c)
+		require.NoError(t, err)
+		names, heals = append(names, c.String()), append(heals, h)
+	}
+	return strings.Join(names, ", "), func() {
+		t.Helper()
+		for _, h := range heals {
+			require.NoError(t, h())
+		}
+	}
+}
+
+// ways counts how often a node has said that it goes around to another one, and directly again.
+func ways(from, to *harness.Node) (around, direct int) {
+	for line := range strings.Lines(from.Log()) {
+		switch {
+		case !strings.Contains(line, `"peer":"`+to.Name+`"`):
+		case strings.Contains(line, `"link goes around"`):
+			around++
+		case strings.Contains(line, `"link goes directly again"`):
+			direct++
+		}
+	}
+	return around, direct
+}
+
+// awaitAround waits until two nodes that went directly go around.
+func (d *datacenter) awaitAround(t *testing.T, a, b *harness.Node) {
+	t.Helper()
+	for _, way := range [][2]*harness.Node{{a, b}, {b, a}} {
+		require.Eventually(t, func() bool {
+			around, direct := ways(way[0], way[1])
+			return around > direct
+		}, patience, 20*time.Millisecond, "%s goes around to %s", way[0].Name, way[1].Name)
+	}
+}
+
+// awaitDirect waits until two nodes go directly again.
 func (d *datacenter) awaitDirect(t *testing.T, a, b *harness.Node) {
 	t.Helper()
 	for _, way := range [][2]*harness.Node{{a, b}, {b, a}} {
 		require.Eventually(t, func() bool {
-			around, direct := 0, 0
-			for line := range strings.Lines(way[0].Log()) {
-				if !strings.Contains(line, `"peer":"`+way[1].Name+`"`) {
-					continue
-				}
-				if strings.Contains(line, `"link goes around"`) {
-					around++
-				}
-				if strings.Contains(line, `"link goes directly again"`) {
-					direct++
-				}
-			}
+			around, direct := ways(way[0], way[1])
 			return around > 0 && around == direct
 		}, patience, 20*time.Millisecond, "%s goes to %s directly again", way[0].Name, way[1].Name)
 	}
 }
+
+func near(g *guest) *client { return g.near }
+func far(g *guest) *client  { return g.far }
 
 // guest is somebody in a room, at both gateways.
 type guest struct {

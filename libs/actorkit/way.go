@@ -19,6 +19,8 @@ const (
 type way struct {
 	// over is the third node that the Link goes over; empty: none, it is direct.
 	over string
+	// said is what was last logged of that.
+	said string
 	// hint is the third node over which the peer was last heard or has answered, and last the one that was asked last.
 	hint, last string
 	// around: the next attempt of a Link that is down goes around, if there is a way.
@@ -31,9 +33,9 @@ type way struct {
 }
 
 // change notes the way that has led to an answer.
-func (w *way) change(now time.Time, over string) (changed bool) {
+func (w *way) change(now time.Time, over string) {
 	if w.over == over {
-		return false
+		return
 	}
 	switch {
 	case over == "":
@@ -47,7 +49,6 @@ func (w *way) change(now time.Time, over string) (changed bool) {
 	if over != "" {
 		w.hint = over
 	}
-	return true
 }
 
 // missed notes that there is no direct way yet.
@@ -117,15 +118,18 @@ func (n *Node) directPeers() []Peer {
 // ways lists the third nodes to ask. l.mu is held, so no other Link's is taken.
 func (l *link) ways() []string { return l.way.pick(l.node.self, l.peer, l.node.directPeers()) }
 
-// goes notes which way the last answer came, and says so when that is another one. l.mu is held.
+// goes notes which way the last answer came, and logs when that is another one than was logged last. l.mu is held.
 func (l *link) goes(now time.Time, over string) {
-	if l.way.change(now, over) {
-		peer := slog.String("peer", l.peer.Node)
-		if over == "" {
-			l.node.cfg.Logger.Info("link goes directly again", peer)
-		} else {
-			l.node.cfg.Logger.Warn("link goes around", peer, slog.String("over", over), slog.Any("err", l.cause))
-		}
-	}
+	l.way.change(now, over)
 	l.direct.Store(l.state == linkUp && over == "")
+	if l.way.said == over {
+		return
+	}
+	l.way.said = over
+	peer := slog.String("peer", l.peer.Node)
+	if over == "" {
+		l.node.cfg.Logger.Info("link goes directly again", peer)
+	} else {
+		l.node.cfg.Logger.Warn("link goes around", peer, slog.String("over", over), slog.Any("err", l.cause))
+	}
 }

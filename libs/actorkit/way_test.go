@@ -44,9 +44,10 @@ func TestWhenTheDirectWayIsLookedFor(t *testing.T) {
 	start := time.Now()
 	at := func(d time.Duration) time.Time { return start.Add(d) }
 	var w way
-	require.False(t, w.change(start, ""))
-	require.True(t, w.change(start, "r"))
-	require.False(t, w.change(start, "r"))
+	w.change(start, "")
+	require.Equal(t, way{}, w, "it always was direct")
+	w.change(start, "r")
+	w.change(at(time.Second), "r")
 	require.Equal(t, "r", w.hint)
 	require.Equal(t, at(time.Second), w.probeAt)
 	for _, wait := range []time.Duration{2, 4, 8, 15, 15} {
@@ -60,11 +61,11 @@ func TestWhenTheDirectWayIsLookedFor(t *testing.T) {
 	w.heard("")
 	require.Equal(t, at(time.Second), w.probeAt, "heard directly it does, but it is not asked without end")
 
-	require.True(t, w.change(at(time.Minute), ""))
-	require.True(t, w.change(at(time.Minute+time.Second), "r"))
+	w.change(at(time.Minute), "")
+	w.change(at(time.Minute+time.Second), "r")
 	require.Equal(t, at(time.Minute+16*time.Second), w.probeAt, "it was there for a second only")
-	require.True(t, w.change(at(2*time.Minute), ""))
-	require.True(t, w.change(at(3*time.Minute), "r"))
+	w.change(at(2*time.Minute), "")
+	w.change(at(3*time.Minute), "r")
 	require.Equal(t, at(3*time.Minute+time.Second), w.probeAt)
 
 	w.failed("other")
