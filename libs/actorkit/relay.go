@@ -82,14 +82,15 @@ func (d *detour) run(out *batch, bodies int) (m any) {
 	return &answered{err: err, over: over}
 }
 
-// ask asks one third node after the other. It may come to that the peer gets the batch twice: its number tells.
+// ask asks one third node after the other, each when the one before has no way or brings nothing in its share of the time; what comes
+// late is as good. It may come to that the peer gets the batch twice: its number tells.
 func (d *detour) ask(ctx context.Context, batch []byte) (over string, reply *linkv1.BatchReply, err error) {
 	for {
 		err, full := error(errNotAround), false
 		for _, third := range d.ways {
-			reply, why := d.askOver(ctx, third, batch)
+			by, reply, why := d.askOver(ctx, third, batch)
 			if why == nil {
-				return third, reply, nil
+				return by, reply, nil
 			}
 			if ctx.Err() == nil && errors.Is(why, ErrLinkFull) {
 				full = true
@@ -124,20 +125,23 @@ func (d *detour) pause(ctx context.Context) bool {
 	}
 }
 
-func (d *detour) askOver(ctx context.Context, third string, batch []byte) (*linkv1.BatchReply, error) {
+// askOver sends the batch to a third node and waits for what comes back, over whomever.
+func (d *detour) askOver(ctx context.Context, third string, batch []byte) (by string, reply *linkv1.BatchReply, err error) {
 	l, n := d.link, d.link.node
 	carrier := n.link(third)
 	if carrier == nil {
-		return nil, ErrUnknownPeer
+		return "", nil, ErrUnknownPeer
 	}
-	err := carrier.send(Frame{relay: &linkv1.Relay{
+	err = carrier.send(Frame{relay: &linkv1.Relay{
 		FromNode: n.self.Node, FromIncarnation: n.self.Incarnation,
 		ToNode: l.peer.Node, ToIncarnation: l.peer.Incarnation, Number: d.number,
 		Content: &linkv1.Relay_Batch{Batch: batch},
 	}})
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
+	share := time.NewTimer(d.limit / time.Duration(len(d.ways)))
+	defer share.Stop()
 	look := time.NewTicker(max(n.cfg.Heartbeat/10, time.Millisecond))
 	defer look.Stop()
 	for {
@@ -145,26 +149,28 @@ func (d *detour) askOver(ctx context.Context, third string, batch []byte) (*link
 		case got := <-d.back:
 			switch content := got.r.GetContent().(type) {
 			case *linkv1.Relay_Reply:
-				reply := new(linkv1.BatchReply)
+				reply = new(linkv1.BatchReply)
 				if err := proto.Unmarshal(content.Reply, reply); err != nil {
-					return nil, fmt.Errorf("decode reply: %w", err)
+					return "", nil, fmt.Errorf("decode reply: %w", err)
 				}
-				return reply, nil
+				return got.by, reply, nil
 			case *linkv1.Relay_Refused:
 				switch {
 				case got.by != third: // late
 				case content.Refused == linkv1.RelayRefusal_RELAY_REFUSAL_FULL:
-					return nil, ErrLinkFull
+					return "", nil, ErrLinkFull
 				default:
-					return nil, errNoWay
+					return "", nil, errNoWay
 				}
 			}
 		case <-look.C:
 			if !carrier.direct.Load() {
-				return nil, ErrLinkDown
+				return "", nil, ErrLinkDown
 			}
+		case <-share.C:
+			return "", nil, context.DeadlineExceeded
 		case <-ctx.Done():
-			return nil, context.DeadlineExceeded
+			return "", nil, context.DeadlineExceeded
 		}
 	}
 }

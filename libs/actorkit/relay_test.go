@@ -149,6 +149,39 @@ func TestThirdNodeDies(t *testing.T) {
 	require.Zero(t, countEvents(rb, actorkit.LinkLost)-1, "of the cut itself")
 }
 
+// A third node that hangs is left for another one before the Link is given up; what it brings when it goes on is known already.
+func TestThirdNodeHangs(t *testing.T) {
+	t.Parallel()
+	w, nodes, recorders := triangle(t, patient)
+	a, b, c, ra, rb, rc := nodes[0], nodes[1], nodes[2], recorders[0], recorders[1], recorders[2]
+	w.cut("a", "b")
+	waitWay(t, a, "b", "c")
+	d := w.start("d", new(actorkittest.Recorder), patient)
+	peers := []actorkit.Peer{a.Self(), b.Self(), c.Self(), d.Self()}
+	for _, n := range []*actorkit.Node{a, b, c, d} {
+		n.SetPeers(peers)
+	}
+	waitWay(t, a, "d", "")
+	waitWay(t, d, "b", "")
+	waitWay(t, b, "d", "")
+	blocked, release := rc.Block()
+	defer release()
+	require.NoError(t, b.Send("c", numbered(0)))
+	<-blocked
+	for i := range 10 {
+		require.NoError(t, a.Send("b", numbered(i)))
+	}
+	require.Equal(t, upTo(10), numbers(rb.WaitFrames(t, 10)))
+	waitWay(t, a, "b", "d")
+	release()
+	rc.WaitFrames(t, 1)
+	for i := range 10 {
+		require.NoError(t, a.Send("b", numbered(10+i)))
+	}
+	require.Equal(t, upTo(20), numbers(rb.WaitFrames(t, 20)))
+	require.Equal(t, 1, countEvents(ra, actorkit.LinkDown), "of the cut itself")
+}
+
 // Who hangs does not answer around either.
 func TestHangingPeerIsNotReachedAround(t *testing.T) {
 	t.Parallel()
@@ -197,28 +230,32 @@ func TestAnotherLifeIsNotReachedAround(t *testing.T) {
 // Whatever a Link takes it brings around, too, also what fills a third node's queue by itself.
 func TestLargeFramesGoAround(t *testing.T) {
 	t.Parallel()
-	const queue = 2 << 20
-	w, nodes, recorders := triangle(t, patient, func(c *actorkit.NodeConfig) { c.QueueBytes = queue })
-	a, rb := nodes[0], recorders[1]
-	w.cut("a", "b")
-	waitWay(t, a, "b", "c")
-	send := func(f actorkit.Frame) {
-		require.Eventually(t, func() bool { return a.Send("b", f) == nil }, actorkittest.Patience, time.Millisecond)
+	for name, queue := range map[string]int{"small queue": 2 << 20, "largest frame": actorkit.MaxFrameBytes} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, nodes, recorders := triangle(t, patient, func(c *actorkit.NodeConfig) { c.QueueBytes = queue })
+			a, rb := nodes[0], recorders[1]
+			w.cut("a", "b")
+			waitWay(t, a, "b", "c")
+			send := func(f actorkit.Frame) {
+				require.Eventually(t, func() bool { return a.Send("b", f) == nil }, actorkittest.Patience, time.Millisecond)
+			}
+			big := bytes.Repeat([]byte{7}, queue-64)
+			const rounds = 3
+			for i := range rounds {
+				send(numbered(i))
+				send(actorkit.Frame{Body: big})
+			}
+			for i, got := range rb.WaitFrames(t, 2*rounds) {
+				if i%2 == 0 {
+					require.Equal(t, i/2, number(got.Frame))
+				} else {
+					require.True(t, bytes.Equal(big, got.Frame.Body))
+				}
+			}
+			require.Equal(t, 1, countEvents(recorders[0], actorkit.LinkDown))
+		})
 	}
-	big := bytes.Repeat([]byte{7}, queue-64)
-	const rounds = 5
-	for i := range rounds {
-		send(numbered(i))
-		send(actorkit.Frame{Body: big})
-	}
-	for i, got := range rb.WaitFrames(t, 2*rounds) {
-		if i%2 == 0 {
-			require.Equal(t, i/2, number(got.Frame))
-		} else {
-			require.Equal(t, big, got.Frame.Body)
-		}
-	}
-	require.Equal(t, 1, countEvents(recorders[0], actorkit.LinkDown))
 }
 
 // A node that stops while its Link goes around still sends what is queued.
