@@ -16,7 +16,7 @@ import (
 )
 
 // slack is what a busy machine may add to the second in which a ruling is seen.
-const slack = 4 * time.Second
+const slack = 6 * time.Second
 
 // S8: members who talk all the time are banned, kicked and muted while their gateway is frozen, while their room moves, and just
 // before its node is killed. Nothing that is newer than the ruling reaches those who are out, nothing of theirs that is newer is
