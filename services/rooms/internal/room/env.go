@@ -30,6 +30,8 @@ type Limits struct {
 	ReadTimeout time.Duration
 	// StartTimeout bounds claim and recovery. Default 15 s.
 	StartTimeout time.Duration
+	// HeadTimeout bounds one look at the head before a claim, which is repeated within StartTimeout. Default 2 s.
+	HeadTimeout time.Duration
 	// CommitTimeout bounds one append. Default 4 s.
 	CommitTimeout time.Duration
 	// ShardQueue is how many joins may wait while a further members stream is opened. Default 1,024.
@@ -54,6 +56,7 @@ func (l Limits) withDefaults() Limits {
 	number(&l.ShardQueue, 1024)
 	duration(&l.ReadTimeout, 4*time.Second)
 	duration(&l.StartTimeout, 15*time.Second)
+	duration(&l.HeadTimeout, 2*time.Second)
 	duration(&l.CommitTimeout, 4*time.Second)
 	return l
 }

@@ -222,6 +222,31 @@ func TestGuardedClaimIsTriedAgain(t *testing.T) {
 	require.Equal(t, "rival", answer.GetMoved().GetOwner(), "answered by %v", answer)
 }
 
+// L3: an answer of the journal that is lost on the way costs a start little, not all the time that it has.
+func TestLostHeadIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	plan, lost := persistencetest.NewPlan(), make(chan struct{})
+	defer close(lost)
+	plan.Add(persistencetest.Fault{Op: persistencetest.OpHead, Key: lobbyStream, Times: 2, Block: lost})
+	b := setup(t, persistencetest.Faulty(memory.New(memory.Options{}), plan), func(c *Config) {
+		c.Env.Limits.StartTimeout, c.Env.Limits.HeadTimeout = time.Hour, 10*time.Millisecond
+	})
+	b.join("lobby", "ada")
+}
+
+// A start that never hears from the journal ends when its time does.
+func TestHeadThatNeverComes(t *testing.T) {
+	t.Parallel()
+	plan, lost := persistencetest.NewPlan(), make(chan struct{})
+	defer close(lost)
+	plan.Add(persistencetest.Fault{Op: persistencetest.OpHead, Key: lobbyStream, Times: 1000, Block: lost})
+	b := setup(t, persistencetest.Faulty(memory.New(memory.Options{}), plan), func(c *Config) {
+		c.Env.Limits.StartTimeout, c.Env.Limits.HeadTimeout = 100*time.Millisecond, 10*time.Millisecond
+	})
+	b.refused(b.ask("lobby", publishFrame("ada", "m1", "x")), clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE)
+	require.Greater(t, plan.Calls(persistencetest.OpHead), 1)
+}
+
 // staleHead answers the first Head of a room as if it had never been claimed.
 type staleHead struct {
 	persistence.Backend

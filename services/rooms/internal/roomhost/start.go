@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/tochemey/goakt/v4/actor"
 
@@ -47,7 +48,7 @@ func start(self *actor.PID, cfg Config, w wish) *startResult {
 	key := persistence.StreamKey(names.RoomStream(w.slot.roomID))
 	for try := range guardRetries {
 		var head persistence.Head
-		if head, err = cfg.Env.Journal.Head(ctx, key); err != nil {
+		if head, err = look(ctx, cfg.Env.Journal, key, cfg.Env.Limits.HeadTimeout); err != nil {
 			return result(startResult{err: fmt.Errorf("look at head of room: %w", err)})
 		}
 		if !mayClaim(cfg.Env.Node, head, ownerOf(cfg, head)) {
@@ -72,6 +73,20 @@ func start(self *actor.PID, cfg Config, w wish) *startResult {
 		return result(startResult{moved: true, owner: fenced.Owner})
 	}
 	return result(startResult{err: err})
+}
+
+// look reads the head. An answer that does not come is asked for again while ctx lasts: what was lost is most likely one packet,
+// or one connection.
+func look(ctx context.Context, journal persistence.Journal, key persistence.StreamKey, each time.Duration) (persistence.Head, error) {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, each)
+		head, err := journal.Head(attempt, key)
+		silent := errors.Is(attempt.Err(), context.DeadlineExceeded)
+		cancel()
+		if err == nil || !silent || ctx.Err() != nil {
+			return head, err
+		}
+	}
 }
 
 func ownerOf(cfg Config, head persistence.Head) Owner {
