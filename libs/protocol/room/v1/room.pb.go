@@ -2091,8 +2091,10 @@ type Evicted struct {
 	PrevRemovalSeq uint64                 `protobuf:"varint,3,opt,name=prev_removal_seq,json=prevRemovalSeq,proto3" json:"prev_removal_seq,omitempty"`
 	RemovalSeq     uint64                 `protobuf:"varint,4,opt,name=removal_seq,json=removalSeq,proto3" json:"removal_seq,omitempty"`
 	Members        []*Eviction            `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// When the event got its seq, by the clock of the rooms node; absent in the answer to a report.
+	RuledAt       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=ruled_at,json=ruledAt,proto3" json:"ruled_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Evicted) Reset() {
@@ -2156,6 +2158,13 @@ func (x *Evicted) GetRemovalSeq() uint64 {
 func (x *Evicted) GetMembers() []*Eviction {
 	if x != nil {
 		return x.Members
+	}
+	return nil
+}
+
+func (x *Evicted) GetRuledAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RuledAt
 	}
 	return nil
 }
@@ -4237,14 +4246,15 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"\vaccepted_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"acceptedAt\x12\x1f\n" +
 	"\vremoval_seq\x18\x04 \x01(\x04R\n" +
-	"removalSeq\"\xb0\x01\n" +
+	"removalSeq\"\xe7\x01\n" +
 	"\aEvicted\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12(\n" +
 	"\x10prev_removal_seq\x18\x03 \x01(\x04R\x0eprevRemovalSeq\x12\x1f\n" +
 	"\vremoval_seq\x18\x04 \x01(\x04R\n" +
 	"removalSeq\x122\n" +
-	"\amembers\x18\x05 \x03(\v2\x18.parley.room.v1.EvictionR\amembers\"\x8e\x01\n" +
+	"\amembers\x18\x05 \x03(\v2\x18.parley.room.v1.EvictionR\amembers\x125\n" +
+	"\bruled_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aruledAt\"\x8e\x01\n" +
 	"\bEviction\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\x05R\x04code\x12\x16\n" +
@@ -4511,35 +4521,36 @@ var file_room_v1_room_proto_depIdxs = []int32{
 	11, // 43: parley.room.v1.Deliver.messages:type_name -> parley.room.v1.Message
 	53, // 44: parley.room.v1.Deliver.accepted_at:type_name -> google.protobuf.Timestamp
 	24, // 45: parley.room.v1.Evicted.members:type_name -> parley.room.v1.Eviction
-	53, // 46: parley.room.v1.Eviction.expires_at:type_name -> google.protobuf.Timestamp
-	18, // 47: parley.room.v1.Online.members:type_name -> parley.room.v1.Present
-	31, // 48: parley.room.v1.CompareHeads.rooms:type_name -> parley.room.v1.RoomHead
-	34, // 49: parley.room.v1.Administer.change_settings:type_name -> parley.room.v1.ChangeSettings
-	35, // 50: parley.room.v1.Administer.kick:type_name -> parley.room.v1.KickMember
-	36, // 51: parley.room.v1.Administer.ban:type_name -> parley.room.v1.BanMember
-	37, // 52: parley.room.v1.Administer.unban:type_name -> parley.room.v1.UnbanMember
-	38, // 53: parley.room.v1.Administer.mute:type_name -> parley.room.v1.MuteMember
-	39, // 54: parley.room.v1.Administer.unmute:type_name -> parley.room.v1.UnmuteMember
-	40, // 55: parley.room.v1.Administer.invite:type_name -> parley.room.v1.InviteMember
-	41, // 56: parley.room.v1.Administer.uninvite:type_name -> parley.room.v1.UninviteMember
-	54, // 57: parley.room.v1.ChangeSettings.join:type_name -> parley.journal.v1.Level
-	54, // 58: parley.room.v1.ChangeSettings.publish:type_name -> parley.journal.v1.Level
-	54, // 59: parley.room.v1.ChangeSettings.history:type_name -> parley.journal.v1.Level
-	55, // 60: parley.room.v1.ChangeSettings.retention_age:type_name -> google.protobuf.Duration
-	55, // 61: parley.room.v1.BanMember.lasting:type_name -> google.protobuf.Duration
-	55, // 62: parley.room.v1.MuteMember.lasting:type_name -> google.protobuf.Duration
-	53, // 63: parley.room.v1.Administered.expires_at:type_name -> google.protobuf.Timestamp
-	56, // 64: parley.room.v1.Administered.settings:type_name -> parley.journal.v1.Settings
-	56, // 65: parley.room.v1.Description.settings:type_name -> parley.journal.v1.Settings
-	0,  // 66: parley.room.v1.List.listing:type_name -> parley.room.v1.Listing
-	47, // 67: parley.room.v1.Listed.members:type_name -> parley.room.v1.ListedMember
-	53, // 68: parley.room.v1.ListedMember.at:type_name -> google.protobuf.Timestamp
-	53, // 69: parley.room.v1.ListedMember.expires_at:type_name -> google.protobuf.Timestamp
-	70, // [70:70] is the sub-list for method output_type
-	70, // [70:70] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	53, // 46: parley.room.v1.Evicted.ruled_at:type_name -> google.protobuf.Timestamp
+	53, // 47: parley.room.v1.Eviction.expires_at:type_name -> google.protobuf.Timestamp
+	18, // 48: parley.room.v1.Online.members:type_name -> parley.room.v1.Present
+	31, // 49: parley.room.v1.CompareHeads.rooms:type_name -> parley.room.v1.RoomHead
+	34, // 50: parley.room.v1.Administer.change_settings:type_name -> parley.room.v1.ChangeSettings
+	35, // 51: parley.room.v1.Administer.kick:type_name -> parley.room.v1.KickMember
+	36, // 52: parley.room.v1.Administer.ban:type_name -> parley.room.v1.BanMember
+	37, // 53: parley.room.v1.Administer.unban:type_name -> parley.room.v1.UnbanMember
+	38, // 54: parley.room.v1.Administer.mute:type_name -> parley.room.v1.MuteMember
+	39, // 55: parley.room.v1.Administer.unmute:type_name -> parley.room.v1.UnmuteMember
+	40, // 56: parley.room.v1.Administer.invite:type_name -> parley.room.v1.InviteMember
+	41, // 57: parley.room.v1.Administer.uninvite:type_name -> parley.room.v1.UninviteMember
+	54, // 58: parley.room.v1.ChangeSettings.join:type_name -> parley.journal.v1.Level
+	54, // 59: parley.room.v1.ChangeSettings.publish:type_name -> parley.journal.v1.Level
+	54, // 60: parley.room.v1.ChangeSettings.history:type_name -> parley.journal.v1.Level
+	55, // 61: parley.room.v1.ChangeSettings.retention_age:type_name -> google.protobuf.Duration
+	55, // 62: parley.room.v1.BanMember.lasting:type_name -> google.protobuf.Duration
+	55, // 63: parley.room.v1.MuteMember.lasting:type_name -> google.protobuf.Duration
+	53, // 64: parley.room.v1.Administered.expires_at:type_name -> google.protobuf.Timestamp
+	56, // 65: parley.room.v1.Administered.settings:type_name -> parley.journal.v1.Settings
+	56, // 66: parley.room.v1.Description.settings:type_name -> parley.journal.v1.Settings
+	0,  // 67: parley.room.v1.List.listing:type_name -> parley.room.v1.Listing
+	47, // 68: parley.room.v1.Listed.members:type_name -> parley.room.v1.ListedMember
+	53, // 69: parley.room.v1.ListedMember.at:type_name -> google.protobuf.Timestamp
+	53, // 70: parley.room.v1.ListedMember.expires_at:type_name -> google.protobuf.Timestamp
+	71, // [71:71] is the sub-list for method output_type
+	71, // [71:71] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_room_v1_room_proto_init() }

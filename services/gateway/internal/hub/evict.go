@@ -26,19 +26,19 @@ type Evictee interface {
 	Evicted(room string, number uint64)
 }
 
-// Evicted takes members out, or answers a report.
-func (t *Topic) Evicted(now time.Time, from string, number uint64, e *roomv1.Evicted) {
+// Evicted takes members out, or answers a report. It returns whose connections were taken out why.
+func (t *Topic) Evicted(now time.Time, from string, number uint64, e *roomv1.Evicted) map[clientv1.EvictionReason]int {
 	switch {
 	case t.phase == phaseIdle || t.epoch == 0 || e.GetEpoch() < t.epoch:
-		return
+		return nil
 	case e.GetEpoch() > t.epoch:
 		if t.phase == phaseLive {
 			t.up.Owner(t.room, from)
 			t.resubscribe(now, "")
 		}
-		return
+		return nil
 	}
-	t.evict(now, number, e)
+	out := t.evict(now, number, e)
 	switch {
 	case e.GetPrevRemovalSeq() > t.removal:
 		if t.phase == phaseLive {
@@ -54,14 +54,16 @@ func (t *Topic) Evicted(now time.Time, from string, number uint64, e *roomv1.Evi
 		}
 		t.removal = e.GetRemovalSeq()
 	}
+	return out
 }
 
-// evict ends the streams of members that are out: room_left goes behind what they have got. About a connection of another
-// history the past says nothing: only the answer to a report does.
-func (t *Topic) evict(now time.Time, number uint64, e *roomv1.Evicted) {
+// evict ends the streams of members that are out, and counts them by reason: room_left goes behind what they have got. About a
+// connection of another history the past says nothing: only the answer to a report does.
+func (t *Topic) evict(now time.Time, number uint64, e *roomv1.Evicted) map[clientv1.EvictionReason]int {
 	if len(e.GetMembers()) == 0 {
-		return
+		return nil
 	}
+	ended := make(map[clientv1.EvictionReason]int)
 	out := make(map[string]*roomv1.Eviction, len(e.GetMembers()))
 	for _, m := range e.GetMembers() {
 		out[m.GetMemberId()] = m
@@ -72,10 +74,12 @@ func (t *Topic) evict(now time.Time, number uint64, e *roomv1.Evicted) {
 			continue
 		}
 		t.Detach(now, sink, evictedFrame(sink.Codec(), t.room, m, now))
+		ended[codes.EvictionOf(clientv1.ErrorCode(m.GetCode()))]++
 		if s.evictee != nil {
 			s.evictee.Evicted(t.room, s.number)
 		}
 	}
+	return ended
 }
 
 // checked takes the answer to a report: everybody it named and who is still here is in the room as of seq.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/protobuf/proto"
@@ -185,6 +186,11 @@ func (c *clock) advance(d time.Duration) { c.at.Add(int64(d)) }
 
 func startHub(t testing.TB, cfg ...Config) (*Hub, *upstream, *clock) {
 	t.Helper()
+	return startMeasuredHub(t, metricnoop.NewMeterProvider(), cfg...)
+}
+
+func startMeasuredHub(t testing.TB, meters metric.MeterProvider, cfg ...Config) (*Hub, *upstream, *clock) {
+	t.Helper()
 	sys, err := actorkit.StartLocal(context.Background(), "hub", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, sys.Stop(context.Background())) })
@@ -193,7 +199,7 @@ func startHub(t testing.TB, cfg ...Config) (*Hub, *upstream, *clock) {
 	c.at.Store(1e18)
 	u.hub, err = New(context.Background(), append(cfg, Config{})[0], Deps{
 		System: sys, Router: u, Logger: slog.New(slog.DiscardHandler), Now: c.now,
-		MeterProvider: metricnoop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
+		MeterProvider: meters, TracerProvider: tracenoop.NewTracerProvider(),
 	})
 	require.NoError(t, err)
 	return u.hub, u, c

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-rt/parley/libs/actorkit"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 )
 
@@ -235,7 +236,7 @@ func (s *Shard) frame(m *frameMsg) {
 		case *roomv1.Frame_MembersChanged:
 			s.metrics.came(t.MembersChanged(k.MembersChanged))
 		case *roomv1.Frame_Evicted:
-			t.Evicted(now, m.from, f.GetRequest(), k.Evicted)
+			s.evicted(k.Evicted, t.Evicted(now, m.from, f.GetRequest(), k.Evicted))
 		case *roomv1.Frame_Closed:
 			t.Closed(now, m.from, k.Closed)
 		case *roomv1.Frame_Moved:
@@ -255,6 +256,15 @@ func (s *Shard) deliver(now time.Time, t *Topic, m *frameMsg, d *roomv1.Deliver)
 	span.End()
 	if at := d.GetAcceptedAt(); at != nil && made > 0 {
 		s.metrics.delayed(s.now().Sub(at.AsTime()))
+	}
+}
+
+func (s *Shard) evicted(e *roomv1.Evicted, out map[clientv1.EvictionReason]int) {
+	for reason, n := range out {
+		s.metrics.evictions.Add(context.Background(), int64(n), s.metrics.evictedFor[reason])
+	}
+	if at := e.GetRuledAt(); at != nil && len(out) > 0 {
+		s.metrics.eviction.Record(context.Background(), max(s.now().Sub(at.AsTime()), 0).Seconds())
 	}
 }
 

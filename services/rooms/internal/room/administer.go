@@ -18,6 +18,7 @@ func (r *Room) administer(rctx *actor.ReceiveContext, in *Inbound, a *roomv1.Adm
 
 // administered answers a command that is durable, or needed no event.
 func (r *Room) administered(w *write, ruled core.Ruled) {
+	r.env.Metrics.ruled(w.admin, ruled)
 	if ruled.Refused != nil {
 		r.refuse(w.in, clientv1.ErrorCode(ruled.Refused.Code), ruled.Refused.Message, ruled.Refused.RetryAfterMs)
 		return

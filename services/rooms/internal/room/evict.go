@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tochemey/goakt/v4/actor"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/parley-rt/parley/libs/actorkit"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
@@ -37,10 +38,10 @@ func (r *Room) removed(rctx *actor.ReceiveContext, batch []actorkit.Decided[*wri
 		seq := d.Events[0].Seq
 		if member := d.Reply.ruled.Evicted; member != "" {
 			r.evict(rctx, member, seq)
-			r.announce(seq, []*roomv1.Eviction{r.eviction(member, d.Command.admin.GetKick().GetReason())})
+			r.announce(seq, d.Reply.ruled.At, []*roomv1.Eviction{r.eviction(member, d.Command.admin.GetKick().GetReason())})
 			continue
 		}
-		r.announce(seq, r.sweep(rctx))
+		r.announce(seq, d.Reply.ruled.At, r.sweep(rctx))
 	}
 }
 
@@ -54,7 +55,7 @@ func (r *Room) eviction(member, reason string) *roomv1.Eviction {
 
 // announce tells every subscribed gateway node whom an event has taken out of the room, and that there was one: also to
 // those who have nobody of them, so that none misses the next.
-func (r *Room) announce(seq uint64, members []*roomv1.Eviction) {
+func (r *Room) announce(seq uint64, ruled time.Time, members []*roomv1.Eviction) {
 	for {
 		n := min(len(members), evictMembers)
 		reached := seq
@@ -63,6 +64,7 @@ func (r *Room) announce(seq uint64, members []*roomv1.Eviction) {
 		}
 		frame := &roomv1.Frame{Kind: &roomv1.Frame_Evicted{Evicted: &roomv1.Evicted{
 			Epoch: r.epoch(), Seq: seq, PrevRemovalSeq: r.removal, RemovalSeq: reached, Members: members[:n],
+			RuledAt: timestamppb.New(ruled),
 		}}}
 		for node := range r.subscribers {
 			if err := r.send(node, frame); err != nil {

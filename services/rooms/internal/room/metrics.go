@@ -26,6 +26,7 @@ type Metrics struct {
 	reads         metric.Int64Counter
 	moves         metric.Int64Counter
 	movePause     metric.Float64Histogram
+	rulings       metric.Int64Counter
 
 	refusedBy map[clientv1.ErrorCode]metric.MeasurementOption
 	fromTail  metric.MeasurementOption
@@ -49,6 +50,7 @@ func NewMetrics(provider metric.MeterProvider, node *Meter) (*Metrics, error) {
 		reads:         b.counter("parley.room.reads", "Pages read, by where they came from.", "{page}"),
 		moves:         b.counter("parley.room.moves", "Rooms offered to other nodes, by reason and what became of it.", "{room}"),
 		movePause:     b.seconds("parley.room.move.pause", "How long a room that moved took no frames."),
+		rulings:       b.counter("parley.room.rulings", "Commands about settings and members, by kind and outcome.", "{command}"),
 		refusedBy:     make(map[clientv1.ErrorCode]metric.MeasurementOption),
 		fromTail:      metric.WithAttributeSet(attribute.NewSet(attribute.String("source", "memory"))),
 		fromStore:     metric.WithAttributeSet(attribute.NewSet(attribute.String("source", "journal"))),

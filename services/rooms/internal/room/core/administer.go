@@ -34,6 +34,8 @@ type Ruled struct {
 	Refused *roomv1.Refused
 	// Evicted is the member whose memberships the event has ended.
 	Evicted string
+	// At is when the event was decided.
+	At time.Time
 	// Narrowed: the event may have left members in the room who must not be there.
 	Narrowed bool
 }
@@ -65,7 +67,7 @@ func (d *Draft) Administer(a *roomv1.Administer, nextSeq uint64, now time.Time) 
 	if encodeErr != nil {
 		return nil, refused(clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "command cannot be encoded", 0)
 	}
-	ruled := Ruled{Answer: answer}
+	ruled := Ruled{Answer: answer, At: now}
 	switch e := event.(type) {
 	case *journalv1.MemberKicked:
 		ruled.Evicted = e.MemberId
