@@ -130,27 +130,35 @@ func (p *program) say(t *testing.T, content string) uint64 {
 }
 
 // hear returns the events up to the message with that content, without those that an earlier call returned.
-func (p *program) hear(t *testing.T, last string) []event {
+func (p *program) hear(t *testing.T, last string) (heard []event) {
+	t.Helper()
+	for {
+		e := p.next(t, last)
+		heard = append(heard, e)
+		if e.reset == nil && e.Content == last {
+			return heard
+		}
+	}
+}
+
+// next returns the next event; what it is waited for is told when it does not come.
+func (p *program) next(t *testing.T, what string) event {
 	t.Helper()
 	deadline := time.After(patience)
-	var heard []event
 	for {
 		p.mu.Lock()
 		arrived := p.arrived
-		for p.taken < len(p.events) {
+		if p.taken < len(p.events) {
 			e := p.events[p.taken]
 			p.taken++
-			heard = append(heard, e)
-			if e.reset == nil && e.Content == last {
-				p.mu.Unlock()
-				return heard
-			}
+			p.mu.Unlock()
+			return e
 		}
 		p.mu.Unlock()
 		select {
 		case <-arrived:
 		case <-deadline:
-			require.FailNow(t, "the SDK's stream does not bring "+last, "%d events, the newest: %+v", len(heard), heard[max(0, len(heard)-3):])
+			require.FailNow(t, "the SDK's stream does not bring "+what)
 		}
 	}
 }
