@@ -76,6 +76,19 @@ func (d *datacenter) testGateway(t *testing.T) {
 		heal()
 		d.awaitDirect(t, gateway, node)
 	}
+	require.Contains(t, get(t, gateway.OpsURL()+"/metrics"), `parley_link_relayed_total{direction="sent"`)
+	require.Contains(t, get(t, d.rooms[1].OpsURL()+"/metrics"), `parley_link_relayed_total{direction="forwarded"`)
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	body, err := io.ReadAll(res.Body)
+	require.NoError(t, errors.Join(err, res.Body.Close()))
+	return string(body)
 }
 
 // A rooms node that is cut from another one counts it as living, over a gateway here, and takes no room from it when it is asked for
