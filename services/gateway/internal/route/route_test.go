@@ -111,6 +111,26 @@ func TestDrainingNodesAreAskedLast(t *testing.T) {
 	l.to(t, r)
 }
 
+// L3: who cannot ask the journal is not asked for rooms while somebody else can be.
+func TestBlindNodesAreAskedLast(t *testing.T) {
+	t.Parallel()
+	l := &links{blind: map[string]bool{}, refuse: map[string]error{}}
+	r := NewRouter(l)
+	all := nodes("a", "b")
+	r.SetNodes(all)
+	ranked := dcplane.Rank("room", all)
+	first, second := ranked[0].Name, ranked[1].Name
+	l.blind[first] = true
+	require.Equal(t, second, l.to(t, r))
+	r.SetOwner("room", first)
+	require.Equal(t, second, l.to(t, r), "what it runs is given to whoever is asked for it")
+	l.blind[second] = true
+	require.Equal(t, first, l.to(t, r), "all are blind: the owner first")
+	l.blind[second] = false
+	l.refuse[second] = actorkit.ErrLinkDown
+	require.Equal(t, first, l.to(t, r), "better a blind one than none")
+}
+
 func TestBlind(t *testing.T) {
 	t.Parallel()
 	r := NewRouter(&links{blind: map[string]bool{"a": true}})

@@ -65,7 +65,8 @@ func (r *Router) SetOwner(room, node string) {
 }
 
 // Send sends a frame to the room's owner as far as it is known, else to the first candidate that takes it. Nodes in
-// avoid are passed over as long as another one takes it. It returns the node. Errors: ErrUnreachable, ErrBusy.
+// avoid, and blind ones, are passed over as long as another one takes it: a node that cannot ask the journal can start no
+// room, and gives those that it has to whoever is asked for them. It returns the node. Errors: ErrUnreachable, ErrBusy.
 func (r *Router) Send(f *roomv1.Frame, trace actorkit.Frame, avoid []string) (string, error) {
 	body, err := proto.Marshal(f)
 	if err != nil {
@@ -81,7 +82,7 @@ func (r *Router) Send(f *roomv1.Frame, trace actorkit.Frame, avoid []string) (st
 		return err == nil, nil
 	}
 	tried := func(node string) bool {
-		if slices.Contains(avoid, node) {
+		if slices.Contains(avoid, node) || r.Blind(node) {
 			second = append(second, node)
 			return true
 		}
