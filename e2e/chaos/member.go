@@ -253,6 +253,9 @@ func (c *conversation) take(ctx context.Context, e *clientv1.Envelope) bool {
 			}
 		}
 	case *clientv1.Envelope_RoomLeft:
+		if !c.away { // nobody moderates here
+			c.record.Note("protocol", "%s was taken out of the room: %q", c.identity.member, k.RoomLeft.Reason)
+		}
 		c.joined, c.away, c.leaveAt = false, false, time.Time{}
 		c.follower.Away()
 		c.joinAt = time.Now().Add(time.Duration(c.random.Int64N(int64(time.Second))))
