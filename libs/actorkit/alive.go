@@ -31,24 +31,11 @@ func newProber(system string, config *tls.Config) prober {
 func (p prober) alive(ctx context.Context, addr string) bool {
 	ctx, cancel := context.WithTimeout(ctx, aliveTimeout)
 	defer cancel()
-	conn, err := p.dial(ctx, addr)
+	conn, err := p.open(ctx, addr)
 	if err != nil {
 		return false
 	}
 	defer func() { _ = conn.Close() }() // nothing is lost
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return false
-	}
-	if p.tls != nil {
-		// GoAkt's gossip over TLS says first what kind of connection it is.
-		if _, err := conn.Write([]byte{gossipStream}); err != nil {
-			return false
-		}
-	}
-	if err := memberlist.AddLabelHeaderToStream(conn, p.label); err != nil {
-		return false
-	}
 	if half, ok := conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
 		return false
 	}
@@ -58,6 +45,27 @@ func (p prober) alive(ctx context.Context, addr string) bool {
 
 // gossipStream marks a connection of the gossip over TLS as a stream.
 const gossipStream = 2
+
+// open makes a connection as the gossip of the cluster does, up to the label. It ends with ctx, which has a deadline.
+func (p prober) open(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := p.dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	deadline, _ := ctx.Deadline()
+	err = conn.SetDeadline(deadline)
+	if err == nil && p.tls != nil {
+		// GoAkt's gossip over TLS says first what kind of connection it is.
+		_, err = conn.Write([]byte{gossipStream})
+	}
+	if err == nil {
+		err = memberlist.AddLabelHeaderToStream(conn, p.label)
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
 
 func (p prober) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if p.tls == nil {

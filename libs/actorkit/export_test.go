@@ -3,6 +3,7 @@ package actorkit
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/tochemey/goakt/v4/actor"
 )
@@ -19,6 +20,15 @@ var Outnumbered = outnumbered
 // Alive says whether a node of a system answers at a discovery address.
 func Alive(ctx context.Context, system, addr string) bool {
 	return newProber(system, nil).alive(ctx, addr)
+}
+
+// Farewell tells a node of a system that another one has left, as of a time.
+func Farewell(ctx context.Context, system, host string, discovery, registry int, to string, now time.Time) error {
+	self, err := gossipName(host, discovery, registry)
+	if err != nil {
+		return err
+	}
+	return newProber(system, nil).farewell(ctx, self, []string{to}, now)
 }
 
 // Actors returns the paths of all actors of the node that are not GoAkt's own.

@@ -29,7 +29,9 @@ type provider struct {
 	self   string // host:discoveryPort
 	quorum int
 	alive  func(ctx context.Context, addr string) bool
-	logger *slog.Logger
+	// farewell tells the others that an earlier life of this node has ended.
+	farewell func(ctx context.Context, others []string) error
+	logger   *slog.Logger
 	// waiting is told what is waited for.
 	waiting func(error)
 	// opened is called when the engine has begun: what only the beginning of a start needs may be given back.
@@ -75,6 +77,8 @@ func (p *provider) DiscoverPeers() ([]string, error) {
 				return []string{p.self}, nil
 			}
 			p.waiting(fmt.Errorf("joining %s", strings.Join(others, " ")))
+			p.depart(p.ctx, others)
+			p.settle()
 			return others, nil
 		}
 		if err == nil {
@@ -90,6 +94,41 @@ func (p *provider) DiscoverPeers() ([]string, error) {
 			return nil, context.Cause(p.ctx)
 		case <-time.After(findEvery):
 		}
+	}
+}
+
+// insist repeats the farewell until ctx ends, in case a start that goes on has got stuck.
+func (p *provider) insist(ctx context.Context) {
+	ticker := time.NewTicker(farewellEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if !p.formed.Load() {
+			continue
+		}
+		if others, err := p.look(); err == nil && ctx.Err() == nil {
+			p.logger.Warn("joining again: the cluster has not taken this node in yet", slog.Any("peers", others))
+			p.depart(ctx, others)
+		}
+	}
+}
+
+// settle gives what was under way towards an earlier life of this node the time to fail here, see farewell.
+func (p *provider) settle() {
+	select {
+	case <-p.ctx.Done():
+	case <-time.After(farewellSettle):
+	}
+}
+
+// depart says farewell. Who is not told finds out by itself, later.
+func (p *provider) depart(ctx context.Context, others []string) {
+	if err := p.farewell(ctx, others); err != nil {
+		p.logger.Warn("could not tell all nodes that an earlier life of this one has ended", slog.Any("err", err))
 	}
 }
 

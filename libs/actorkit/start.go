@@ -140,15 +140,26 @@ func trySystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, net.Pack
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	self, err := gossipName(cfg.Host, cfg.DiscoveryPort, cfg.PeersPort)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, port.Close())
+	}
+	gossip := newProber(cfg.System, cfg.TLS)
 	finder := &provider{
 		finder: cfg.Finder, self: net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.DiscoveryPort)), quorum: cfg.Quorum,
-		alive: newProber(cfg.System, cfg.TLS).alive, logger: cfg.Logger, waiting: cfg.Waiting, ctx: ctx,
+		alive: gossip.alive, logger: cfg.Logger, waiting: cfg.Waiting, ctx: ctx,
+		farewell: func(ctx context.Context, others []string) error {
+			return gossip.farewell(ctx, self, others, time.Now())
+		},
 	}
 	sys, err := buildSystem(cfg, finder)
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, port.Close())
 	}
 	started := make(chan error, 1)
+	starting, end := context.WithCancel(ctx)
+	defer end()
+	go finder.insist(starting)
 	go func() {
 		started <- startAlone(func() error {
 			restore, err := setHome(cfg.goaktDir())
