@@ -41,6 +41,7 @@ func newAdmin(s *Service) (*admin, error) {
 			return nil
 		},
 		Nodes: func() []dcplane.Node { return s.deps.Directory.Nodes(s.cfg.DC, ServiceName) },
+		Blind: s.isBlind,
 	})
 	// Rooms answer through the Links; those of this node have none to themselves.
 	s.links.self, s.links.toSelf = s.cfg.Node, a.fromSelf
@@ -54,6 +55,16 @@ func newAdmin(s *Service) (*admin, error) {
 		Now:    time.Now,
 	})
 	return a, err
+}
+
+// isBlind tells whether a rooms node, this one or another, cannot ask the journal.
+func (s *Service) isBlind(node string) bool {
+	if node == s.cfg.Node {
+		blind, _ := s.blind.state()
+		return blind
+	}
+	link, known := s.links.Link(node)
+	return known && link.Up && link.Blind
 }
 
 func (c Config) api() api.Config {

@@ -31,6 +31,8 @@ type Config struct {
 	Local func(f actorkit.Frame) error
 	// Nodes lists the live rooms nodes of the datacenter, this one included.
 	Nodes func() []dcplane.Node
+	// Blind tells that a node cannot ask the journal: it can start no room, and is asked last. Nil: none is.
+	Blind func(node string) bool
 	// SilenceAfter is how long a node may take to answer before another is asked. Default 2 s.
 	SilenceAfter time.Duration
 	// Within is how long a question may take in all; a context that ends earlier ends it earlier. Default 5 s.

@@ -199,6 +199,22 @@ func TestWhoIsAsked(t *testing.T) {
 	}
 }
 
+// L3: who cannot ask the journal is not asked for rooms while somebody else can be.
+func TestBlindNodesAreAskedLast(t *testing.T) {
+	t.Parallel()
+	var blind string
+	c := newCluster(t, func(cfg *Config) { cfg.Blind = func(node string) bool { return node == blind } })
+	first, second, _ := c.ranked()
+	c.say[first], c.say[second] = answering(first), answering(second)
+	c.ask(first)
+	blind = first
+	c.ask(second)
+	require.Equal(t, []string{first, second}, c.trail(), "though it was the owner")
+	c.nodes = c.nodes[:0]
+	c.nodes = append(c.nodes, dcplane.Node{Service: "rooms", DC: "dc", Name: first, State: dcplane.StateReady})
+	c.ask(first)
+}
+
 func TestOwnerIsRemembered(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)

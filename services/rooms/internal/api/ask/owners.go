@@ -64,9 +64,11 @@ func (a *Asker) candidates(room string, avoid []string) []string {
 		copy(names[1:i+1], names[:i])
 		names[0] = owner
 	}
-	slices.SortStableFunc(names, func(x, y string) int {
-		return rank(slices.Contains(avoid, x)) - rank(slices.Contains(avoid, y))
-	})
+	shunned := make(map[string]bool, len(names))
+	for _, name := range names {
+		shunned[name] = slices.Contains(avoid, name) || a.cfg.Blind != nil && a.cfg.Blind(name)
+	}
+	slices.SortStableFunc(names, func(x, y string) int { return rank(shunned[x]) - rank(shunned[y]) })
 	return names
 }
 
