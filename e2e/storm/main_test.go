@@ -74,10 +74,14 @@ type phase struct {
 	// took is from when a publish was due to its acknowledgement; late is the part of that until its publisher got to it, which
 	// is this process's and not the servers'.
 	took, late times
+	// gateway and journal are the parts of took there; disk is the control for what the journal waits for.
+	gateway, journal histogram
+	disk             times
 }
 
 func (p *phase) String() string {
-	return fmt.Sprintf("%s (begun late by p50 %s p99 %s max %s)", &p.took, round(p.late.at(0.5)), round(p.late.at(0.99)), round(p.late.at(1)))
+	return fmt.Sprintf("%s (p99 at the gateway %s, in the journal %s, of a sync of the disk %s, of the publishers' own delay %s)",
+		&p.took, round(p.gateway.at(0.99)), round(p.journal.at(0.99)), round(p.disk.at(0.99)), round(p.late.at(0.99)))
 }
 
 func (t *times) String() string {

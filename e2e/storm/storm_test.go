@@ -82,15 +82,29 @@ func run(tb testing.TB) *result {
 	for i, p := range publishers {
 		all.Go(func() { p.run(measuring, time.Duration(i)**pace/time.Duration(*stayed), &now) })
 	}
+	all.Go(func() {
+		if err := watchDisk(measuring, now.Load); err != nil {
+			tb.Errorf("write to the disk: %v", err)
+		}
+	})
+	// Each phase begins where the one before ends.
+	var gatewayStages, journalStages histogram
+	stages := func(ended *phase) {
+		g, j := histogramOf(ctx, tb, gatewayStage, gateways[1]), histogramOf(ctx, tb, journalStage, rooms...)
+		ended.gateway, ended.journal = g.since(gatewayStages), j.since(journalStages)
+		gatewayStages, journalStages = g, j
+	}
 	sleep(ctx, *calm/2) // until everything is warm
 	usage := func() (gateway, rest time.Duration) {
 		return cpu(tb, gateways[1]), cpu(tb, rooms[0]) + cpu(tb, rooms[1])
 	}
 	gatewayBegan, roomsBegan := usage()
+	stages(&phase{})
 	now.Store(&r.before)
 	sleep(ctx, *calm)
 
 	gatewayThen, roomsThen := usage()
+	stages(&r.before)
 	now.Store(&r.during)
 	begun := time.Now()
 	gateways[0].Kill9()
@@ -98,6 +112,7 @@ func run(tb testing.TB) *result {
 	storm := h.report()
 	r.stormed = time.Since(begun)
 	gatewayNow, roomsNow := usage()
+	stages(&r.during)
 	share := r.stormed.Seconds() / calm.Seconds()
 	beyond := func(began, then, end time.Duration) time.Duration {
 		return end - then - time.Duration(share*float64(then-began))
@@ -108,6 +123,7 @@ func run(tb testing.TB) *result {
 
 	now.Store(&r.after)
 	sleep(ctx, *calm)
+	stages(&r.after)
 	now.Store(&phase{})
 	stop()
 	all.Wait()
