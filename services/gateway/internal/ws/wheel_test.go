@@ -20,8 +20,10 @@ func turnOnce(w *Wheel) {
 func TestWheelPingsAndCuts(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	alive, dead := s.connect(), s.connect()
-	ea, ed := s.echo(), s.echo()
+	alive := s.connect()
+	ea := s.echo()
+	dead := s.connect() // later, so that its handler is the second
+	ed := s.echo()
 	for range 3 {
 		turnOnce(s.wheel)
 		alive.expect(finPing, "")
