@@ -20,7 +20,13 @@ type address struct {
 	url string
 	// notBefore is when a gateway that refused the handshake wants to be asked again. It says nothing about the others.
 	notBefore time.Time
+	// refusals are those in a row.
+	refusals int
 }
+
+// obeyed is how many refusals in a row of one gateway set the time of the next attempt alone. What has refused more often, like a
+// proxy without a gateway behind it, is not asked more often than the backoff allows.
+const obeyed = 3
 
 // parseAddresses takes one or more addresses separated by commas.
 func parseAddresses(raw string, inOrder bool) (*addresses, error) {
@@ -43,10 +49,18 @@ func (a *addresses) current() string { return a.list[a.at].url }
 
 func (a *addresses) single() bool { return len(a.list) == 1 }
 
-// refuse notes that the current one wants to be left alone for so long.
-func (a *addresses) refuse(now time.Time, after time.Duration) {
-	a.list[a.at].notBefore = now.Add(after)
+// refuse notes that the current one wants to be left alone for so long. backoff is when it would be tried otherwise.
+func (a *addresses) refuse(now time.Time, after time.Duration, backoff time.Time) {
+	current := &a.list[a.at]
+	current.refusals++
+	current.notBefore = now.Add(after)
+	if current.refusals > obeyed && current.notBefore.Before(backoff) {
+		current.notBefore = backoff
+	}
 }
+
+// accept notes that the current one has taken the Client.
+func (a *addresses) accept() { a.list[a.at].refusals = 0 }
 
 // next moves on to the first of the others, and of all when there is no other, that may be tried soonest. It returns when
 // that is: what a gateway asked for while that is still to come, even before earliest, because it has a place for us then;

@@ -27,7 +27,7 @@ type Config struct {
 
 	// BackoffMin and BackoffMax bound the wait between attempts: the first is BackoffMin plus up to as much again at random,
 	// later ones twice the range of the one before. Defaults 500 ms and 20 s. A connection that lasted 10 s starts over. A gateway
-	// that told when to come back is tried then.
+	// that told when to come back is tried then, up to three times in a row; after that not before the backoff either.
 	BackoffMin, BackoffMax time.Duration
 	// HandshakeTimeout bounds one attempt, GetToken and the session frame included. Default 10 s.
 	HandshakeTimeout time.Duration

@@ -88,7 +88,7 @@ func (r *runner) delay(err error) time.Duration {
 	var handshake *HandshakeError
 	if errors.As(err, &handshake) && handshake.RetryAfter > 0 {
 		// The header has whole seconds: everybody who got the same would come back at the same moment.
-		r.at.refuse(now, handshake.RetryAfter+rand.N(retrySpread))
+		r.at.refuse(now, handshake.RetryAfter+rand.N(retrySpread), earliest)
 	}
 	return max(0, r.at.next(now, earliest).Sub(now))
 }
@@ -155,6 +155,7 @@ func (r *runner) connect() error {
 		return err
 	}
 	opened := time.Now()
+	r.at.accept()
 	r.tell(StateChange{State: Connected})
 	if !r.ever {
 		r.ever = true
