@@ -189,16 +189,21 @@ func (c *Client) onReset(ctx context.Context, reset *clientv1.Reset) {
 		c.mu.Unlock()
 		return
 	}
-	if reset.GetReason() == codes.ResetName(clientv1.ResetReason_RESET_REASON_REWOUND) {
+	rewound := reset.GetReason() == codes.ResetName(clientv1.ResetReason_RESET_REASON_REWOUND)
+	if rewound {
 		r.outbox.rewound(time.Now())
 		r.head = reset.GetSeq()
-		c.wakeWriter()
+		r.confirmed = false // the membership may be among what was lost: publishes wait for the join below
 	}
 	it := item{
 		reset:       &ResetError{RoomID: r.id, Seq: reset.GetSeq(), Reason: ResetReason(reset.GetReason())},
 		incarnation: r.stream.incarnation,
 	}
 	lagging := r.lagging.Load()
+	if lagging && rewound {
+		r.rejoin(time.Now())
+		c.wakeWriter()
+	}
 	c.mu.Unlock()
 	if lagging {
 		return // the cursor stays, so catching up meets the reset again
@@ -211,6 +216,10 @@ func (c *Client) onReset(ctx context.Context, reset *clientv1.Reset) {
 		r.stream.reset(reset.GetSeq())
 	case ctx.Err() == nil:
 		r.lag()
+	}
+	if rewound {
+		r.rejoin(time.Now())
+		c.wakeWriter()
 	}
 }
 

@@ -222,6 +222,8 @@ export class Client {
 
   on_reset(f, room) {
     room?.onReset(f, this.member, Date.now());
+    // The membership may be among what was lost; what waits in the queue goes out behind the answer.
+    if (room && f.reason === "rewound") this.#ask(room);
     if (room) this.#flush(room);
   }
 
