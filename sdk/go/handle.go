@@ -47,7 +47,9 @@ func (c *Client) onAnswer(env *clientv1.Envelope) {
 		c.served()
 		c.onJoined(k.RoomJoined)
 	case *clientv1.Envelope_RoomLeft:
-		c.onLeft(k.RoomLeft)
+		if id == 0 || known && why.room == c.rooms[k.RoomLeft.GetRoomId()] { // else it answers for an earlier life of the room
+			c.onLeft(k.RoomLeft)
+		}
 	case *clientv1.Envelope_HistoryPage, *clientv1.Envelope_PresenceState:
 		c.served()
 		if known && why.call != nil {

@@ -125,6 +125,39 @@ func TestRemovalFromARoom(t *testing.T) {
 	}
 }
 
+// A gateway may hear that a member has left before it hears the answer to its leave: it then says so twice, and the second time
+// means nothing for a room that has been joined again.
+func TestAnswerToALeaveDoesNotEndTheNextRoom(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	client, p := dial(t, s, fast())
+	room := enter(t, client, p, parley.JoinOptions{})
+	left := make(chan error, 1)
+	go func() { left <- room.Leave(context.Background()) }()
+	leave := p.next()
+	roomLeft := func(id uint32) *clientv1.Envelope {
+		return &clientv1.Envelope{Id: id, Kind: &clientv1.Envelope_RoomLeft{RoomLeft: &clientv1.RoomLeft{RoomId: "room"}}}
+	}
+	p.send(roomLeft(0))
+	require.NoError(t, await(t, left))
+	joined := make(chan *parley.Room, 1)
+	go func() {
+		again, err := client.Join(context.Background(), "room", parley.JoinOptions{})
+		if err != nil {
+			t.Error(err)
+		}
+		joined <- again
+	}()
+	_, id := p.join()
+	p.send(roomLeft(leave.GetId()), roomJoined(id, "room", 10, 1, false))
+	again := await(t, joined)
+	require.NotNil(t, again)
+	result := publish(t.Context(), again, "hello", "id-1")
+	m, id := p.message()
+	p.send(ack(id, m, 11, false))
+	require.NoError(t, await(t, result).err)
+}
+
 func TestLeave(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
