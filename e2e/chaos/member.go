@@ -253,6 +253,9 @@ func (c *conversation) take(ctx context.Context, e *clientv1.Envelope) bool {
 			}
 		}
 	case *clientv1.Envelope_RoomLeft:
+		if !c.joined { // told before, unasked
+			break
+		}
 		if !c.away { // nobody moderates here
 			c.record.Note("protocol", "%s was taken out of the room: %q", c.identity.member, k.RoomLeft.Reason)
 		}
