@@ -197,11 +197,14 @@ func (c *Client) onReset(ctx context.Context, reset *clientv1.Reset) {
 		r.head = reset.GetSeq()
 		r.confirmed = false // the membership may be among what was lost: publishes wait for the join below
 	}
+	lagging := r.lagging.Load()
+	if rewound && !lagging {
+		r.stream.rewound()
+	}
 	it := item{
 		reset:       &ResetError{RoomID: r.id, Seq: reset.GetSeq(), Reason: ResetReason(reset.GetReason())},
 		incarnation: r.stream.incarnation,
 	}
-	lagging := r.lagging.Load()
 	if lagging && rewound {
 		r.rejoin(time.Now())
 		c.wakeWriter()

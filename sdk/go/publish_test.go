@@ -371,6 +371,28 @@ func TestRewoundPublishesAgainWhatWasAcknowledged(t *testing.T) {
 	p.silence(50 * time.Millisecond)
 }
 
+// Who is connected when a history is lost hears of it by the reset alone. The join that follows must not present the incarnation
+// that is gone: its answer would be another reset.
+func TestRewoundWhileConnectedIsToldOnce(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	client, p := dial(t, s, fast())
+	room := enter(t, client, p, parley.JoinOptions{})
+	got := consume(t, room)
+	p.send(reset("room", 7, parley.Rewound), delivery("room", 8, 7))
+	join, id := p.join()
+	require.GreaterOrEqual(t, join.GetAfterSeq(), uint64(7))
+	require.Zero(t, join.GetIncarnation())
+	p.send(roomJoined(id, "room", 8, 2, true), delivery("room", 9, 8))
+	var resetErr *parley.ResetError
+	require.ErrorAs(t, await(t, got).err, &resetErr)
+	require.Equal(t, &parley.ResetError{RoomID: "room", Seq: 7, Reason: parley.Rewound}, resetErr)
+	require.Equal(t, parley.Cursor{Seq: 8, MessageID: "id-8"}, await(t, got).msg.Cursor())
+	require.Equal(t, parley.Cursor{Seq: 9, MessageID: "id-9", Incarnation: 2}, await(t, got).msg.Cursor())
+	p.cut()
+	require.Equal(t, uint64(2), s.accept().hello().GetRooms()[0].GetIncarnation())
+}
+
 func TestAsyncPublishesKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

@@ -60,3 +60,11 @@ func (s *stream) reset(seq uint64) {
 	s.placed = true
 	s.cursor = Cursor{Seq: seq, Incarnation: s.incarnation}
 }
+
+// rewound takes note of a history that was lost. A connection that was there at the time is not told the incarnation of the new
+// one, and must not go on presenting the old one: the next answer to a join tells.
+func (s *stream) rewound() {
+	if s.placed && s.cursor.Incarnation == s.incarnation {
+		s.incarnation = 0
+	}
+}

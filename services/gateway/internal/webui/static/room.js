@@ -102,6 +102,8 @@ export class Room {
       const fresh = this.acked.filter((a) => now - a.ackedAt < REPUBLISH_MS && a.member === member);
       this.queue.restore(fresh.map((a) => ({ ...a, first: a.ackedAt, base: Math.min(a.seq - 1, seq) })));
       this.acked = [];
+      // Without a room_joined before it, the incarnation of what goes on is not known: the answer to the next join tells.
+      if (this.cursor?.incarnation === this.incarnation) this.incarnation = "0";
     }
     this.cursor = { seq, message_id: "", incarnation: this.incarnation };
     this.#insert({ seq: seq + 0.5, divider: f.reason, at: now });
