@@ -64,6 +64,11 @@ func (d *door) take(b *linkv1.Batch) (refused string) {
 // hand hands the frames of a batch over that came directly, or over a third node.
 func (d *door) hand(b *linkv1.Batch, over string) (refused string) {
 	n := d.node
+	if over != "" {
+		if why := d.stale(b); why != "" {
+			return why
+		}
+	}
 	v := d.inbox.judge(b)
 	if v.refused != "" {
 		n.cfg.Logger.Warn("batch refused", slog.String("peer", b.GetFromNode()), slog.String("reason", v.refused))
@@ -96,6 +101,17 @@ func (d *door) hand(b *linkv1.Batch, over string) (refused string) {
 	n.metrics.frames.Add(n.ctx, int64(len(b.GetFrames())), n.metrics.received)
 	n.metrics.bytes.Add(n.ctx, int64(bodies), n.metrics.received)
 	return ""
+}
+
+// stale says why a batch that a third node has brought is not taken for the first of a new life. A third node that was frozen may
+// bring one of a life that has ended, which this node never heard of; were it taken, the life that goes on would be refused for good.
+// So the directory is believed when it names the one that is heard. One that knows less will soon know more.
+func (d *door) stale(b *linkv1.Batch) string {
+	l, heard := d.node.link(b.GetFromNode()), d.inbox.heard(b.GetFromNode())
+	if heard == "" || heard == b.GetFromIncarnation() || l == nil || l.peer.Incarnation != heard {
+		return ""
+	}
+	return fmt.Sprintf("incarnation %s is not the one that is known, %s", b.GetFromIncarnation(), heard)
 }
 
 func (n *Node) handleFrame(from Peer, f Frame) {

@@ -80,6 +80,14 @@ func (in *inbox) judge(b *linkv1.Batch) verdict {
 	return v
 }
 
+// heard is the incarnation of a node that was heard last; empty: none was.
+func (in *inbox) heard(node string) string {
+	if s := in.senders[node]; s != nil {
+		return s.incarnation
+	}
+	return ""
+}
+
 func (in *inbox) makeRoom() {
 	for name := range in.senders {
 		if len(in.senders) < maxSenders {

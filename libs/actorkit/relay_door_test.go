@@ -85,6 +85,29 @@ func TestBatchesOfBothWaysAreTakenOnceAndInOrder(t *testing.T) {
 	require.Equal(t, actorkit.Peer{Node: "s", Incarnation: "1"}, r.Frames()[1].From)
 }
 
+// A third node that was frozen brings a batch of a life that has ended before this node heard of it. The life that goes on is
+// heard still.
+func TestThirdNodeBringsABatchOfALifeThatIsOver(t *testing.T) {
+	t.Parallel()
+	r := new(actorkittest.Recorder)
+	node := actorkittest.StartNode(t, "t", r, patient)
+	c := newCourier(t, node)
+	node.SetPeers([]actorkit.Peer{{Node: "s", Incarnation: "1", Host: "127.0.0.1", RemotingPort: 1}})
+	require.Empty(t, c.put(c.batch(1, 1)))
+	past := c.batch(7, 7)
+	past.FromIncarnation = "0"
+	c.carry(c.relayed(past))
+	require.Empty(t, c.put(c.batch(2, 2)))
+	require.Equal(t, []int{1, 2}, numbers(r.Frames()))
+
+	// The next life is, once the directory knows it.
+	next := c.batch(1, 3)
+	next.FromIncarnation = "2"
+	node.SetPeers([]actorkit.Peer{{Node: "s", Incarnation: "2", Host: "127.0.0.1", RemotingPort: 1}})
+	c.carry(c.relayed(next))
+	require.Equal(t, []int{1, 2, 3}, numbers(r.Frames()))
+}
+
 // What nobody may relay is not taken.
 func TestFramesForDoorsThatAreNotTaken(t *testing.T) {
 	t.Parallel()
