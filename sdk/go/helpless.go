@@ -17,10 +17,13 @@ type helpless struct {
 // maxHelpless bounds the doubling: the longest wait is 16 to 32 times the patience.
 const maxHelpless = 4
 
+// mostPatience is as good as for ever, and can be doubled.
+const mostPatience = 365 * 24 * time.Hour
+
 // refused takes note of a refusal as unavailable and tells whether it is time to leave. random is in [0, 1).
 func (h *helpless) refused(now time.Time, random float64) (leave bool) {
 	if h.since.IsZero() {
-		patience := h.patience << min(h.left, maxHelpless)
+		patience := min(h.patience, mostPatience) << min(h.left, maxHelpless)
 		h.since, h.until = now, now.Add(patience+time.Duration(random*float64(patience)))
 	}
 	if now.Before(h.until) {

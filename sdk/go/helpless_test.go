@@ -1,6 +1,7 @@
 package parley
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -29,4 +30,11 @@ func TestHelplessGatewaysAreLeft(t *testing.T) {
 	h.served()
 	require.False(t, h.refused(at(1000), 0))
 	require.True(t, h.refused(at(1008), 0), "and from the beginning after it was served")
+}
+
+func TestEndlessPatience(t *testing.T) {
+	t.Parallel()
+	h := helpless{patience: math.MaxInt64, left: maxHelpless}
+	require.False(t, h.refused(time.Now(), 0.999))
+	require.False(t, h.refused(time.Now().Add(time.Hour), 0.999))
 }
