@@ -40,8 +40,11 @@ type provider struct {
 	// ctx ends the wait for a quorum.
 	ctx    context.Context
 	formed atomic.Bool
-	open   sync.Once
-	failed error
+	// joining is closed when the engine has been told whom to join.
+	joining chan struct{}
+	told    sync.Once
+	open    sync.Once
+	failed  error
 }
 
 // providerID is how the engine recognises its provider.
@@ -73,6 +76,7 @@ func (p *provider) DiscoverPeers() ([]string, error) {
 		}
 		if err == nil && len(others)+1 >= p.quorum {
 			p.formed.Store(true)
+			defer p.told.Do(func() { close(p.joining) })
 			if len(others) == 0 {
 				return []string{p.self}, nil
 			}
@@ -97,8 +101,14 @@ func (p *provider) DiscoverPeers() ([]string, error) {
 	}
 }
 
-// insist repeats the farewell until ctx ends, in case a start that goes on has got stuck.
+// insist repeats the farewell until ctx ends, in case a start that goes on has got stuck. Before the engine joins anybody it cannot
+// be: a farewell in the middle of that would only begin it anew.
 func (p *provider) insist(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-p.joining:
+	}
 	ticker := time.NewTicker(farewellEvery)
 	defer ticker.Stop()
 	for {
@@ -107,10 +117,7 @@ func (p *provider) insist(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		if !p.formed.Load() {
-			continue
-		}
-		if others, err := p.look(); err == nil && ctx.Err() == nil {
+		if others, err := p.look(); err == nil && len(others) > 0 && ctx.Err() == nil {
 			p.logger.Warn("joining again: the cluster has not taken this node in yet", slog.Any("peers", others))
 			p.depart(ctx, others)
 		}

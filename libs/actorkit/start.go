@@ -148,6 +148,7 @@ func trySystem(ctx context.Context, cfg NodeConfig) (actor.ActorSystem, net.Pack
 	finder := &provider{
 		finder: cfg.Finder, self: net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.DiscoveryPort)), quorum: cfg.Quorum,
 		alive: gossip.alive, logger: cfg.Logger, waiting: cfg.Waiting, ctx: ctx,
+		joining: make(chan struct{}),
 		farewell: func(ctx context.Context, others []string) error {
 			return gossip.farewell(ctx, self, others, time.Now())
 		},

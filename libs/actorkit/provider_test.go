@@ -1,0 +1,53 @@
+package actorkit
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// late finds another node after some time.
+type late struct {
+	Finder
+	at time.Time
+}
+
+func (f late) Find(context.Context) ([]string, error) {
+	if time.Now().Before(f.at) {
+		return nil, nil
+	}
+	return []string{"other"}, nil
+}
+
+// A farewell is repeated when a start has got stuck, and not while it has hardly begun because the others came late.
+func TestFarewellIsNotRepeatedTooSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		began := time.Now()
+		var said []time.Duration
+		p := &provider{
+			finder: late{at: began.Add(2600 * time.Millisecond)}, self: "self", quorum: 2, ctx: ctx, joining: make(chan struct{}),
+			alive: func(context.Context, string) bool { return true },
+			farewell: func(context.Context, []string) error {
+				said = append(said, time.Since(began))
+				return nil
+			},
+			logger: slog.New(slog.DiscardHandler), waiting: func(error) {},
+		}
+		go p.insist(ctx)
+		others, err := p.DiscoverPeers()
+		require.NoError(t, err)
+		require.Equal(t, []string{"other"}, others)
+		<-time.After(2*farewellEvery + time.Millisecond)
+		cancel()
+		synctest.Wait()
+		require.Len(t, said, 3)
+		require.GreaterOrEqual(t, said[1]-said[0], farewellEvery)
+		require.Equal(t, farewellEvery, said[2]-said[1])
+	})
+}
