@@ -27,6 +27,9 @@ type order struct {
 	Storm int64 `json:",omitempty"`
 	// CatchUp is the last seq of each room.
 	CatchUp map[string]uint64 `json:",omitempty"`
+	// Churn is how many leave and join again, for so many Rounds; Half says that the storm is one of the first half only.
+	Churn, Rounds int  `json:",omitempty"`
+	Half          bool `json:",omitempty"`
 }
 
 // What the herd says, a line of JSON each.
@@ -45,7 +48,11 @@ func herdMain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out := json.NewEncoder(os.Stdout)
-	h, err := gather(ctx, os.Getenv(herdVariable))
+	place := spread(os.Getenv(herdVariable))
+	if os.Getenv(fullVariable) != "" {
+		place = crowded(os.Getenv(herdVariable))
+	}
+	h, err := gather(ctx, place)
 	if err != nil {
 		return out.Encode(report{Error: err.Error()})
 	}
@@ -59,6 +66,10 @@ func herdMain() error {
 		}
 		var r report
 		switch {
+		case o.Churn != 0:
+			err = h.churn(ctx, o.Churn, o.Rounds)
+		case o.Half:
+			r, err = h[:len(h)/2].awaitReturn(ctx, time.Unix(0, o.Storm))
 		case o.Storm != 0:
 			r, err = h.awaitReturn(ctx, time.Unix(0, o.Storm))
 		default:
@@ -105,30 +116,47 @@ func ownCPU() time.Duration {
 
 // member is one of the herd.
 type member struct {
-	client  *parley.Client
-	room    *parley.Room
-	id      string
-	got     atomic.Int64
-	seen    atomic.Uint64 // seq
-	back    chan time.Time
+	client *parley.Client
+	room   *parley.Room
+	id     string
+	got    atomic.Int64
+	seen   atomic.Uint64 // seq
+	back   chan time.Time
+	// stranger is set when it came back as somebody else.
+	stranger atomic.Bool
+	// ended is closed when it reads no more, because of problem.
 	ended   chan struct{}
 	problem error
 }
 
 type herd []*member
 
-// gather connects the herd to the first of the addresses, a few at a time.
-func gather(ctx context.Context, addresses string) (herd, error) {
+// place is where a member goes: to the first of the addresses and into the room. Without a connection it waits for backoff first.
+type place struct {
+	addresses, room string
+	backoff         time.Duration // 0: the default
+}
+
+// spread has the herd at one gateway and in as many rooms as there are publishers.
+func spread(addresses string) func(int) place {
+	return func(i int) place { return place{addresses: addresses, room: roomName(i % *stayed)} }
+}
+
+// atOnce is how many of the herd do something at the same time.
+const atOnce = 64
+
+// gather connects the herd, a few at a time.
+func gather(ctx context.Context, where func(int) place) (herd, error) {
 	h := make(herd, *clients)
 	errs := make(chan error, len(h))
-	places := make(chan struct{}, 64)
+	places := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
 	for i := range h {
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
 			var err error
-			h[i], err = newMember(ctx, addresses, roomName(i%*stayed))
+			h[i], err = newMember(ctx, where(i))
 			errs <- err
 		})
 	}
@@ -141,16 +169,15 @@ func gather(ctx context.Context, addresses string) (herd, error) {
 	return h, nil
 }
 
-func newMember(ctx context.Context, addresses, room string) (*member, error) {
-	m := &member{back: make(chan time.Time, 16), ended: make(chan struct{})}
-	var stranger atomic.Bool
-	client, err := parley.Dial(ctx, addresses, parley.Config{InOrder: true, OnSession: func(s parley.Session) {
+func newMember(ctx context.Context, at place) (*member, error) {
+	m := &member{back: make(chan time.Time, 16)}
+	client, err := parley.Dial(ctx, at.addresses, parley.Config{InOrder: true, BackoffMin: at.backoff, OnSession: func(s parley.Session) {
 		if m.id == "" {
 			m.id = s.MemberID
 			return
 		}
 		if !s.Resumed || s.MemberID != m.id {
-			stranger.Store(true)
+			m.stranger.Store(true)
 		}
 		select {
 		case m.back <- time.Now():
@@ -161,10 +188,16 @@ func newMember(ctx context.Context, addresses, room string) (*member, error) {
 		return nil, err
 	}
 	m.client = client
-	if m.room, err = client.Join(ctx, room, parley.JoinOptions{}); err != nil {
-		return nil, err
+	return m, m.join(ctx, at.room)
+}
+
+// join enters the room and reads it, until it is left.
+func (m *member) join(ctx context.Context, room string) (err error) {
+	if m.room, err = m.client.Join(ctx, room, parley.JoinOptions{}); err != nil {
+		return err
 	}
 	m.seen.Store(m.room.Cursor().Seq)
+	m.ended = make(chan struct{})
 	go func() {
 		defer close(m.ended)
 		cursor := m.seen.Load()
@@ -173,7 +206,7 @@ func newMember(ctx context.Context, addresses, room string) (*member, error) {
 			case err != nil:
 				m.problem = err
 				return
-			case stranger.Load():
+			case m.stranger.Load():
 				m.problem = fmt.Errorf("%s came back as somebody else", m.id)
 				return
 			case message.PrevSeq != cursor:
@@ -185,7 +218,7 @@ func newMember(ctx context.Context, addresses, room string) (*member, error) {
 			m.seen.Store(cursor)
 		}
 	}()
-	return m, nil
+	return nil
 }
 
 // awaitReturn waits until all have a session again that was opened after the storm began.

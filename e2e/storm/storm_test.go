@@ -165,10 +165,10 @@ type herdProcess struct {
 	out *json.Decoder
 }
 
-func startHerd(tb testing.TB, addresses string) *herdProcess {
+func startHerd(tb testing.TB, addresses string, environment ...string) *herdProcess {
 	tb.Helper()
 	cmd := exec.Command(os.Args[0], os.Args[1:]...)
-	cmd.Env = append(os.Environ(), herdVariable+"="+addresses)
+	cmd.Env = append(append(os.Environ(), herdVariable+"="+addresses), environment...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	in, err := cmd.StdinPipe()
