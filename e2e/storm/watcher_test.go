@@ -1,6 +1,8 @@
 package storm
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,13 +56,15 @@ func (w *watcher) sees(tb testing.TB, members int, when string, within time.Dura
 	tb.Helper()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
+	var seen []string
 	for begun := time.Now(); ; <-ticker.C {
 		count := w.count(tb)
 		took := time.Since(begun)
+		seen = append(seen, fmt.Sprint(count, " after ", round(took)))
 		if count == members {
 			return took
 		}
-		require.Lessf(tb, took, within, "%s: %d members are counted, not %d", when, count, members)
+		require.Lessf(tb, took, within, "%s: %d members are to be counted, were %s", when, members, strings.Join(seen, ", "))
 	}
 }
 
