@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"sync"
 	"time"
@@ -72,9 +73,10 @@ func gossipName(host string, discovery, registry int) (gossipNode, error) {
 }
 
 // incarnation is above all that the gossip has given to a node: it counts from one in each life, and one up whenever it contradicts.
-// In tenths of a second it lasts until 2039.
+// In tenths of a second it lasts until 2039. A clock that has not been set must not make it higher than those of right ones.
 func incarnation(now time.Time) uint32 {
-	return uint32(now.Sub(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) / (100 * time.Millisecond))
+	tenths := now.Sub(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) / (100 * time.Millisecond)
+	return uint32(min(max(tenths, 0), math.MaxUint32-1<<20)) // what contradicts is above it
 }
 
 // gossipPushPull begins an exchange of what two nodes know of all.

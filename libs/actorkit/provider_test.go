@@ -3,6 +3,7 @@ package actorkit
 import (
 	"context"
 	"log/slog"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,4 +51,15 @@ func TestFarewellIsNotRepeatedTooSoon(t *testing.T) {
 		require.GreaterOrEqual(t, said[1]-said[0], farewellEvery)
 		require.Equal(t, farewellEvery, said[2]-said[1])
 	})
+}
+
+func TestIncarnationOfAFarewell(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	require.Greater(t, incarnation(now), uint32(100_000_000))
+	require.Equal(t, incarnation(now)+10, incarnation(now.Add(time.Second)))
+	for _, wrong := range []time.Time{time.Unix(0, 0), time.Date(2025, 12, 31, 23, 59, 0, 0, time.UTC), {}} {
+		require.Zero(t, incarnation(wrong), wrong)
+	}
+	require.EqualValues(t, math.MaxUint32-1<<20, incarnation(time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)))
 }
