@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// farewellEvery is how long a start may take before the others are told again.
+	// farewellEvery is how long a start may take before the others are told again, and then twice as long each time.
 	farewellEvery = 3 * time.Second
 	// farewellSettle is how long a node waits between its farewell and its joining. The engine's client dials again every 100 ms.
 	farewellSettle = 300 * time.Millisecond

@@ -101,7 +101,7 @@ func (p *provider) DiscoverPeers() ([]string, error) {
 	}
 }
 
-// insist repeats the farewell until ctx ends, in case a start that goes on has got stuck. Before the engine joins anybody it cannot
+// insist repeats the farewell, ever more rarely, until ctx ends, in case a start that goes on has got stuck. Before the engine joins anybody it cannot
 // be: a farewell in the middle of that would only begin it anew.
 func (p *provider) insist(ctx context.Context) {
 	select {
@@ -109,13 +109,11 @@ func (p *provider) insist(ctx context.Context) {
 		return
 	case <-p.joining:
 	}
-	ticker := time.NewTicker(farewellEvery)
-	defer ticker.Stop()
-	for {
+	for wait := farewellEvery; ; wait *= 2 { // a busy machine takes longer to join than a farewell lets it
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(wait):
 		}
 		if others, err := p.look(); err == nil && len(others) > 0 && ctx.Err() == nil {
 			p.logger.Warn("joining again: the cluster has not taken this node in yet", slog.Any("peers", others))

@@ -44,12 +44,12 @@ func TestFarewellIsNotRepeatedTooSoon(t *testing.T) {
 		others, err := p.DiscoverPeers()
 		require.NoError(t, err)
 		require.Equal(t, []string{"other"}, others)
-		<-time.After(2*farewellEvery + time.Millisecond)
+		<-time.After(3*farewellEvery + time.Millisecond)
 		cancel()
 		synctest.Wait()
 		require.Len(t, said, 3)
 		require.GreaterOrEqual(t, said[1]-said[0], farewellEvery)
-		require.Equal(t, farewellEvery, said[2]-said[1])
+		require.Equal(t, 2*farewellEvery, said[2]-said[1], "joining may take longer than a farewell lets it")
 	})
 }
 
