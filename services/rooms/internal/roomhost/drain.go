@@ -31,13 +31,26 @@ func (h *Host) drain(rctx *actor.ReceiveContext, m *Drain) {
 	h.drained()
 }
 
-// disownTimeout bounds the look at a room that is not here: its asker waits no longer than two seconds.
-const disownTimeout = time.Second
+// disownTimeout bounds the look at a room that is not here: its asker waits no longer than two seconds. disownMost is how many rooms
+// are looked at beside each other; who asks for another one is sent on at once and comes back if nobody else has it.
+const (
+	disownTimeout = time.Second
+	disownMost    = 1024
+)
 
 // disown sends an asker on whose room is not here. An earlier life of this node, or a release that failed, may have left it with
 // this node's name in the journal: nobody else would take it as long as this node lives, so it is released first.
 func (h *Host) disown(rctx *actor.ReceiveContext, in *room.Inbound) {
-	env, key := h.cfg.Env, persistence.StreamKey(names.RoomStream(in.Frame.RoomId))
+	roomID := in.Frame.RoomId
+	if _, under := h.disowning[roomID]; !under && len(h.disowning) >= disownMost {
+		h.sendOn(in, "")
+		return
+	}
+	h.disowning[roomID] = append(h.disowning[roomID], in)
+	if len(h.disowning[roomID]) > 1 { // the look that is under way is for all
+		return
+	}
+	env, key := h.cfg.Env, persistence.StreamKey(names.RoomStream(roomID))
 	h.pipe(rctx, func() any {
 		ctx, cancel := context.WithTimeout(context.Background(), disownTimeout)
 		defer cancel()
@@ -45,7 +58,7 @@ func (h *Host) disown(rctx *actor.ReceiveContext, in *room.Inbound) {
 		case env.Reads <- struct{}{}:
 			defer func() { <-env.Reads }()
 		case <-ctx.Done():
-			return &disowned{in}
+			return &disowned{roomID}
 		}
 		// What fails is tried again for the next asker.
 		if head, err := env.Journal.Head(ctx, key); err == nil && head.Owner == env.Node {
@@ -53,8 +66,8 @@ func (h *Host) disown(rctx *actor.ReceiveContext, in *room.Inbound) {
 				Key: key, Owner: head.Owner, StreamID: head.StreamID, Epoch: head.Epoch, Incarnation: head.Incarnation,
 			})
 		}
-		return &disowned{in}
-	}, func(error) any { return &disowned{in} })
+		return &disowned{roomID}
+	}, func(error) any { return &disowned{roomID} })
 }
 
 // giveAway lets a running room wait for its turn to leave this node.

@@ -27,7 +27,9 @@ type Host struct {
 	// Slots by the name of their actor, for Terminated.
 	byName map[string]*slot
 	holds  map[string]*hold
-	heads  *heads
+	// disowning are the askers for rooms that are looked at before they are sent on; the node's meter counts their frames.
+	disowning map[string][]*room.Inbound
+	heads     *heads
 
 	starts, stops int
 	startQueue    startQueue
@@ -63,13 +65,14 @@ type Host struct {
 func New(cfg Config) *Host {
 	cfg = cfg.WithDefaults()
 	return &Host{
-		cfg:     cfg,
-		logger:  cfg.Env.Logger,
-		limited: opskit.RateLimited(cfg.Env.Logger),
-		slots:   make(map[string]*slot),
-		byName:  make(map[string]*slot),
-		holds:   make(map[string]*hold),
-		heads:   newHeads(cfg.Heads),
+		cfg:       cfg,
+		logger:    cfg.Env.Logger,
+		limited:   opskit.RateLimited(cfg.Env.Logger),
+		slots:     make(map[string]*slot),
+		byName:    make(map[string]*slot),
+		holds:     make(map[string]*hold),
+		disowning: make(map[string][]*room.Inbound),
+		heads:     newHeads(cfg.Heads),
 
 		moves:      make(map[uint64]*slot),
 		distrusted: make(map[string]time.Time),
@@ -99,7 +102,10 @@ func (h *Host) Receive(rctx *actor.ReceiveContext) {
 	case *stopResult:
 		h.stopped(rctx, m)
 	case *disowned:
-		h.sendOn(m.in, "")
+		for _, in := range h.disowning[m.roomID] {
+			h.sendOn(in, "")
+		}
+		delete(h.disowning, m.roomID)
 	case *actor.Terminated:
 		h.terminated(rctx, m.ActorPath().Name())
 	case *room.Stopping:

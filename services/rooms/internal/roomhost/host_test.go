@@ -207,6 +207,20 @@ func TestDrainingNodeReleasesWhatItDoesNotRun(t *testing.T) {
 		require.Equal(t, owner, head.Owner)
 		require.Equal(t, uint64(1), head.Epoch)
 	}
+	// However many ask while the journal is slow, it is asked once for a room.
+	looks, asked, slowly := plan.Calls(persistencetest.OpHead), make(chan struct{}), make(chan struct{})
+	plan.Add(persistencetest.Fault{Op: persistencetest.OpHead, Key: "room/many", Block: slowly, Reached: func() { close(asked) }})
+	answers := []<-chan *roomv1.Frame{b.start("many", publishFrame("ada", "m1", "x"))}
+	<-asked
+	for range 9 {
+		answers = append(answers, b.start("many", publishFrame("ada", "m1", "x")))
+	}
+	require.NotNil(t, b.ask("never", publishFrame("ada", "m1", "x")).GetMoved(), "others do not wait")
+	close(slowly)
+	for _, answer := range answers {
+		require.NotNil(t, (<-answer).GetMoved())
+	}
+	require.Equal(t, looks+2, plan.Calls(persistencetest.OpHead), "one for each room")
 	close(block)
 	<-done
 }

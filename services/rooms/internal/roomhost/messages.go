@@ -46,8 +46,8 @@ type startResult struct {
 	err    error
 }
 
-// disowned reports that the asker for a room that is not here may look for it elsewhere.
-type disowned struct{ in *room.Inbound }
+// disowned reports that the askers for a room that is not here may look for it elsewhere.
+type disowned struct{ roomID string }
 
 // stopResult reports the task that shut a room down.
 type stopResult struct {
