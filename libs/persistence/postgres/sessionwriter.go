@@ -26,6 +26,10 @@ const (
 	maxSessionBatch = 500
 )
 
+// sessionSpacing is the least time between the beginnings of two transactions. A session that comes alone does not wait; when
+// thousands come back, each that had a transaction of its own would take the disk from those who publish meanwhile.
+const sessionSpacing = 10 * time.Millisecond
+
 // sessionChange is one conditional update of one session.
 type sessionChange struct {
 	kind        sessionKind
@@ -55,7 +59,7 @@ const (
 )
 
 // sessionWriter commits the changes of sessions: all that are queued in one transaction, one statement of each kind.
-// While it is under way the next ones gather. One goroutine, one connection.
+// While it is under way, and for sessionSpacing from its beginning, the next ones gather. One goroutine, one connection.
 type sessionWriter struct {
 	b      *Backend
 	mu     sync.Mutex
@@ -149,12 +153,15 @@ func (c *sessionChange) answer(err error) {
 
 func (w *sessionWriter) run() {
 	defer close(w.done)
+	var last time.Time
 	for {
+		time.Sleep(time.Until(last.Add(sessionSpacing)))
 		batch, ok := w.take()
 		if !ok {
 			break
 		}
 		if len(batch) > 0 {
+			last = time.Now()
 			w.store(batch)
 		}
 	}
