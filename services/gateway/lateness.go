@@ -25,7 +25,7 @@ func newLateness() *lateness {
 func (l *lateness) slowest() time.Duration {
 	metrics.Read(l.sample)
 	if l.sample[0].Value.Kind() != metrics.KindFloat64Histogram {
-		return 0 // a runtime that does not tell: the least pace holds
+		return math.MaxInt64 // a runtime that does not tell: the least pace holds
 	}
 	h := l.sample[0].Value.Float64Histogram()
 	if len(l.before) != len(h.Counts) {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"runtime"
+	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,4 +30,14 @@ func TestLatenessSeesACrowd(t *testing.T) {
 	defer all.Wait()
 	defer over.Store(true)
 	require.Eventually(t, func() bool { return l.slowest() > tooLate }, patience, 50*time.Millisecond)
+}
+
+func TestLeastPaceHoldsWithoutTheRuntimesMeasure(t *testing.T) {
+	t.Parallel()
+	l := &lateness{sample: []metrics.Sample{{Name: "/no/such:measure"}}}
+	p := newPace(10, 1000)
+	for range 100 {
+		p.observe(l.slowest(), true)
+	}
+	require.InDelta(t, 10, p.rate, 0)
 }
