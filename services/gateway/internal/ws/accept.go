@@ -2,6 +2,7 @@ package ws
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"math"
@@ -91,9 +92,12 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", http.MethodGet)
 		a.refuse(w, http.StatusMethodNotAllowed, "a WebSocket handshake is a GET request")
 		return
+	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
+		a.refuse(w, http.StatusBadRequest, "a WebSocket handshake has no body") // its bytes would be taken for frames
+		return
 	case !strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
 		w.Header().Set("Upgrade", "websocket")
-		w.Header().Set("Connection", "Upgrade")
+		w.Header().Add("Connection", "Upgrade")
 		a.refuse(w, http.StatusUpgradeRequired, "this address speaks WebSocket only")
 		return
 	case a.draining.Load():
@@ -109,8 +113,11 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, http.StatusBadRequest, "none of the offered subprotocols is known; known are "+codec.SubprotocolJSON+" and "+codec.SubprotocolBinary)
 		return
 	}
+	if !goodKey(r.Header.Values("Sec-Websocket-Key")) {
+		a.refuse(w, http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in Base64")
+		return
+	}
 	if after, ok := a.admit(r); !ok {
-		w.Header().Set("Connection", "close") // the next attempt is to take its place like any other
 		a.later(w, after)
 		a.refuse(w, http.StatusServiceUnavailable, "too many clients are connecting; connect again later")
 		return
@@ -164,9 +171,21 @@ func (a *Acceptor) retryAfter() time.Duration {
 	return a.s.cfg.RetryAfter + rand.N(2*a.s.cfg.RetryAfter)
 }
 
+// refuse ends the socket as well. What follows a refused handshake is no request: a proxy that believes in the upgrade passes on
+// unseen whatever a client sends as frames. And the next attempt is to take its place like any other.
 func (a *Acceptor) refuse(w http.ResponseWriter, status int, text string) {
+	w.Header()["Connection"] = append([]string{"close"}, w.Header()["Connection"]...) // net/http obeys the first one only
 	a.s.metrics.refusedWith(status)
 	http.Error(w, text, status)
+}
+
+// goodKey says whether a handshake has exactly one key, of 16 bytes.
+func goodKey(values []string) bool {
+	if len(values) != 1 {
+		return false
+	}
+	key, err := base64.StdEncoding.DecodeString(values[0])
+	return err == nil && len(key) == 16
 }
 
 // negotiate picks the subprotocol to answer with; none offered means JSON, with nothing answered.

@@ -192,7 +192,7 @@ func (c *Conn) readMessages() *failure {
 			c.s.buffers.put(part)
 		}
 	}()
-	state, fragments := ws.StateServerSide, 0
+	state, fragments, text := ws.StateServerSide, 0, utf8Prefix{}
 	want := ws.OpBinary
 	if c.codec.Text() {
 		want = ws.OpText
@@ -245,6 +245,7 @@ func (c *Conn) readMessages() *failure {
 		}
 		if part == nil {
 			part, fragments, state = c.s.buffers.get(len(payload)), 0, state.Set(ws.StateFragmented)
+			text = utf8Prefix{}
 		}
 		part = c.s.buffers.grow(part, len(payload))
 		part.b = append(part.b, payload...)
@@ -253,6 +254,9 @@ func (c *Conn) readMessages() *failure {
 		}
 		if fragments++; fragments > c.s.cfg.MaxFragments {
 			return failFragments
+		}
+		if !h.Fin && c.codec.Text() && !text.holds(part.b) {
+			return failUTF8
 		}
 		if h.Fin {
 			fail := c.message(part.b)
@@ -284,6 +288,9 @@ func (c *Conn) message(payload []byte) *failure {
 	return nil
 }
 
+// maxCloseCode is the last one that RFC 6455 leaves to somebody.
+const maxCloseCode = 4999
+
 // control handles a ping, pong or close; done says that the peer closed.
 func (c *Conn) control(op ws.OpCode, payload []byte) (done bool, fail *failure) {
 	c.heard.Store(true)
@@ -298,6 +305,9 @@ func (c *Conn) control(op ws.OpCode, payload []byte) (done bool, fail *failure) 
 			}
 			if err := ws.CheckCloseFrameData(code, reason); err != nil {
 				return true, &failure{codes.CloseProtocolError, err.Error()}
+			}
+			if code > maxCloseCode {
+				return true, &failure{codes.CloseProtocolError, "close code out of range"}
 			}
 		}
 		c.peerClosed.Store(true)
