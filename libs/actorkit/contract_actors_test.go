@@ -3,14 +3,17 @@ package actorkit_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/tochemey/goakt/v4/actor"
 	gerrors "github.com/tochemey/goakt/v4/errors"
+	goaktlog "github.com/tochemey/goakt/v4/log"
 	"github.com/tochemey/goakt/v4/passivation"
 	"github.com/tochemey/goakt/v4/supervisor"
 
@@ -176,34 +179,69 @@ func TestGoAktRunsPreStartOnTheSpawningGoroutine(t *testing.T) {
 	require.False(t, strings.Contains(stack, "dispatcher"), stack)
 }
 
-// Relied on by whoever stops an actor and makes another of the name: after Terminated the name is free.
-func TestGoAktFreesTheNameOfAnEndedActor(t *testing.T) {
+// Worked around by names that are never used twice: RoomHost counts activations, and members are numbered. GoAkt frees the name
+// of an actor that ended in a system actor of its own, some time later; one that got the name before is not known to it, and
+// nobody who watches that one hears of its end. If this fails, a name may be used again at once.
+func TestGoAktForgetsAnActorWithTheNameOfOneThatEnded(t *testing.T) {
 	t.Parallel()
-	sys := startSystem(t)
-	for range 20 {
-		first := spawn(t, sys, "again", &scripted{})
-		ended := make(chan struct{})
-		watcher := spawn(t, sys, "watcher", &scripted{receive: func(rctx *actor.ReceiveContext) {
-			switch rctx.Message().(type) {
-			case *actor.Terminated:
-				close(ended)
-			case string:
-				rctx.Watch(first)
-				rctx.Response("watching")
-			}
-		}})
-		_, err := sys.NoSender().Ask(t.Context(), watcher, "watch", waitFor)
-		require.NoError(t, err)
-		require.NoError(t, first.Shutdown(t.Context()))
-		select {
-		case <-ended:
-		case <-time.After(actorkittest.Patience):
-			require.Fail(t, "not told")
-		}
-		second := spawn(t, sys, "again", &scripted{})
-		require.NotSame(t, first, second)
-		require.True(t, second.IsRunning())
-		require.NoError(t, second.Shutdown(t.Context()))
-		require.NoError(t, watcher.Shutdown(t.Context()))
+	frees := &heldLine{line: "/again removing dead actor", reached: make(chan struct{}), goOn: make(chan struct{})}
+	sys, err := actor.NewActorSystem("forgets", actor.WithLogger(goaktlog.NewSlogFrom(slog.New(frees), goaktlog.DebugLevel)))
+	require.NoError(t, err)
+	require.NoError(t, actorkit.StartAlone(func() error { return sys.Start(context.Background()) }))
+	t.Cleanup(func() { _ = sys.Stop(context.Background()) })
+	first := spawn(t, sys, "again", &scripted{})
+	require.NoError(t, first.Shutdown(t.Context()))
+	select {
+	case <-frees.reached:
+	case <-time.After(actorkittest.Patience):
+		require.Fail(t, "GoAkt says in other words that it frees a name, or does not")
 	}
+	second := spawn(t, sys, "again", &scripted{})
+	require.True(t, second.IsRunning())
+	close(frees.goOn)
+	require.Eventually(t, func() bool {
+		_, err := sys.ActorOf(t.Context(), "again")
+		return err != nil
+	}, waitFor, time.Millisecond, "it runs, and GoAkt finds it no more")
+
+	told := make(chan struct{}, 1)
+	watcher := spawn(t, sys, "watcher", &scripted{receive: func(rctx *actor.ReceiveContext) {
+		switch rctx.Message().(type) {
+		case *actor.Terminated:
+			told <- struct{}{}
+		case string:
+			rctx.Watch(second)
+			rctx.Response("watching")
+		}
+	}})
+	_, err = sys.NoSender().Ask(t.Context(), watcher, "watch", waitFor)
+	require.NoError(t, err)
+	require.True(t, second.IsRunning())
+	require.NoError(t, second.Shutdown(t.Context()))
+	// Shutdown tells watchers before it returns, so that whoever is told has it before this.
+	_, err = sys.NoSender().Ask(t.Context(), watcher, "watch", waitFor)
+	require.NoError(t, err)
+	require.Empty(t, told)
 }
+
+// heldLine is a log that keeps whoever writes a certain line first, until it may go on.
+type heldLine struct {
+	slog.Handler
+	line          string
+	once          sync.Once
+	reached, goOn chan struct{}
+}
+
+func (*heldLine) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *heldLine) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, h.line) {
+		h.once.Do(func() {
+			close(h.reached)
+			<-h.goOn
+		})
+	}
+	return nil
+}
+
+func (h *heldLine) WithAttrs([]slog.Attr) slog.Handler { return h }
