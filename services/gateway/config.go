@@ -57,7 +57,8 @@ type Config struct {
 	AuthMode string
 	// AllowedOrigins lists the origins that browsers may come from, "*" for all. Empty: only the gateway's own.
 	AllowedOrigins []string
-	// MaxConnections open at once; more get HTTP 429. Default 100,000.
+	// MaxConnections open at once; more get HTTP 429. Default 100,000, or what the limit of open files leaves room for. A higher
+	// number than that fails the start.
 	MaxConnections int
 	// AcceptMinPerSecond and AcceptPerSecond bound how many connections are taken a second. In between it is as many as do not
 	// hold up those who are connected already. Others wait up to 3 s or are told when to come back. Defaults 225 and 1,000 for

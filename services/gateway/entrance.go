@@ -30,6 +30,8 @@ const (
 //	          └────► refused, at most mostRefusals ──twice the pace──► Accept, and note marks it
 //	           both full: the kernel keeps them
 //
+// What is here counts neither as a connection nor as a handshake; see sockets.
+//
 // Accept and note are for one goroutine, like any server's; take and adapt run beside it.
 type entrance struct {
 	net.Listener
@@ -45,9 +47,10 @@ type entrance struct {
 	refused queue
 	problem error // of the socket, not told yet
 
-	in, out      budget // of Accept's goroutine
-	lastRefused  bool
-	floorWaiting int
+	in, out     budget // of Accept's goroutine
+	lastRefused bool
+	// most is how many may be in each queue.
+	mostWaiting, mostRefused int
 }
 
 // queue is of connections, in order.
@@ -67,9 +70,14 @@ func (q *queue) pop() net.Conn {
 // newEntrance takes the listener over. take and adapt are to be run.
 func newEntrance(l net.Listener, p pace) *entrance {
 	return &entrance{
-		Listener: l, pace: p, floorWaiting: max(burst, int(p.floor*waitAtMost.Seconds())),
+		Listener: l, pace: p, mostWaiting: max(burst, int(p.floor*waitAtMost.Seconds())), mostRefused: mostRefusals,
 		room: make(chan struct{}, 1), news: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
+}
+
+// limit sets how many may be in each queue, before take runs.
+func (e *entrance) limit(waiting, refused int) {
+	e.mostWaiting, e.mostRefused = min(e.mostWaiting, waiting), min(e.mostRefused, refused)
 }
 
 func signal(c chan struct{}) {
@@ -173,7 +181,7 @@ func (e *entrance) take() {
 func (e *entrance) awaitRoom() bool {
 	for {
 		e.mu.Lock()
-		full := e.waiting.len() >= e.floorWaiting && e.refused.len() >= mostRefusals
+		full := e.waiting.len() >= e.mostWaiting && e.refused.len() >= e.mostRefused
 		e.mu.Unlock()
 		if !full {
 			return true
@@ -200,7 +208,7 @@ func (e *entrance) put(c net.Conn, err error) {
 	switch {
 	case err != nil:
 		e.problem = err
-	case e.waiting.len() < e.floorWaiting:
+	case e.waiting.len() < e.mostWaiting:
 		e.waiting.push(c)
 	default:
 		e.refused.push(c)

@@ -62,6 +62,7 @@ type Service struct {
 	acceptor *ws.Acceptor
 	listener net.Listener
 	entrance *entrance // the listener's, as clients find it
+	shakes   *handshakes
 	server   *http.Server
 	// Goroutines of this service and how they end.
 	cancel context.CancelFunc
@@ -199,10 +200,22 @@ func (s *Service) makeParts(ctx context.Context) error {
 		return err
 	}
 	s.entrance = newEntrance(s.listener, newPace(float64(s.cfg.AcceptMinPerSecond), float64(s.cfg.AcceptPerSecond)))
-	if err := observeEntrance(s.deps.MeterProvider, s.entrance); err != nil {
+	files, err := openFiles()
+	if err != nil {
 		return err
 	}
-	s.acceptor, err = ws.NewAcceptor(s.cfg.ws(), s.wheel, s.deps.MeterProvider, logger, s.admit,
+	plan, err := planSockets(files, s.cfg.MaxConnections, s.cfg.AcceptMinPerSecond)
+	if err != nil {
+		return err
+	}
+	s.entrance.limit(plan.waiting, plan.refusals)
+	s.shakes = newHandshakes(plan.handshakes)
+	if err := observeEntrance(s.deps.MeterProvider, s.entrance, s.shakes); err != nil {
+		return err
+	}
+	sockets := s.cfg.ws()
+	sockets.MaxConnections = plan.connections
+	s.acceptor, err = ws.NewAcceptor(sockets, s.wheel, s.deps.MeterProvider, logger, s.admit,
 		func(c *ws.Conn, r *http.Request) ws.Handler { return member.NewClient(s.members, c, r) })
 	return err
 }
@@ -260,6 +273,7 @@ func (s *Service) serve(ctx context.Context) {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(opskit.RateLimited(s.logger).Handler(), slog.LevelDebug),
 		ConnContext:       s.entrance.note,
+		ConnState:         s.shakes.observe,
 	}
 	server, listener := s.server, s.entrance
 	s.loops.Go(listener.take)

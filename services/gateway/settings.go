@@ -29,6 +29,7 @@ type Settings struct {
 	AuthMode           string        `required:"true" enum:"jwt,none" help:"How members prove who they are: none lets everybody in as a guest, for development and trusted networks; jwt is not served by this build. There is no default."`
 	AllowedOrigins     []string      `help:"Origins that browsers may come from, comma-separated, * for all. Empty: only the gateway's own."`
 	MaxMessageBytes    int           `default:"65536" help:"Largest WebSocket message in bytes; a larger one closes the connection with 1009."`
+	MaxConnections     int           `placeholder:"N" help:"Connections open at once at most; more are told to come back with HTTP 429. Default: 100000, or what the limit of open files leaves room for."`
 	AcceptMinPerSecond int           `placeholder:"N" help:"Connections taken a second at least when more come, however busy this node is. Default: 225 for each processor, which lets 10,000 in within 30 s on 2."`
 	AcceptPerSecond    int           `placeholder:"N" help:"Connections taken a second at most when this node has time for them. Default: 1000 for each processor."`
 	SessionTTL         time.Duration `name:"session-ttl" default:"24h" help:"How long a session can be resumed after its connection ended."`
@@ -134,7 +135,7 @@ func (s *Settings) config() (Config, error) {
 		Host: node.Host, RemotingPort: node.RemotingPort, DiscoveryPort: node.DiscoveryPort, PeersPort: node.PeersPort,
 		Finder: node.Finder, Quorum: node.Quorum, TLS: node.TLS,
 		Listen: s.Listen, WSPath: s.WSPath, AuthMode: s.AuthMode, AllowedOrigins: s.AllowedOrigins, MaxMessageBytes: s.MaxMessageBytes,
-		AcceptMinPerSecond: s.AcceptMinPerSecond, AcceptPerSecond: s.AcceptPerSecond,
+		MaxConnections: s.MaxConnections, AcceptMinPerSecond: s.AcceptMinPerSecond, AcceptPerSecond: s.AcceptPerSecond,
 		SessionTTL: s.SessionTTL, SessionReplayLimit: s.SessionReplayLimit,
 	}, nil
 }
