@@ -11,7 +11,12 @@ import (
 // shared is the server of the tests that do not need one of their own.
 var shared harness.Shared
 
-func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(crowdVariable); addr != "" {
+		os.Exit(beCrowd(addr))
+	}
+	os.Exit(shared.Run(m))
+}
 
 // victim is the shared server's host:port.
 func victim(tb testing.TB) string {
