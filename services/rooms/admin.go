@@ -47,12 +47,13 @@ func newAdmin(s *Service) (*admin, error) {
 	s.links.self, s.links.toSelf = s.cfg.Node, a.fromSelf
 	var err error
 	a.api, err = api.New(s.cfg.api(), api.Deps{
-		Rooms:  a.asker,
-		Heads:  s.deps.Backend,
-		Logger: s.logger,
-		Meter:  s.deps.MeterProvider.Meter("github.com/parley-rt/parley/services/rooms"),
-		Tracer: s.deps.TracerProvider.Tracer("github.com/parley-rt/parley/services/rooms"),
-		Now:    time.Now,
+		Rooms:         a.asker,
+		Heads:         s.deps.Backend,
+		Logger:        s.logger,
+		Meter:         s.deps.MeterProvider.Meter("github.com/parley-rt/parley/services/rooms"),
+		MeterProvider: s.deps.MeterProvider,
+		Tracer:        s.deps.TracerProvider.Tracer("github.com/parley-rt/parley/services/rooms"),
+		Now:           time.Now,
 	})
 	return a, err
 }

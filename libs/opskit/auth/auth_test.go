@@ -29,9 +29,13 @@ func config() Config {
 	return Config{Mode: ModeJWT, HMACSecret: secret, Issuer: "https://issuer.example", Audience: "parley"}
 }
 
+func keysAt(url string) Config {
+	return Config{Mode: ModeJWT, JWKSURL: url, Issuer: "https://issuer.example", Audience: "parley"}
+}
+
 func verifier(t testing.TB, cfg Config) *Verifier {
 	t.Helper()
-	v, err := NewVerifier(cfg, clock)
+	v, err := NewVerifier(cfg, Deps{Now: clock})
 	require.NoError(t, err)
 	return v
 }
@@ -92,7 +96,7 @@ func TestVerifyAcceptsAndTellsWho(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p, err := verifier(t, config()).Verify(token)
+			p, err := verifier(t, config()).Verify(t.Context(), token)
 			require.NoError(t, err)
 			require.Equal(t, "ops-"+canary, p.Subject)
 			require.True(t, p.Has(ScopeAdmin))
@@ -108,7 +112,7 @@ func TestSignedTokensVerify(t *testing.T) {
 		IssuedAt: now, ExpiresAt: now.Add(90 * time.Minute),
 	})
 	require.NoError(t, err)
-	p, err := verifier(t, config()).Verify(token)
+	p, err := verifier(t, config()).Verify(t.Context(), token)
 	require.NoError(t, err)
 	require.Equal(t, "ada", p.Subject)
 	require.Equal(t, []string{"a", ScopeAdmin}, p.Scopes)
@@ -116,7 +120,7 @@ func TestSignedTokensVerify(t *testing.T) {
 
 	bare, err := Sign(secret, Claims{Subject: "ada", IssuedAt: now, ExpiresAt: now.Add(time.Second)})
 	require.NoError(t, err)
-	p, err = verifier(t, Config{Mode: ModeJWT, HMACSecret: secret}).Verify(bare)
+	p, err = verifier(t, Config{Mode: ModeJWT, HMACSecret: secret}).Verify(t.Context(), bare)
 	require.NoError(t, err)
 	require.Empty(t, p.Scopes)
 
@@ -181,10 +185,20 @@ func TestVerifyRefuses(t *testing.T) {
 		{"aud is a number", forge(canary, header(), claims(set("aud", 1))), ReasonClaims},
 		{"sub is a number", forge(canary, header(), claims(set("sub", 1))), ReasonClaims},
 		{"scope is a list", forge(canary, header(), claims(set("scope", []string{ScopeAdmin}))), ReasonClaims},
+		{"exp beyond all times", forge(canary, header(), claims(set("exp", 1e12))), ReasonClaims},
+		{"exp beyond all numbers", forge(canary, header(), claims(set("exp", 1e300))), ReasonExpired},
+		{"exp before all times", forge(canary, header(), claims(set("exp", -1e18))), ReasonExpired},
+		{"rooms is text", forge(canary, header(), claims(set("rooms", "*"))), ReasonClaims},
+		{"rooms is null", forge(canary, header(), claims(set("rooms", nil))), ReasonClaims},
+		{"rooms of numbers", forge(canary, header(), claims(set("rooms", []int{1}))), ReasonClaims},
+		{"rooms with text for a list", forge(canary, header(), claims(set("rooms", object{"*": "join"}))), ReasonClaims},
+		{"rooms with a number for a capability", forge(canary, header(), claims(set("rooms", object{"*": []int{1}}))), ReasonClaims},
+		{"rooms with a character that no room has", forge(canary, header(), claims(set("rooms", []string{"a/b"}))), ReasonClaims},
+		{"rooms with too many stars", forge(canary, header(), claims(set("rooms", []string{"*********"}))), ReasonClaims},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			p, err := verifier(t, config()).Verify(c.token)
+			p, err := verifier(t, config()).Verify(t.Context(), c.token)
 			var refused *RefusedError
 			require.ErrorAs(t, err, &refused)
 			require.Equal(t, c.reason, refused.Reason)
@@ -213,7 +227,7 @@ func TestScopesAreWholeWords(t *testing.T) {
 		"parley:admin,b":       false,
 		"PARLEY:ADMIN":         false,
 	} {
-		p, err := verifier(t, config()).Verify(forge(canary, header(), claims(set("scope", scope))))
+		p, err := verifier(t, config()).Verify(t.Context(), forge(canary, header(), claims(set("scope", scope))))
 		require.NoError(t, err)
 		require.Equal(t, admin, p.Has(ScopeAdmin), "%q", scope)
 	}
@@ -257,7 +271,16 @@ func TestConfigTellsEveryProblem(t *testing.T) {
 		{"no secret", Config{Mode: ModeJWT}, []string{"PARLEY_AUTH_HMAC_SECRET: has 0 bytes"}},
 		{"short secret", Config{Mode: ModeJWT, HMACSecret: opskit.NewSecret(canary[:31])}, []string{"has 31 bytes, mode jwt needs at least 32"}},
 		{"secret without use", Config{Mode: ModeNone, HMACSecret: secret}, []string{"leave those out"}},
-		{"keys", Config{JWKSURL: "https://x"}, []string{"PARLEY_AUTH_JWKS_URL: this build does not fetch keys", "PARLEY_AUTH_MODE: is not set"}},
+		{"short previous secret", Config{Mode: ModeJWT, HMACSecret: secret, HMACPrevious: opskit.NewSecret("short")}, []string{"PARLEY_AUTH_HMAC_PREVIOUS_SECRET: has 5 bytes"}},
+		{"keys", keysAt("https://issuer.example/keys"), nil},
+		{"keys of this machine", keysAt("http://127.0.0.1:8080/keys"), nil},
+		{"keys in the clear", keysAt("http://issuer.example/keys"), []string{"PARLEY_AUTH_JWKS_URL: is plain http to another machine"}},
+		{"keys in a file", keysAt("file:///" + canary), []string{"PARLEY_AUTH_JWKS_URL: is not an address"}},
+		{"keys by another scheme", keysAt("ftp://host/" + canary), []string{`has the scheme "ftp": use https`}},
+		{"keys with a password", keysAt("https://me:" + canary + "@issuer.example/"), []string{"has a password in it"}},
+		{"no address of keys", keysAt("://" + canary), []string{"is not an address"}},
+		{"keys for everybody", Config{Mode: ModeJWT, JWKSURL: "https://issuer.example/keys"}, []string{"PARLEY_AUTH_ISSUER: is not set", "PARLEY_AUTH_AUDIENCE: is not set"}},
+		{"keys too often", Config{Mode: ModeJWT, HMACSecret: secret, JWKSRefresh: time.Second}, []string{"PARLEY_AUTH_JWKS_REFRESH: 1s would ask the issuer too often"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -270,11 +293,11 @@ func TestConfigTellsEveryProblem(t *testing.T) {
 				require.ErrorContains(t, err, want)
 			}
 			require.NotContains(t, err.Error(), canary[:8])
-			_, err = NewVerifier(c.cfg, clock)
+			_, err = NewVerifier(c.cfg, Deps{Now: clock})
 			require.Error(t, err)
 		})
 	}
-	_, err := NewVerifier(Config{Mode: ModeNone}, clock)
+	_, err := NewVerifier(Config{Mode: ModeNone}, Deps{})
 	require.Error(t, err)
 }
 
@@ -283,12 +306,12 @@ func FuzzVerify(f *testing.F) {
 	f.Add(forge(canary, header(), claims()))
 	f.Add(forge("x", header(set("alg", "none")), claims()))
 	f.Add("a.b.c")
-	v, err := NewVerifier(Config{Mode: ModeJWT, HMACSecret: opskit.NewSecret("nobody knows this secret of the fuzz test")}, clock)
+	v, err := NewVerifier(Config{Mode: ModeJWT, HMACSecret: opskit.NewSecret("nobody knows this secret of the fuzz test")}, Deps{Now: clock})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, token string) {
-		_, err := v.Verify(token)
+		_, err := v.Verify(t.Context(), token)
 		var refused *RefusedError
 		require.ErrorAs(t, err, &refused)
 	})

@@ -20,6 +20,8 @@ type Claims struct {
 	Issuer   string
 	Audience string
 	Scopes   []string
+	// Rooms becomes the claim rooms; nil: there is none.
+	Rooms    []Grant
 	IssuedAt time.Time
 	// ExpiresAt is cut to whole seconds.
 	ExpiresAt time.Time
@@ -41,6 +43,13 @@ func Sign(secret opskit.Secret, c Claims) (string, error) {
 		if value != "" {
 			claims[name] = value
 		}
+	}
+	if c.Rooms != nil {
+		rooms := make(map[string][]string, len(c.Rooms))
+		for _, g := range c.Rooms {
+			rooms[g.Pattern] = append(rooms[g.Pattern], strings.Split(g.May.String(), ",")...)
+		}
+		claims["rooms"] = rooms
 	}
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret.Reveal()))
 	if err != nil {

@@ -16,7 +16,8 @@ func Kind(env *clientv1.Envelope) string {
 func FromClient(env *clientv1.Envelope) bool {
 	switch env.GetKind().(type) {
 	case *clientv1.Envelope_Hello, *clientv1.Envelope_JoinRoom, *clientv1.Envelope_LeaveRoom, *clientv1.Envelope_Message,
-		*clientv1.Envelope_Signal, *clientv1.Envelope_History, *clientv1.Envelope_Presence, *clientv1.Envelope_Ping:
+		*clientv1.Envelope_Signal, *clientv1.Envelope_History, *clientv1.Envelope_Presence, *clientv1.Envelope_Ping,
+		*clientv1.Envelope_Renew:
 		return true
 	default:
 		return false

@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -18,12 +20,14 @@ const (
 	MaxRoomID    = 128
 	MaxMessageID = 128
 	MaxNode      = 64
+	MaxMemberID  = 128
 )
 
 // Errors of the checks. Each is returned as it is or wrapped with the offending position.
 var (
 	ErrRoomID    = errors.New("room id must match [A-Za-z0-9._:-]{1,128}")
 	ErrMessageID = errors.New("message id must be 1 to 128 bytes of UTF-8")
+	ErrMemberID  = errors.New("member id must be 1 to 128 bytes of printable UTF-8 and not begin with \"schedule:\"")
 	ErrNode      = errors.New("node name must match [A-Za-z0-9._-]{1,64}")
 )
 
@@ -48,6 +52,26 @@ func CheckMessageID(id string) error {
 	}
 	if !utf8.ValidString(id) {
 		return fmt.Errorf("%w: it is not UTF-8", ErrMessageID)
+	}
+	return nil
+}
+
+// reservedMembers is how the names begin under which the platform itself publishes.
+const reservedMembers = "schedule:"
+
+// CheckMember returns nil or an error wrapping ErrMemberID. The error never quotes the id. Ids are compared bytewise, and shown
+// to people and in logs, so that nothing invisible may be in them.
+func CheckMember(id string) error {
+	if len(id) == 0 || len(id) > MaxMemberID {
+		return fmt.Errorf("%w: it has %d bytes", ErrMemberID, len(id))
+	}
+	if strings.HasPrefix(id, reservedMembers) {
+		return ErrMemberID
+	}
+	for i, r := range id {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return fmt.Errorf("%w: byte %d is not", ErrMemberID, i)
+		}
 	}
 	return nil
 }

@@ -312,7 +312,8 @@ func (ResetReason) EnumDescriptor() ([]byte, []int) {
 // Envelope is one frame. The oneof field's name is the frame's kind.
 type Envelope struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Chosen by the client; echoed only in session, room_joined, room_left, ack, history_page, presence_state, pong and error.
+	// Chosen by the client; echoed only in session, room_joined, room_left, ack, history_page, presence_state, pong,
+	// renewed and error.
 	Id uint32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Types that are valid to be assigned to Kind:
 	//
@@ -336,6 +337,8 @@ type Envelope struct {
 	//	*Envelope_Error
 	//	*Envelope_Ping
 	//	*Envelope_Pong
+	//	*Envelope_Renew
+	//	*Envelope_Renewed
 	Kind          isEnvelope_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -565,6 +568,24 @@ func (x *Envelope) GetPong() *Pong {
 	return nil
 }
 
+func (x *Envelope) GetRenew() *Renew {
+	if x != nil {
+		if x, ok := x.Kind.(*Envelope_Renew); ok {
+			return x.Renew
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetRenewed() *Renewed {
+	if x != nil {
+		if x, ok := x.Kind.(*Envelope_Renewed); ok {
+			return x.Renewed
+		}
+	}
+	return nil
+}
+
 type isEnvelope_Kind interface {
 	isEnvelope_Kind()
 }
@@ -649,6 +670,14 @@ type Envelope_Pong struct {
 	Pong *Pong `protobuf:"bytes,29,opt,name=pong,proto3,oneof"`
 }
 
+type Envelope_Renew struct {
+	Renew *Renew `protobuf:"bytes,30,opt,name=renew,proto3,oneof"`
+}
+
+type Envelope_Renewed struct {
+	Renewed *Renewed `protobuf:"bytes,31,opt,name=renewed,proto3,oneof"`
+}
+
 func (*Envelope_Hello) isEnvelope_Kind() {}
 
 func (*Envelope_Session) isEnvelope_Kind() {}
@@ -689,10 +718,14 @@ func (*Envelope_Ping) isEnvelope_Kind() {}
 
 func (*Envelope_Pong) isEnvelope_Kind() {}
 
+func (*Envelope_Renew) isEnvelope_Kind() {}
+
+func (*Envelope_Renewed) isEnvelope_Kind() {}
+
 // Hello may be a client's first frame: it authenticates, resumes a session and names the rooms to resume.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// JWT of the member; not used with AUTH_MODE=none.
+	// JWT of the member, unless the handshake carried it as a bearer token; not used with AUTH_MODE=none.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// Token of an earlier session frame.
 	SessionToken string        `protobuf:"bytes,2,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
@@ -837,15 +870,17 @@ func (x *RoomCursor) GetIncarnation() uint64 {
 type Session struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Opaque; presented in a later hello to resume.
-	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
-	MemberId      string                 `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	Rooms         []string               `protobuf:"bytes,3,rep,name=rooms,proto3" json:"rooms,omitempty"`
-	Resumed       bool                   `protobuf:"varint,4,opt,name=resumed,proto3" json:"resumed,omitempty"`
-	Node          string                 `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
-	Dc            string                 `protobuf:"bytes,6,opt,name=dc,proto3" json:"dc,omitempty"`
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Token     string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	MemberId  string                 `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Rooms     []string               `protobuf:"bytes,3,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	Resumed   bool                   `protobuf:"varint,4,opt,name=resumed,proto3" json:"resumed,omitempty"`
+	Node      string                 `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
+	Dc        string                 `protobuf:"bytes,6,opt,name=dc,proto3" json:"dc,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// When the member's JWT expires: renew it before. Absent without authentication.
+	TokenExpiresAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=token_expires_at,json=tokenExpiresAt,proto3" json:"token_expires_at,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Session) Reset() {
@@ -927,6 +962,104 @@ func (x *Session) GetExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Session) GetTokenExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TokenExpiresAt
+	}
+	return nil
+}
+
+// Renew gives the server a new JWT of the same member before the old one expires. What it allows is then what counts.
+type Renew struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Renew) Reset() {
+	*x = Renew{}
+	mi := &file_client_v1_client_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Renew) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Renew) ProtoMessage() {}
+
+func (x *Renew) ProtoReflect() protoreflect.Message {
+	mi := &file_client_v1_client_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Renew.ProtoReflect.Descriptor instead.
+func (*Renew) Descriptor() ([]byte, []int) {
+	return file_client_v1_client_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Renew) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+// Renewed answers renew. A token that is no good is answered with an error, and nothing has changed.
+type Renewed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the new token expires.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Renewed) Reset() {
+	*x = Renewed{}
+	mi := &file_client_v1_client_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Renewed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Renewed) ProtoMessage() {}
+
+func (x *Renewed) ProtoReflect() protoreflect.Message {
+	mi := &file_client_v1_client_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Renewed.ProtoReflect.Descriptor instead.
+func (*Renewed) Descriptor() ([]byte, []int) {
+	return file_client_v1_client_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Renewed) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
 type JoinRoom struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	RoomId         string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -939,7 +1072,7 @@ type JoinRoom struct {
 
 func (x *JoinRoom) Reset() {
 	*x = JoinRoom{}
-	mi := &file_client_v1_client_proto_msgTypes[4]
+	mi := &file_client_v1_client_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1084,7 @@ func (x *JoinRoom) String() string {
 func (*JoinRoom) ProtoMessage() {}
 
 func (x *JoinRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[4]
+	mi := &file_client_v1_client_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1097,7 @@ func (x *JoinRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoom.ProtoReflect.Descriptor instead.
 func (*JoinRoom) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{4}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *JoinRoom) GetRoomId() string {
@@ -1009,7 +1142,7 @@ type RoomJoined struct {
 
 func (x *RoomJoined) Reset() {
 	*x = RoomJoined{}
-	mi := &file_client_v1_client_proto_msgTypes[5]
+	mi := &file_client_v1_client_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1154,7 @@ func (x *RoomJoined) String() string {
 func (*RoomJoined) ProtoMessage() {}
 
 func (x *RoomJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[5]
+	mi := &file_client_v1_client_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1167,7 @@ func (x *RoomJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomJoined.ProtoReflect.Descriptor instead.
 func (*RoomJoined) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{5}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RoomJoined) GetRoomId() string {
@@ -1074,7 +1207,7 @@ type LeaveRoom struct {
 
 func (x *LeaveRoom) Reset() {
 	*x = LeaveRoom{}
-	mi := &file_client_v1_client_proto_msgTypes[6]
+	mi := &file_client_v1_client_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1086,7 +1219,7 @@ func (x *LeaveRoom) String() string {
 func (*LeaveRoom) ProtoMessage() {}
 
 func (x *LeaveRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[6]
+	mi := &file_client_v1_client_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1099,7 +1232,7 @@ func (x *LeaveRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRoom.ProtoReflect.Descriptor instead.
 func (*LeaveRoom) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{6}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LeaveRoom) GetRoomId() string {
@@ -1126,7 +1259,7 @@ type RoomLeft struct {
 
 func (x *RoomLeft) Reset() {
 	*x = RoomLeft{}
-	mi := &file_client_v1_client_proto_msgTypes[7]
+	mi := &file_client_v1_client_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1271,7 @@ func (x *RoomLeft) String() string {
 func (*RoomLeft) ProtoMessage() {}
 
 func (x *RoomLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[7]
+	mi := &file_client_v1_client_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1284,7 @@ func (x *RoomLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomLeft.ProtoReflect.Descriptor instead.
 func (*RoomLeft) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{7}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RoomLeft) GetRoomId() string {
@@ -1203,7 +1336,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_client_v1_client_proto_msgTypes[8]
+	mi := &file_client_v1_client_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1348,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[8]
+	mi := &file_client_v1_client_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1361,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{8}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Message) GetTarget() string {
@@ -1308,7 +1441,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_client_v1_client_proto_msgTypes[9]
+	mi := &file_client_v1_client_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1453,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[9]
+	mi := &file_client_v1_client_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1466,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{9}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Ack) GetTarget() string {
@@ -1377,7 +1510,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_client_v1_client_proto_msgTypes[10]
+	mi := &file_client_v1_client_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1522,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[10]
+	mi := &file_client_v1_client_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1535,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{10}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Signal) GetTarget() string {
@@ -1447,7 +1580,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_client_v1_client_proto_msgTypes[11]
+	mi := &file_client_v1_client_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1592,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[11]
+	mi := &file_client_v1_client_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1605,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{11}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *History) GetRoomId() string {
@@ -1516,7 +1649,7 @@ type HistoryPage struct {
 
 func (x *HistoryPage) Reset() {
 	*x = HistoryPage{}
-	mi := &file_client_v1_client_proto_msgTypes[12]
+	mi := &file_client_v1_client_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1528,7 +1661,7 @@ func (x *HistoryPage) String() string {
 func (*HistoryPage) ProtoMessage() {}
 
 func (x *HistoryPage) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[12]
+	mi := &file_client_v1_client_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,7 +1674,7 @@ func (x *HistoryPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryPage.ProtoReflect.Descriptor instead.
 func (*HistoryPage) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{12}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HistoryPage) GetRoomId() string {
@@ -1574,7 +1707,7 @@ type Presence struct {
 
 func (x *Presence) Reset() {
 	*x = Presence{}
-	mi := &file_client_v1_client_proto_msgTypes[13]
+	mi := &file_client_v1_client_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1719,7 @@ func (x *Presence) String() string {
 func (*Presence) ProtoMessage() {}
 
 func (x *Presence) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[13]
+	mi := &file_client_v1_client_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1732,7 @@ func (x *Presence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Presence.ProtoReflect.Descriptor instead.
 func (*Presence) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{13}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Presence) GetRoomId() string {
@@ -1621,7 +1754,7 @@ type PresenceState struct {
 
 func (x *PresenceState) Reset() {
 	*x = PresenceState{}
-	mi := &file_client_v1_client_proto_msgTypes[14]
+	mi := &file_client_v1_client_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1633,7 +1766,7 @@ func (x *PresenceState) String() string {
 func (*PresenceState) ProtoMessage() {}
 
 func (x *PresenceState) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[14]
+	mi := &file_client_v1_client_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1646,7 +1779,7 @@ func (x *PresenceState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceState.ProtoReflect.Descriptor instead.
 func (*PresenceState) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{14}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PresenceState) GetRoomId() string {
@@ -1680,7 +1813,7 @@ type PresentMember struct {
 
 func (x *PresentMember) Reset() {
 	*x = PresentMember{}
-	mi := &file_client_v1_client_proto_msgTypes[15]
+	mi := &file_client_v1_client_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1692,7 +1825,7 @@ func (x *PresentMember) String() string {
 func (*PresentMember) ProtoMessage() {}
 
 func (x *PresentMember) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[15]
+	mi := &file_client_v1_client_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1705,7 +1838,7 @@ func (x *PresentMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresentMember.ProtoReflect.Descriptor instead.
 func (*PresentMember) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{15}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PresentMember) GetMemberId() string {
@@ -1736,7 +1869,7 @@ type MemberJoined struct {
 
 func (x *MemberJoined) Reset() {
 	*x = MemberJoined{}
-	mi := &file_client_v1_client_proto_msgTypes[16]
+	mi := &file_client_v1_client_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +1881,7 @@ func (x *MemberJoined) String() string {
 func (*MemberJoined) ProtoMessage() {}
 
 func (x *MemberJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[16]
+	mi := &file_client_v1_client_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +1894,7 @@ func (x *MemberJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberJoined.ProtoReflect.Descriptor instead.
 func (*MemberJoined) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{16}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MemberJoined) GetRoomId() string {
@@ -1797,7 +1930,7 @@ type MemberLeft struct {
 
 func (x *MemberLeft) Reset() {
 	*x = MemberLeft{}
-	mi := &file_client_v1_client_proto_msgTypes[17]
+	mi := &file_client_v1_client_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1809,7 +1942,7 @@ func (x *MemberLeft) String() string {
 func (*MemberLeft) ProtoMessage() {}
 
 func (x *MemberLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[17]
+	mi := &file_client_v1_client_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1822,7 +1955,7 @@ func (x *MemberLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberLeft.ProtoReflect.Descriptor instead.
 func (*MemberLeft) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{17}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MemberLeft) GetRoomId() string {
@@ -1859,7 +1992,7 @@ type Reset struct {
 
 func (x *Reset) Reset() {
 	*x = Reset{}
-	mi := &file_client_v1_client_proto_msgTypes[18]
+	mi := &file_client_v1_client_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +2004,7 @@ func (x *Reset) String() string {
 func (*Reset) ProtoMessage() {}
 
 func (x *Reset) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[18]
+	mi := &file_client_v1_client_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +2017,7 @@ func (x *Reset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reset.ProtoReflect.Descriptor instead.
 func (*Reset) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{18}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Reset) GetRoomId() string {
@@ -1920,7 +2053,7 @@ type Reconnect struct {
 
 func (x *Reconnect) Reset() {
 	*x = Reconnect{}
-	mi := &file_client_v1_client_proto_msgTypes[19]
+	mi := &file_client_v1_client_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2065,7 @@ func (x *Reconnect) String() string {
 func (*Reconnect) ProtoMessage() {}
 
 func (x *Reconnect) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[19]
+	mi := &file_client_v1_client_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2078,7 @@ func (x *Reconnect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reconnect.ProtoReflect.Descriptor instead.
 func (*Reconnect) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{19}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Reconnect) GetAfterMs() uint32 {
@@ -1978,7 +2111,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_client_v1_client_proto_msgTypes[20]
+	mi := &file_client_v1_client_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2123,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[20]
+	mi := &file_client_v1_client_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2136,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{20}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Error) GetCode() string {
@@ -2063,7 +2196,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_client_v1_client_proto_msgTypes[21]
+	mi := &file_client_v1_client_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2075,7 +2208,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[21]
+	mi := &file_client_v1_client_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2088,7 +2221,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{21}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{23}
 }
 
 type Pong struct {
@@ -2099,7 +2232,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_client_v1_client_proto_msgTypes[22]
+	mi := &file_client_v1_client_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2244,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_client_v1_client_proto_msgTypes[22]
+	mi := &file_client_v1_client_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,14 +2257,14 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_client_v1_client_proto_rawDescGZIP(), []int{22}
+	return file_client_v1_client_proto_rawDescGZIP(), []int{24}
 }
 
 var File_client_v1_client_proto protoreflect.FileDescriptor
 
 const file_client_v1_client_proto_rawDesc = "" +
 	"\n" +
-	"\x16client/v1/client.proto\x12\x10parley.client.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\t\n" +
+	"\x16client/v1/client.proto\x12\x10parley.client.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\t\n" +
 	"\bEnvelope\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12/\n" +
 	"\x05hello\x18\n" +
@@ -2157,7 +2290,9 @@ const file_client_v1_client_proto_rawDesc = "" +
 	"\treconnect\x18\x1a \x01(\v2\x1b.parley.client.v1.ReconnectH\x00R\treconnect\x12/\n" +
 	"\x05error\x18\x1b \x01(\v2\x17.parley.client.v1.ErrorH\x00R\x05error\x12,\n" +
 	"\x04ping\x18\x1c \x01(\v2\x16.parley.client.v1.PingH\x00R\x04ping\x12,\n" +
-	"\x04pong\x18\x1d \x01(\v2\x16.parley.client.v1.PongH\x00R\x04pongB\x06\n" +
+	"\x04pong\x18\x1d \x01(\v2\x16.parley.client.v1.PongH\x00R\x04pong\x12/\n" +
+	"\x05renew\x18\x1e \x01(\v2\x17.parley.client.v1.RenewH\x00R\x05renew\x125\n" +
+	"\arenewed\x18\x1f \x01(\v2\x19.parley.client.v1.RenewedH\x00R\arenewedB\x06\n" +
 	"\x04kind\"\x90\x01\n" +
 	"\x05Hello\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12#\n" +
@@ -2171,7 +2306,7 @@ const file_client_v1_client_proto_rawDesc = "" +
 	"\x10after_message_id\x18\x03 \x01(\tR\x0eafterMessageId\x12 \n" +
 	"\vincarnation\x18\x04 \x01(\x04R\vincarnationB\f\n" +
 	"\n" +
-	"_after_seq\"\xcb\x01\n" +
+	"_after_seq\"\x91\x02\n" +
 	"\aSession\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\tR\bmemberId\x12\x14\n" +
@@ -2180,7 +2315,13 @@ const file_client_v1_client_proto_rawDesc = "" +
 	"\x04node\x18\x05 \x01(\tR\x04node\x12\x0e\n" +
 	"\x02dc\x18\x06 \x01(\tR\x02dc\x129\n" +
 	"\n" +
-	"expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x9f\x01\n" +
+	"expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12D\n" +
+	"\x10token_expires_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0etokenExpiresAt\"\x1d\n" +
+	"\x05Renew\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\"D\n" +
+	"\aRenewed\x129\n" +
+	"\n" +
+	"expires_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x9f\x01\n" +
 	"\bJoinRoom\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12 \n" +
 	"\tafter_seq\x18\x02 \x01(\x04H\x00R\bafterSeq\x88\x01\x01\x12(\n" +
@@ -2330,7 +2471,7 @@ func file_client_v1_client_proto_rawDescGZIP() []byte {
 }
 
 var file_client_v1_client_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_client_v1_client_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_client_v1_client_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_client_v1_client_proto_goTypes = []any{
 	(ErrorCode)(0),                // 0: parley.client.v1.ErrorCode
 	(CloseCode)(0),                // 1: parley.client.v1.CloseCode
@@ -2340,58 +2481,64 @@ var file_client_v1_client_proto_goTypes = []any{
 	(*Hello)(nil),                 // 5: parley.client.v1.Hello
 	(*RoomCursor)(nil),            // 6: parley.client.v1.RoomCursor
 	(*Session)(nil),               // 7: parley.client.v1.Session
-	(*JoinRoom)(nil),              // 8: parley.client.v1.JoinRoom
-	(*RoomJoined)(nil),            // 9: parley.client.v1.RoomJoined
-	(*LeaveRoom)(nil),             // 10: parley.client.v1.LeaveRoom
-	(*RoomLeft)(nil),              // 11: parley.client.v1.RoomLeft
-	(*Message)(nil),               // 12: parley.client.v1.Message
-	(*Ack)(nil),                   // 13: parley.client.v1.Ack
-	(*Signal)(nil),                // 14: parley.client.v1.Signal
-	(*History)(nil),               // 15: parley.client.v1.History
-	(*HistoryPage)(nil),           // 16: parley.client.v1.HistoryPage
-	(*Presence)(nil),              // 17: parley.client.v1.Presence
-	(*PresenceState)(nil),         // 18: parley.client.v1.PresenceState
-	(*PresentMember)(nil),         // 19: parley.client.v1.PresentMember
-	(*MemberJoined)(nil),          // 20: parley.client.v1.MemberJoined
-	(*MemberLeft)(nil),            // 21: parley.client.v1.MemberLeft
-	(*Reset)(nil),                 // 22: parley.client.v1.Reset
-	(*Reconnect)(nil),             // 23: parley.client.v1.Reconnect
-	(*Error)(nil),                 // 24: parley.client.v1.Error
-	(*Ping)(nil),                  // 25: parley.client.v1.Ping
-	(*Pong)(nil),                  // 26: parley.client.v1.Pong
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*Renew)(nil),                 // 8: parley.client.v1.Renew
+	(*Renewed)(nil),               // 9: parley.client.v1.Renewed
+	(*JoinRoom)(nil),              // 10: parley.client.v1.JoinRoom
+	(*RoomJoined)(nil),            // 11: parley.client.v1.RoomJoined
+	(*LeaveRoom)(nil),             // 12: parley.client.v1.LeaveRoom
+	(*RoomLeft)(nil),              // 13: parley.client.v1.RoomLeft
+	(*Message)(nil),               // 14: parley.client.v1.Message
+	(*Ack)(nil),                   // 15: parley.client.v1.Ack
+	(*Signal)(nil),                // 16: parley.client.v1.Signal
+	(*History)(nil),               // 17: parley.client.v1.History
+	(*HistoryPage)(nil),           // 18: parley.client.v1.HistoryPage
+	(*Presence)(nil),              // 19: parley.client.v1.Presence
+	(*PresenceState)(nil),         // 20: parley.client.v1.PresenceState
+	(*PresentMember)(nil),         // 21: parley.client.v1.PresentMember
+	(*MemberJoined)(nil),          // 22: parley.client.v1.MemberJoined
+	(*MemberLeft)(nil),            // 23: parley.client.v1.MemberLeft
+	(*Reset)(nil),                 // 24: parley.client.v1.Reset
+	(*Reconnect)(nil),             // 25: parley.client.v1.Reconnect
+	(*Error)(nil),                 // 26: parley.client.v1.Error
+	(*Ping)(nil),                  // 27: parley.client.v1.Ping
+	(*Pong)(nil),                  // 28: parley.client.v1.Pong
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
 }
 var file_client_v1_client_proto_depIdxs = []int32{
 	5,  // 0: parley.client.v1.Envelope.hello:type_name -> parley.client.v1.Hello
 	7,  // 1: parley.client.v1.Envelope.session:type_name -> parley.client.v1.Session
-	8,  // 2: parley.client.v1.Envelope.join_room:type_name -> parley.client.v1.JoinRoom
-	9,  // 3: parley.client.v1.Envelope.room_joined:type_name -> parley.client.v1.RoomJoined
-	10, // 4: parley.client.v1.Envelope.leave_room:type_name -> parley.client.v1.LeaveRoom
-	11, // 5: parley.client.v1.Envelope.room_left:type_name -> parley.client.v1.RoomLeft
-	12, // 6: parley.client.v1.Envelope.message:type_name -> parley.client.v1.Message
-	13, // 7: parley.client.v1.Envelope.ack:type_name -> parley.client.v1.Ack
-	14, // 8: parley.client.v1.Envelope.signal:type_name -> parley.client.v1.Signal
-	15, // 9: parley.client.v1.Envelope.history:type_name -> parley.client.v1.History
-	16, // 10: parley.client.v1.Envelope.history_page:type_name -> parley.client.v1.HistoryPage
-	17, // 11: parley.client.v1.Envelope.presence:type_name -> parley.client.v1.Presence
-	18, // 12: parley.client.v1.Envelope.presence_state:type_name -> parley.client.v1.PresenceState
-	20, // 13: parley.client.v1.Envelope.member_joined:type_name -> parley.client.v1.MemberJoined
-	21, // 14: parley.client.v1.Envelope.member_left:type_name -> parley.client.v1.MemberLeft
-	22, // 15: parley.client.v1.Envelope.reset:type_name -> parley.client.v1.Reset
-	23, // 16: parley.client.v1.Envelope.reconnect:type_name -> parley.client.v1.Reconnect
-	24, // 17: parley.client.v1.Envelope.error:type_name -> parley.client.v1.Error
-	25, // 18: parley.client.v1.Envelope.ping:type_name -> parley.client.v1.Ping
-	26, // 19: parley.client.v1.Envelope.pong:type_name -> parley.client.v1.Pong
-	6,  // 20: parley.client.v1.Hello.rooms:type_name -> parley.client.v1.RoomCursor
-	27, // 21: parley.client.v1.Session.expires_at:type_name -> google.protobuf.Timestamp
-	27, // 22: parley.client.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
-	12, // 23: parley.client.v1.HistoryPage.messages:type_name -> parley.client.v1.Message
-	19, // 24: parley.client.v1.PresenceState.members:type_name -> parley.client.v1.PresentMember
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	10, // 2: parley.client.v1.Envelope.join_room:type_name -> parley.client.v1.JoinRoom
+	11, // 3: parley.client.v1.Envelope.room_joined:type_name -> parley.client.v1.RoomJoined
+	12, // 4: parley.client.v1.Envelope.leave_room:type_name -> parley.client.v1.LeaveRoom
+	13, // 5: parley.client.v1.Envelope.room_left:type_name -> parley.client.v1.RoomLeft
+	14, // 6: parley.client.v1.Envelope.message:type_name -> parley.client.v1.Message
+	15, // 7: parley.client.v1.Envelope.ack:type_name -> parley.client.v1.Ack
+	16, // 8: parley.client.v1.Envelope.signal:type_name -> parley.client.v1.Signal
+	17, // 9: parley.client.v1.Envelope.history:type_name -> parley.client.v1.History
+	18, // 10: parley.client.v1.Envelope.history_page:type_name -> parley.client.v1.HistoryPage
+	19, // 11: parley.client.v1.Envelope.presence:type_name -> parley.client.v1.Presence
+	20, // 12: parley.client.v1.Envelope.presence_state:type_name -> parley.client.v1.PresenceState
+	22, // 13: parley.client.v1.Envelope.member_joined:type_name -> parley.client.v1.MemberJoined
+	23, // 14: parley.client.v1.Envelope.member_left:type_name -> parley.client.v1.MemberLeft
+	24, // 15: parley.client.v1.Envelope.reset:type_name -> parley.client.v1.Reset
+	25, // 16: parley.client.v1.Envelope.reconnect:type_name -> parley.client.v1.Reconnect
+	26, // 17: parley.client.v1.Envelope.error:type_name -> parley.client.v1.Error
+	27, // 18: parley.client.v1.Envelope.ping:type_name -> parley.client.v1.Ping
+	28, // 19: parley.client.v1.Envelope.pong:type_name -> parley.client.v1.Pong
+	8,  // 20: parley.client.v1.Envelope.renew:type_name -> parley.client.v1.Renew
+	9,  // 21: parley.client.v1.Envelope.renewed:type_name -> parley.client.v1.Renewed
+	6,  // 22: parley.client.v1.Hello.rooms:type_name -> parley.client.v1.RoomCursor
+	29, // 23: parley.client.v1.Session.expires_at:type_name -> google.protobuf.Timestamp
+	29, // 24: parley.client.v1.Session.token_expires_at:type_name -> google.protobuf.Timestamp
+	29, // 25: parley.client.v1.Renewed.expires_at:type_name -> google.protobuf.Timestamp
+	29, // 26: parley.client.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
+	14, // 27: parley.client.v1.HistoryPage.messages:type_name -> parley.client.v1.Message
+	21, // 28: parley.client.v1.PresenceState.members:type_name -> parley.client.v1.PresentMember
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_client_v1_client_proto_init() }
@@ -2420,17 +2567,19 @@ func file_client_v1_client_proto_init() {
 		(*Envelope_Error)(nil),
 		(*Envelope_Ping)(nil),
 		(*Envelope_Pong)(nil),
+		(*Envelope_Renew)(nil),
+		(*Envelope_Renewed)(nil),
 	}
 	file_client_v1_client_proto_msgTypes[2].OneofWrappers = []any{}
-	file_client_v1_client_proto_msgTypes[4].OneofWrappers = []any{}
-	file_client_v1_client_proto_msgTypes[11].OneofWrappers = []any{}
+	file_client_v1_client_proto_msgTypes[6].OneofWrappers = []any{}
+	file_client_v1_client_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_client_v1_client_proto_rawDesc), len(file_client_v1_client_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,8 +36,10 @@ type API struct {
 	logger *slog.Logger
 	server *http.Server
 
+	guard    *guard
 	listener net.Listener
-	served   chan struct{}
+	served   sync.WaitGroup
+	cancel   context.CancelFunc
 }
 
 // New checks the configuration and builds everything; it listens to nothing yet.
@@ -58,7 +61,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 		&rooms{asker: deps.Rooms, heads: deps.Heads, now: deps.Now},
 		connect.WithRequestGate(guard.authenticate),
 		connect.WithRequestGate(guard.admit),
-		connect.WithInterceptors(newObserver(cfg, metrics, deps)),
+		connect.WithInterceptors(newObserver(cfg, metrics, deps), connect.UnaryInterceptorFunc(authorize)),
 		connect.WithReadMaxBytes(cfg.maxRequestBytes()),
 		connect.WithCodec(jsonCodec{"json"}),
 		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
@@ -70,6 +73,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 	return &API{
 		cfg:    cfg,
 		logger: logger,
+		guard:  guard,
 		server: &http.Server{
 			Handler:           guard.places(mux),
 			Protocols:         protocols,
@@ -101,13 +105,14 @@ func (a *API) Start(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("listen for the API on %s (PARLEY_API_LISTEN, --api-listen): %w", a.cfg.Listen, err)
 	}
-	a.listener, a.served = listener, make(chan struct{})
-	go func() {
-		defer close(a.served)
+	a.listener = listener
+	ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	a.served.Go(func() { a.guard.run(ctx) })
+	a.served.Go(func() {
 		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			a.logger.Error("api listener failed", slog.Any(logkey.Err, err))
 		}
-	}()
+	})
 	if a.cfg.Auth.Mode == auth.ModeNone && !loopback(listener.Addr()) {
 		a.logger.Warn("everybody who reaches the api is an administrator", slog.String(logkey.Addr, a.Addr()))
 	}
@@ -118,14 +123,15 @@ func (a *API) Start(ctx context.Context) error {
 // Stop takes no more requests, lets those in flight finish until ctx ends, and then cuts them. It may be called when Start
 // was not, or failed.
 func (a *API) Stop(ctx context.Context) error {
-	if a.served == nil {
+	if a.cancel == nil {
 		return nil
 	}
+	defer a.served.Wait()
+	defer a.cancel()
 	err := a.server.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(fmt.Errorf("finish API requests: %w", err), a.server.Close())
 	}
-	<-a.served
 	return err
 }
 

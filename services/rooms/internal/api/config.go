@@ -79,6 +79,8 @@ type Deps struct {
 	Heads  Heads
 	Logger *slog.Logger
 	Meter  metric.Meter
-	Tracer trace.Tracer
-	Now    func() time.Time
+	// MeterProvider is for the meter of authentication; nil: none.
+	MeterProvider metric.MeterProvider
+	Tracer        trace.Tracer
+	Now           func() time.Time
 }

@@ -57,7 +57,12 @@ func judge(err error) verdict {
 	switch {
 	case errors.As(err, &denied):
 		return verdict{code: connect.CodeUnauthenticated, reason: nameOf(clientv1.ErrorCode_ERROR_CODE_UNAUTHENTICATED),
-			message: "a valid bearer token with the scope " + auth.ScopeAdmin + " is needed"}
+			message: "a valid bearer token with the scope " + auth.ScopeAdmin + ", or with the capability moderate in rooms, is needed"}
+	case errors.Is(err, auth.ErrKeys):
+		return verdict{code: connect.CodeUnavailable, reason: nameOf(clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE), retry: retryUnavailable,
+			message: "whether the token is good cannot be told now; nothing was changed"}
+	case errors.Is(err, errForbidden):
+		return verdict{code: connect.CodePermissionDenied, reason: nameOf(clientv1.ErrorCode_ERROR_CODE_FORBIDDEN)}
 	case errors.As(err, &invalid):
 		return verdict{code: connect.CodeInvalidArgument, reason: invalid.reason(), fields: invalid.fields}
 	case errors.Is(err, errUnused):

@@ -34,58 +34,81 @@ func newGuard(cfg Config, m *metrics, deps Deps) (*guard, error) {
 		return g, nil
 	}
 	var err error
-	g.verifier, err = auth.NewVerifier(cfg.Auth, deps.Now)
+	g.verifier, err = auth.NewVerifier(cfg.Auth, auth.Deps{Now: deps.Now, Logger: g.logger, MeterProvider: deps.MeterProvider})
 	return g, err
 }
 
-type actorKey struct{}
+// run fetches the keys of tokens until ctx ends.
+func (g *guard) run(ctx context.Context) {
+	if g.verifier != nil {
+		g.verifier.Run(ctx)
+	}
+}
+
+type callerKey struct{}
+
+// caller is who asks.
+type caller struct {
+	// actor is how the room records it.
+	actor string
+	// moderates: no administrator, but a member that may moderate these rooms. nil: an administrator.
+	moderates *auth.Grants
+}
+
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
+}
 
 // actorOf is who asks, as the room records it.
-func actorOf(ctx context.Context) string {
-	actor, _ := ctx.Value(actorKey{}).(string)
-	return actor
-}
+func actorOf(ctx context.Context) string { return callerOf(ctx).actor }
 
 // authenticate is a request gate: nothing but the header was read yet. Whatever is wrong with a token, the answer is the same.
 func (g *guard) authenticate(ctx context.Context, _ connect.Spec, _ connect.Peer, header http.Header) (context.Context, error) {
-	actor, err := g.actor(header)
+	c, err := g.caller(ctx, header)
 	if err == nil {
-		return context.WithValue(ctx, actorKey{}, actor), nil
+		return context.WithValue(ctx, callerKey{}, c), nil
 	}
 	var refused *auth.RefusedError
-	if !errors.As(err, &refused) {
+	switch {
+	case errors.As(err, &refused):
+		g.metrics.unauthenticated(ctx, refused.Reason)
+		g.logger.Warn("api request refused", slog.String("reason", string(refused.Reason)))
+	case !errors.Is(err, auth.ErrKeys):
 		return nil, err
 	}
-	g.metrics.unauthenticated(ctx, refused.Reason)
-	g.logger.Warn("api request refused", slog.String("reason", string(refused.Reason)))
 	return nil, errorOf(ctx, err)
 }
 
-func (g *guard) actor(header http.Header) (string, error) {
+func (g *guard) caller(ctx context.Context, header http.Header) (caller, error) {
 	if g.verifier == nil {
 		// Without tokens a page that a developer looks at could use the API in the developer's place. Browsers say where a
 		// request that is not a plain read comes from, and nothing else does.
 		if header.Get("Origin") != "" || header.Get("Sec-Fetch-Site") != "" {
-			return "", connect.NewError(connect.CodePermissionDenied, errors.New("browsers are served only with authentication"))
+			return caller{}, connect.NewError(connect.CodePermissionDenied, errors.New("browsers are served only with authentication"))
 		}
-		return anonymous, nil
+		return caller{actor: anonymous}, nil
 	}
 	token, ok := auth.Bearer(header.Get("Authorization"))
 	if !ok || len(header.Values("Authorization")) != 1 {
-		return "", &auth.RefusedError{Reason: auth.ReasonMissing}
+		return caller{}, &auth.RefusedError{Reason: auth.ReasonMissing}
 	}
-	p, err := g.verifier.Verify(token)
+	p, err := g.verifier.Verify(ctx, token)
 	if err != nil {
-		return "", err
+		return caller{}, err
 	}
+	// What an administrator or a moderator does is recorded in the name of sub.
+	c := caller{actor: p.Subject}
 	if !p.Has(auth.ScopeAdmin) {
-		return "", &auth.RefusedError{Reason: auth.ReasonScope}
+		if p.Rooms.Any()&auth.Moderate == 0 {
+			return caller{}, &auth.RefusedError{Reason: auth.ReasonScope}
+		}
+		c.moderates = &p.Rooms
 	}
-	// What an administrator does is recorded in the name of sub.
 	if p.Subject == "" || len(p.Subject) > maxActorBytes || !printable(p.Subject) {
-		return "", &auth.RefusedError{Reason: auth.ReasonClaims}
+		return caller{}, &auth.RefusedError{Reason: auth.ReasonClaims}
 	}
-	return p.Subject, nil
+	return c, nil
 }
 
 func printable(s string) bool {
