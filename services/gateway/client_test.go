@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
+	"github.com/parley-rt/parley/libs/opskit/auth"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
 )
@@ -45,6 +46,11 @@ func (g *bundle) dialAt(path string) *client {
 	defer cancel()
 	socket, _, err := websocket.Dial(ctx, "ws://"+g.service.Addr()+path, &websocket.DialOptions{HTTPClient: g.http})
 	require.NoError(g.t, err)
+	return g.client(socket)
+}
+
+// client reads from a socket.
+func (g *bundle) client(socket *websocket.Conn) *client {
 	socket.SetReadLimit(8 << 20)
 	c := &client{t: g.t, ws: socket, news: make(chan struct{}), done: make(chan struct{})}
 	go c.read()
@@ -184,3 +190,6 @@ func text(v any) string {
 	}
 	return string(b)
 }
+
+// noAuth lets everybody in.
+var noAuth = auth.Config{Mode: auth.ModeNone}

@@ -18,15 +18,13 @@ import (
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/protocol/ids"
 	"github.com/parley-rt/parley/services/gateway/internal/ws"
 )
 
-// AuthNone lets everybody in as a guest with a server-made member id. For development and trusted networks.
-const AuthNone = "none"
-
-// Config of the service. Zero values mean the defaults named; DC, Node and AuthMode have none.
+// Config of the service. Zero values mean the defaults named; DC, Node and Auth.Mode have none.
 type Config struct {
 	DC     string
 	Region string
@@ -53,8 +51,13 @@ type Config struct {
 	Listen string
 	// WSPath is where clients find the WebSocket. Default /ws. The chat page is at /.
 	WSPath string
-	// AuthMode says how members prove who they are. This build knows AuthNone.
-	AuthMode string
+	// Auth says how members prove who they are. auth.ModeNone lets everybody in as a guest with a server-made member id, for
+	// development and trusted networks.
+	Auth auth.Config
+	// AuthTimeout is how long a client may take to say who it is. Default 10 s.
+	AuthTimeout time.Duration
+	// AuthDefaultRooms is what tokens without the claim rooms allow, as auth.ParseGrant reads it. Empty: no room.
+	AuthDefaultRooms []string
 	// AllowedOrigins lists the origins that browsers may come from, "*" for all. Empty: only the gateway's own.
 	AllowedOrigins []string
 	// MaxConnections open at once; more get HTTP 429. Default 100,000, or what the limit of open files leaves room for. A higher
@@ -128,6 +131,7 @@ func (c Config) withDefaults() Config {
 	duration(&c.PingEvery, 25*time.Second)
 	duration(&c.FirstFrameWait, 500*time.Millisecond)
 	duration(&c.SessionTTL, 24*time.Hour)
+	duration(&c.AuthTimeout, 10*time.Second)
 	duration(&c.DrainTimeout, 20*time.Second)
 	return c
 }
@@ -184,12 +188,11 @@ func (c Config) validate() error {
 	if !isWSPath(c.WSPath) {
 		fail("ws path %q is not a path below /", c.WSPath)
 	}
-	switch c.AuthMode {
-	case AuthNone:
-	case "":
-		fail("auth mode is not set: set it to %q to let everybody in as a guest", AuthNone)
-	default:
-		fail("auth mode %q is not known: this build supports only %q", c.AuthMode, AuthNone)
+	problems = append(problems, c.Auth.Check())
+	if grants, err := parseGrants(c.AuthDefaultRooms); err != nil {
+		problems = append(problems, err)
+	} else if _, err := auth.NewGrants(grants); err != nil {
+		problems = append(problems, err)
 	}
 	for _, n := range []struct {
 		name  string
@@ -202,6 +205,7 @@ func (c Config) validate() error {
 		{"session replay limit", int64(c.SessionReplayLimit)},
 		{"ping every", int64(c.PingEvery)},
 		{"first frame wait", int64(c.FirstFrameWait)},
+		{"auth timeout", int64(c.AuthTimeout)},
 		{"drain timeout", int64(c.DrainTimeout)},
 	} {
 		if n.value < 0 {

@@ -373,3 +373,16 @@ func (j *journal) takeover(room, node string) {
 func refusal(code clientv1.ErrorCode, after time.Duration) *roomv1.Frame {
 	return &roomv1.Frame{Kind: &roomv1.Frame_Refused{Refused: &roomv1.Refused{Code: int32(code), Message: "scripted", RetryAfterMs: uint32(after.Milliseconds())}}}
 }
+
+// members counts the sessions that are in a room.
+func (j *journal) members(id string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := 0
+	for _, s := range j.room(id).sessions {
+		if s.joined {
+			n++
+		}
+	}
+	return n
+}

@@ -31,7 +31,7 @@ func TestFaultWhileReadingAFrame(t *testing.T) {
 	t.Parallel()
 	g := setup(t, 0)
 	s, err := New(Config{
-		DC: "local", Node: "gateway-2", DataDir: t.TempDir(), Listen: "127.0.0.1:0", AuthMode: AuthNone, DrainTimeout: time.Second,
+		DC: "local", Node: "gateway-2", DataDir: t.TempDir(), Listen: "127.0.0.1:0", Auth: noAuth, DrainTimeout: time.Second,
 	}, Deps{Backend: g.backend, Directory: g.dir, TracerProvider: faultyTracers{}})
 	require.NoError(t, err)
 	require.NoError(t, s.Start(context.Background()))

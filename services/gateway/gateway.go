@@ -50,6 +50,7 @@ type Service struct {
 	gate     *member.Gate
 	sessions *member.Sessions
 	wheel    *ws.Wheel
+	auth     *authenticator // nil: everybody is let in
 
 	mu       sync.Mutex
 	started  bool
@@ -80,9 +81,13 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
 	links := &lateNode{}
+	logger := deps.Logger.With(slog.String("service", ServiceName), slog.String("node", cfg.Node))
+	authenticator, err := newAuthenticator(cfg, deps, logger)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+	}
 	return &Service{
-		cfg: cfg, deps: deps,
-		logger:   deps.Logger.With(slog.String("service", ServiceName), slog.String("node", cfg.Node)),
+		cfg: cfg, deps: deps, logger: logger, auth: authenticator,
 		links:    links,
 		failure:  make(chan error, 1),
 		router:   route.NewRouter(links),
@@ -148,6 +153,9 @@ func (s *Service) start(ctx context.Context) error {
 	s.loops.Go(func() { s.wheel.Run(loopCtx) })
 	node := s.node
 	s.loops.Go(func() { s.watchCluster(loopCtx, node) })
+	if s.auth != nil {
+		s.loops.Go(func() { s.auth.verifier.Run(loopCtx) })
+	}
 	s.loops.Go(func() { s.sessions.Keep(loopCtx, s.registry, opskit.RateLimited(s.logger)) })
 
 	// Rooms nodes learn from the directory where to answer to.
@@ -196,6 +204,9 @@ func (s *Service) makeParts(ctx context.Context) error {
 		Logger: logger, Now: time.Now,
 		MeterProvider: s.deps.MeterProvider, TracerProvider: s.deps.TracerProvider,
 	}
+	if s.auth != nil {
+		s.members.Config.Authenticate, s.members.Authenticate, s.members.AuthTimeout = true, s.auth.check, s.cfg.AuthTimeout
+	}
 	if err := s.members.Init(); err != nil {
 		return err
 	}
@@ -217,6 +228,9 @@ func (s *Service) makeParts(ctx context.Context) error {
 	sockets.MaxConnections = plan.connections
 	s.acceptor, err = ws.NewAcceptor(sockets, s.wheel, s.deps.MeterProvider, logger, s.admit,
 		func(c *ws.Conn, r *http.Request) ws.Handler { return member.NewClient(s.members, c, r) })
+	if err == nil && s.auth != nil {
+		s.acceptor.IdentifyWith(s.auth.identify)
+	}
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -31,6 +32,7 @@ type bundle struct {
 	plane   *dcmemory.Plane
 	dir     dcplane.Directory
 	health  *opskit.Health
+	logger  *slog.Logger // nil: nothing is logged
 	http    *http.Client
 	stopped bool
 	over    chan struct{} // of a gateway with a life: closed when it is stopped
@@ -43,6 +45,11 @@ func setup(t testing.TB, nodes int, edit ...func(*Config)) *bundle {
 
 func setupWith(t testing.TB, nodes int, backend persistence.Backend, edit ...func(*Config)) *bundle {
 	t.Helper()
+	return setupLogged(t, nodes, backend, nil, edit...)
+}
+
+func setupLogged(t testing.TB, nodes int, backend persistence.Backend, logger *slog.Logger, edit ...func(*Config)) *bundle {
+	t.Helper()
 	ctx := context.Background()
 	plane := dcmemory.NewPlane()
 	dir, err := plane.Open(ctx, dcmemory.Config{})
@@ -51,7 +58,7 @@ func setupWith(t testing.TB, nodes int, backend persistence.Backend, edit ...fun
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	g := &bundle{
-		t: t, plane: plane, dir: dir, journal: &journal{rooms: map[string]*fakeRoom{}}, backend: backend,
+		t: t, plane: plane, dir: dir, journal: &journal{rooms: map[string]*fakeRoom{}}, backend: backend, logger: logger,
 		health: opskit.NewHealth(), http: &http.Client{Transport: transport},
 	}
 	for i := range nodes {
@@ -68,13 +75,13 @@ func setupWith(t testing.TB, nodes int, backend persistence.Backend, edit ...fun
 func (g *bundle) start(node string, edit ...func(*Config)) *Service {
 	g.t.Helper()
 	cfg := Config{
-		DC: "local", Node: node, DataDir: g.t.TempDir(), Listen: "127.0.0.1:0", AuthMode: AuthNone,
+		DC: "local", Node: node, DataDir: g.t.TempDir(), Listen: "127.0.0.1:0", Auth: noAuth,
 		FirstFrameWait: 50 * time.Millisecond, DrainTimeout: 2 * time.Second,
 	}
 	for _, e := range edit {
 		e(&cfg)
 	}
-	s, err := New(cfg, Deps{Backend: g.backend, Directory: g.dir, Health: g.health})
+	s, err := New(cfg, Deps{Backend: g.backend, Directory: g.dir, Health: g.health, Logger: g.logger})
 	require.NoError(g.t, err)
 	require.NoError(g.t, s.Start(context.Background()))
 	g.t.Cleanup(func() {
@@ -454,7 +461,7 @@ func TestChatPageAndHealth(t *testing.T) {
 func TestListenAddressInUse(t *testing.T) {
 	t.Parallel()
 	g := setup(t, 0)
-	s, err := New(Config{DC: "local", Node: "gateway-2", DataDir: t.TempDir(), Listen: g.service.Addr(), AuthMode: AuthNone}, Deps{Backend: g.backend, Directory: g.dir})
+	s, err := New(Config{DC: "local", Node: "gateway-2", DataDir: t.TempDir(), Listen: g.service.Addr(), Auth: noAuth}, Deps{Backend: g.backend, Directory: g.dir})
 	require.NoError(t, err)
 	require.ErrorContains(t, s.Start(context.Background()), "listen on "+g.service.Addr()+": address in use: set PARLEY_LISTEN or --listen")
 	require.ErrorIs(t, s.Start(context.Background()), ErrState)

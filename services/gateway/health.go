@@ -26,6 +26,9 @@ func (s *Service) addChecks() {
 		return
 	}
 	addr := s.listener.Addr().String()
+	if s.auth != nil {
+		s.checks = append(s.checks, s.deps.Health.AddCheck("gateway-auth", s.auth.verifier.Ready))
+	}
 	sessions := &proof{probe: s.deps.Backend.Ping, now: time.Now}
 	s.checks = append(s.checks,
 		s.deps.Health.AddCheck("gateway-sessions", sessions.check),

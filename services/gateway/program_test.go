@@ -80,7 +80,7 @@ func TestSettingsNameEveryProblem(t *testing.T) {
 		"PARLEY_CLUSTER_QUORUM=3", "PARLEY_SEEDS=127.0.0.1:1,127.0.0.1:2", "PARLEY_REMOTING_PORT=0", "PARLEY_DISCOVERY_PORT=0", "PARLEY_PEERS_PORT=many",
 		"PARLEY_MIGRATE=maybe",
 		"PARLEY_MAX_MESSAGE_BYTES=0", "PARLEY_SESSION_REPLAY_LIMIT=0", "PARLEY_SESSION_TTL=5s", "PARLEY_WS_PATH=ws",
-		"PARLEY_ALLOWED_ORIGINS=https://ok.example,chat",
+		"PARLEY_ALLOWED_ORIGINS=https://ok.example,chat", "PARLEY_AUTH_TIMEOUT=0s", "PARLEY_AUTH_DEFAULT_ROOMS=chat-*=join,publish;news=read",
 	}
 	require.Equal(t, opskit.ExitConfig, p.Run(t.Context(), nil))
 	for _, want := range []string{
@@ -92,12 +92,14 @@ func TestSettingsNameEveryProblem(t *testing.T) {
 		`PARLEY_JOURNAL_URL: journal URL has the unknown scheme "mysql"`,
 		"PARLEY_CONTROL_PLANE_URL: ",
 		"PARLEY_OPS_LISTEN: " + taken.Addr().String() + " is in use by another process: stop that one or choose another port",
-		"PARLEY_AUTH_MODE (or --auth-mode) is required: ",
+		"PARLEY_AUTH_MODE: is not set: set it to jwt, or to none",
 		"PARLEY_MAX_MESSAGE_BYTES: 0 lets no message in",
 		"PARLEY_SESSION_REPLAY_LIMIT: 0 would reset every resume",
 		"PARLEY_NODE: node name must match",
 		"PARLEY_SESSION_TTL: 5s is shorter than connections are looked after: give at least 10s",
 		`PARLEY_WS_PATH: "ws" is not a path below /: give one such as /ws`,
+		"PARLEY_AUTH_TIMEOUT: 0s leaves nobody time",
+		`PARLEY_AUTH_DEFAULT_ROOMS: "news=read": capability "read" is none of join`,
 		`PARLEY_ALLOWED_ORIGINS: origin "chat" is not scheme://host[:port]: give one such as`,
 	} {
 		require.Contains(t, out.String(), want)

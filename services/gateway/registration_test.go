@@ -42,7 +42,7 @@ func TestStartsWhileControlPlaneGoesAway(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, dir.Close(context.Background())) })
 	cfg := Config{
-		DC: "local", Node: "gateway-1", DataDir: t.TempDir(), Listen: "127.0.0.1:0", AuthMode: AuthNone, DrainTimeout: time.Second,
+		DC: "local", Node: "gateway-1", DataDir: t.TempDir(), Listen: "127.0.0.1:0", Auth: noAuth, DrainTimeout: time.Second,
 	}
 	s, err := New(cfg, Deps{Backend: memory.New(memory.Options{}), Directory: &interrupted{dir, plane}})
 	require.NoError(t, err)

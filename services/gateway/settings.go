@@ -10,6 +10,7 @@ import (
 	"github.com/parley-rt/parley/libs/actorkit"
 	planes "github.com/parley-rt/parley/libs/dcplane/open"
 	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence/open"
 	"github.com/parley-rt/parley/libs/protocol/ids"
 	"github.com/parley-rt/parley/services/gateway/internal/ws"
@@ -24,9 +25,13 @@ type Settings struct {
 	Migrate         string        `enum:"auto,off" default:"off" help:"Whether to bring the journal's schema up to date at the start: auto, or off to refuse one that is not."`
 	ControlPlaneURL opskit.Secret `name:"control-plane-url" required:"true" placeholder:"URL" help:"The control plane, the same for all services: nats://host:port or etcd://host:port, several hosts separated by commas."`
 
-	Listen             string        `default:":8080" help:"Address for clients: the WebSocket and the chat page."`
-	WSPath             string        `name:"ws-path" default:"/ws" help:"Path of the WebSocket."`
-	AuthMode           string        `required:"true" enum:"jwt,none" help:"How members prove who they are: none lets everybody in as a guest, for development and trusted networks; jwt is not served by this build. There is no default."`
+	Listen string `default:":8080" help:"Address for clients: the WebSocket and the chat page."`
+	WSPath string `name:"ws-path" default:"/ws" help:"Path of the WebSocket."`
+
+	Auth             auth.Config   `embed:"" prefix:"auth-"`
+	AuthTimeout      time.Duration `default:"10s" help:"How long a client may take to say who it is; then its connection is closed with 4501."`
+	AuthDefaultRooms []string      `sep:";" placeholder:"PATTERN=CAPABILITIES" help:"What a token without the claim rooms allows, such as chat-*=join,publish;news=join; a pattern alone gives all capabilities but moderate. Empty: no room."`
+
 	AllowedOrigins     []string      `help:"Origins that browsers may come from, comma-separated, * for all. Empty: only the gateway's own."`
 	MaxMessageBytes    int           `default:"65536" help:"Largest WebSocket message in bytes; a larger one closes the connection with 1009."`
 	MaxConnections     int           `placeholder:"N" help:"Connections open at once at most; more are told to come back with HTTP 429. Default: 100000, or what the limit of open files leaves room for."`
@@ -53,16 +58,14 @@ func (s *Settings) Validate() error {
 			problems = append(problems, fmt.Errorf("PARLEY_CONTROL_PLANE_URL: %w", err))
 		}
 	}
-	if s.AuthMode == "jwt" {
-		problems = append(problems, errors.New("PARLEY_AUTH_MODE: jwt is not supported by this build: set none, and let only those reach the port who may be guests"))
-	}
+	problems = append(problems, s.Auth.Check())
 	problems = append(problems, s.checkClients()...)
 	if s.Discovery == actorkit.DiscoveryNATS && !s.ControlPlaneURL.Empty() && !strings.HasPrefix(s.ControlPlaneURL.Reveal(), "nats://") && !strings.HasPrefix(s.ControlPlaneURL.Reveal(), "tls://") {
 		problems = append(problems, errors.New("PARLEY_DISCOVERY: nats uses the control plane's server, which is not NATS here: choose static, dns or kubernetes"))
 	}
 	problems = append(problems, checkName("PARLEY_DC", s.DC), checkName("PARLEY_NODE", s.Node))
 	// Only of a configuration that has what every one must have and in which nothing else is wrong.
-	if _, err := s.Host(); err == nil && s.DC != "" && s.Node != "" && s.AuthMode == AuthNone && errors.Join(problems...) == nil {
+	if _, err := s.Host(); err == nil && s.DC != "" && s.Node != "" && errors.Join(problems...) == nil {
 		if c, err := s.config(); err != nil {
 			problems = append(problems, err)
 		} else {
@@ -85,6 +88,14 @@ func (s *Settings) checkClients() []error {
 	}
 	if s.SessionTTL < minSessionTTL {
 		bad("PARLEY_SESSION_TTL: %s is shorter than connections are looked after: give at least %s", s.SessionTTL, minSessionTTL)
+	}
+	if s.AuthTimeout <= 0 {
+		bad("PARLEY_AUTH_TIMEOUT: %s leaves nobody time to say who they are: give some seconds", s.AuthTimeout)
+	}
+	if grants, err := parseGrants(s.AuthDefaultRooms); err != nil {
+		bad("PARLEY_AUTH_DEFAULT_ROOMS: %w", err)
+	} else if _, err := auth.NewGrants(grants); err != nil {
+		bad("PARLEY_AUTH_DEFAULT_ROOMS: %w", err)
 	}
 	if !isWSPath(s.WSPath) {
 		bad("PARLEY_WS_PATH: %q is not a path below /: give one such as /ws", s.WSPath)
@@ -134,7 +145,8 @@ func (s *Settings) config() (Config, error) {
 		DC: s.DC, Region: s.Region, Node: s.Node, DataDir: s.DataDir, Version: opskit.Version().Version,
 		Host: node.Host, RemotingPort: node.RemotingPort, DiscoveryPort: node.DiscoveryPort, PeersPort: node.PeersPort,
 		Finder: node.Finder, Quorum: node.Quorum, TLS: node.TLS,
-		Listen: s.Listen, WSPath: s.WSPath, AuthMode: s.AuthMode, AllowedOrigins: s.AllowedOrigins, MaxMessageBytes: s.MaxMessageBytes,
+		Listen: s.Listen, WSPath: s.WSPath, Auth: s.Auth, AuthTimeout: s.AuthTimeout, AuthDefaultRooms: s.AuthDefaultRooms,
+		AllowedOrigins: s.AllowedOrigins, MaxMessageBytes: s.MaxMessageBytes,
 		MaxConnections: s.MaxConnections, AcceptMinPerSecond: s.AcceptMinPerSecond, AcceptPerSecond: s.AcceptPerSecond,
 		SessionTTL: s.SessionTTL, SessionReplayLimit: s.SessionReplayLimit,
 	}, nil

@@ -118,7 +118,7 @@ func FuzzPattern(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, room string) {
 		g, err := NewGrants([]Grant{{text, Join}})
 		if err != nil {
-			t.Skip("no pattern")
+			return
 		}
 		expression := "^" + strings.ReplaceAll(regexp.QuoteMeta(text), `\*`, `(?s:.*)`) + `\z`
 		require.Equal(t, regexp.MustCompile(expression).MatchString(room), g.May(Join, room))

@@ -40,7 +40,7 @@ func frames() map[string]*clientv1.Envelope {
 			},
 		}}},
 		"session": {Id: 1, Kind: &clientv1.Envelope_Session{Session: &clientv1.Session{
-			Token: "st", MemberId: "ann", Rooms: []string{"a", "b"}, Resumed: true, Node: "gateway-1", Dc: "dc-a", ExpiresAt: at,
+			Token: "st", MemberId: "ann", Rooms: []string{"a", "b"}, Resumed: true, Node: "gateway-1", Dc: "dc-a", ExpiresAt: at, TokenExpiresAt: at,
 		}}},
 		"join_room": {Id: 1, Kind: &clientv1.Envelope_JoinRoom{JoinRoom: &clientv1.JoinRoom{
 			RoomId: "room-1", AfterSeq: &zero, AfterMessageId: "m", Incarnation: 9,
@@ -75,8 +75,10 @@ func frames() map[string]*clientv1.Envelope {
 			Code: "RATE_LIMITED", Message: "slow down, please", Retryable: true, RetryAfterMs: 250, RoomId: "room-1", MessageId: "m",
 			TraceId: "0af7651916cd43dd8448eb211c80319c",
 		}}},
-		"ping": {Id: 1, Kind: &clientv1.Envelope_Ping{Ping: &clientv1.Ping{}}},
-		"pong": {Id: 1, Kind: &clientv1.Envelope_Pong{Pong: &clientv1.Pong{}}},
+		"ping":    {Id: 1, Kind: &clientv1.Envelope_Ping{Ping: &clientv1.Ping{}}},
+		"renew":   {Id: 1, Kind: &clientv1.Envelope_Renew{Renew: &clientv1.Renew{Token: "jwt"}}},
+		"renewed": {Id: 1, Kind: &clientv1.Envelope_Renewed{Renewed: &clientv1.Renewed{ExpiresAt: at}}},
+		"pong":    {Id: 1, Kind: &clientv1.Envelope_Pong{Pong: &clientv1.Pong{}}},
 	}
 }
 
@@ -147,7 +149,7 @@ func TestFromClient(t *testing.T) {
 	t.Parallel()
 	client := map[string]bool{
 		"hello": true, "join_room": true, "leave_room": true, "message": true, "signal": true, "history": true, "presence": true,
-		"ping": true,
+		"ping": true, "renew": true,
 	}
 	for name, env := range frames() {
 		require.Equal(t, client[name], codec.FromClient(env), name)

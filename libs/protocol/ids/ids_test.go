@@ -31,6 +31,16 @@ func TestCheckMessageID(t *testing.T) {
 	}
 }
 
+func TestCheckMember(t *testing.T) {
+	t.Parallel()
+	for _, good := range []string{"a", "ada@example.com", "auth0|5f7c8e", "Zoë B", "日本", "schedule", strings.Repeat("x", 128)} {
+		require.NoError(t, ids.CheckMember(good), good)
+	}
+	for _, bad := range []string{"", strings.Repeat("x", 129), "a\nb", "a\x00", "\xff", "a\u202eb", "\ufffd", "schedule:1"} {
+		require.ErrorIs(t, ids.CheckMember(bad), ids.ErrMemberID, "%q", bad)
+	}
+}
+
 func TestCheckNode(t *testing.T) {
 	t.Parallel()
 	for _, good := range []string{"a", "gateway-0", "host.example.com", strings.Repeat("x", 64)} {

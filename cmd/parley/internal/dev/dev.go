@@ -173,7 +173,7 @@ func (p *process) components() ([]opskit.Component, error) {
 	}
 	gatewayService, err := gateway.New(gateway.Config{
 		DC: dc, Region: region, Node: "gateway-1", Host: "127.0.0.1", Quorum: 1, DataDir: p.data,
-		Listen: p.opts.Listen, AuthMode: "none", DrainTimeout: drainTimeout,
+		Listen: p.opts.Listen, Auth: auth.Config{Mode: auth.ModeNone}, DrainTimeout: drainTimeout,
 	}, gateway.Deps{
 		Backend: p.backend, Directory: p.directory, Health: health, Logger: p.logger,
 		MeterProvider: p.telemetry.MeterProvider(), TracerProvider: p.telemetry.TracerProvider(),

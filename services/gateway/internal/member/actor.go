@@ -44,7 +44,13 @@ type (
 	// faultMsg says that a task of the member panicked.
 	faultMsg  struct{}
 	openedMsg struct{ opened Opened }
-	savedMsg  struct {
+	// expiredMsg says that the proof of who the client is may have expired.
+	expiredMsg       struct{}
+	authenticatedMsg struct {
+		principal *Principal
+		err       error
+	}
+	savedMsg struct {
 		version uint64
 		err     error
 	}
@@ -116,6 +122,10 @@ func (a *Actor) Receive(rctx *actor.ReceiveContext) {
 		a.core.Silence(now)
 	case *admittedMsg:
 		a.core.Admitted()
+	case *authenticatedMsg:
+		a.core.Authenticated(now, m.principal, m.err)
+	case *expiredMsg:
+		a.core.Expired(now)
 	case *openedMsg:
 		a.opened(now, m)
 	case *savedMsg:
@@ -212,13 +222,15 @@ type Client struct {
 	window *window
 	// promised: the client said in its handshake that hello follows.
 	promised bool
+	known    *Principal // whom the handshake proved it to be; nil: it did not
 	actor    *Actor
 	pid      *actor.PID
 }
 
 // NewClient returns the handler of a connection, which began with the handshake r.
 func NewClient(d *Deps, conn *ws.Conn, r *http.Request) *Client {
-	return &Client{d: d, conn: conn, window: newWindow(), promised: r.URL.Query().Has("hello")}
+	known, _ := ws.Who(r).(*Principal)
+	return &Client{d: d, conn: conn, window: newWindow(), promised: r.URL.Query().Has("hello"), known: known}
 }
 
 // promisedWait is how long one may take to send hello that said it would: it may have a session to resume, and a new one would
@@ -229,6 +241,9 @@ const promisedWait = 10 * time.Second
 func (c *Client) Opened() time.Duration {
 	number := c.d.next.Add(1)
 	a := newActor(c.d, c.conn, c.window, number)
+	if c.known != nil {
+		a.core.Known(c.known)
+	}
 	// Until the actor is known to the registry nothing can be addressed to it, so the entry may be set first.
 	a.entry = c.d.Registry.add(number, nil)
 	pid, err := c.d.System.Spawn(context.Background(), fmt.Sprintf("member-%d", number), a, actorkit.SpawnOptions()...)
@@ -240,10 +255,14 @@ func (c *Client) Opened() time.Duration {
 	}
 	c.actor, c.pid = a, pid
 	c.d.Registry.bind(a.entry, pid)
-	if c.promised {
+	switch {
+	case c.unproven():
+		return c.d.AuthTimeout
+	case c.promised:
 		return promisedWait
+	default:
+		return c.d.FirstFrameWait
 	}
-	return c.d.FirstFrameWait
 }
 
 // Message implements ws.Handler.
@@ -275,9 +294,12 @@ func (c *Client) Message(payload []byte) {
 	}
 }
 
+// unproven says that the client has to say who it is still.
+func (c *Client) unproven() bool { return c.d.Authenticate != nil && c.known == nil }
+
 // Silence implements ws.Handler.
 func (c *Client) Silence() {
-	if c.promised {
+	if c.promised && !c.unproven() {
 		c.conn.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
 		return
 	}

@@ -12,6 +12,8 @@ import (
 // Config is what a Core knows from the start. Zero values mean the default named at each field.
 type Config struct {
 	Node, DC string
+	// Authenticate: clients must prove who they are. Without it they are guests.
+	Authenticate bool
 	// MaxRooms a connection may be in. Default 100.
 	MaxRooms int
 	// ReplayLimit is the most messages replayed to one that comes back; 0 leaves it to the room.
@@ -64,6 +66,7 @@ type phase int
 
 const (
 	phaseWaiting phase = iota // for the first frame
+	phaseProving              // the client's token is being checked
 	phaseQueued               // others are opening theirs
 	phaseOpening              // the session store was asked
 	phaseOpen
@@ -73,15 +76,18 @@ const (
 // Core is the state of one connection.
 //
 //	waiting ──first frame or silence──► queued ──admitted──► opening ──session──► open ──┐
-//	                                      │ too long            │ store away or slow     │ replaced, drained, session gone
-//	                                      ▼                     ▼                        ▼
-//	                                    closed ◄──────────── closed ◄────────────────  closed ──socket gone──► Stop
+//	   │  │ with authentication           ▲ │ too long            │ store away or slow   │ replaced, drained, expired,
+//	   │  └──────────────► proving ───────┘ ▼                     ▼                      ▼ session gone
+//	   └──silence, no proof──►└─────────► closed ◄──────────── closed ◄───────────────  closed ──socket gone──► Stop
 //
 // Not safe for concurrent use. After every input the caller has nothing else to do: effects were carried out in it.
 type Core struct {
 	cfg   Config
 	out   Effects
 	phase phase
+
+	principal *Principal // who the client has proved to be; nil before, and without authentication
+	renewal   *Command   // whose token is being checked
 
 	hello   *Command   // the first frame, if it was a hello
 	held    []*Command // that came before the session was open
@@ -136,8 +142,12 @@ func (c *Core) Frame(now time.Time, cmd *Command) {
 		} else {
 			c.held = append(c.held, cmd)
 		}
-		c.open(now)
-	case phaseQueued, phaseOpening:
+		if c.cfg.Authenticate {
+			c.prove(now)
+		} else {
+			c.open(now)
+		}
+	case phaseProving, phaseQueued, phaseOpening:
 		c.held = append(c.held, cmd)
 	case phaseOpen:
 		if c.shouldLeave(now) {
@@ -153,10 +163,17 @@ func (c *Core) Frame(now time.Time, cmd *Command) {
 
 // Silence says that no first frame came in time.
 func (c *Core) Silence(now time.Time) {
-	if c.phase == phaseWaiting {
+	switch {
+	case c.phase != phaseWaiting:
+	case c.cfg.Authenticate && c.principal == nil:
+		c.close(clientv1.CloseCode_CLOSE_CODE_AUTH_TIMEOUT)
+	default:
 		c.open(now)
 	}
 }
+
+// Known says that the handshake has proved who the client is. It comes first, if at all.
+func (c *Core) Known(p *Principal) { c.principal = p }
 
 func (c *Core) open(now time.Time) {
 	c.phase, c.asked = phaseQueued, now
@@ -176,7 +193,11 @@ func (c *Core) Admitted() {
 	if c.hello != nil {
 		hello = c.hello.Env.GetHello()
 	}
-	c.out.OpenSession(hello.GetSessionToken(), hello.GetAttempt())
+	member := ""
+	if c.principal != nil {
+		member = c.principal.Member
+	}
+	c.out.OpenSession(member, hello.GetSessionToken(), hello.GetAttempt())
 }
 
 // Answer takes a rooms node's answer to a request.
@@ -233,7 +254,7 @@ func (c *Core) Drained(now time.Time) {
 // Tick does what is due and returns when to come back; zero: nothing waits.
 func (c *Core) Tick(now time.Time) time.Time {
 	switch c.phase {
-	case phaseQueued, phaseOpening:
+	case phaseProving, phaseQueued, phaseOpening:
 		return c.tickOpening(now)
 	case phaseWaiting, phaseClosed:
 		return time.Time{}
@@ -325,6 +346,10 @@ func (c *Core) Stop() {
 		c.drop(cmd)
 	}
 	c.held = nil
+	if c.renewal != nil {
+		c.drop(c.renewal)
+		c.renewal = nil
+	}
 	for _, q := range c.requests {
 		for _, o := range q.ops {
 			c.abandon(o)
@@ -368,7 +393,7 @@ func (c *Core) Idle() bool {
 	if c.phase != phaseOpen {
 		return c.phase == phaseClosed
 	}
-	if len(c.requests) > 0 || len(c.pages) > 0 {
+	if len(c.requests) > 0 || len(c.pages) > 0 || c.renewal != nil {
 		return false
 	}
 	for _, r := range c.rooms {

@@ -31,9 +31,14 @@ type Effects interface {
 	Entered()
 	// Later is in how long a client that is not let in is to come back.
 	Later() time.Duration
-	// OpenSession starts a task that resumes the session of token, or makes a new one if it is empty or not known. attempt is
-	// the client's number of it; 0: none. Input SessionOpened follows.
-	OpenSession(token string, attempt uint64)
+	// Authenticate starts a task that checks a token. Input Authenticated follows; at most one is running.
+	Authenticate(token string)
+	// Expire asks for input Expired at that time, and not at the one asked for before.
+	Expire(at time.Time)
+	// OpenSession starts a task that resumes the session of token, or makes a new one if it is empty, not known or another
+	// member's. member is who the client has proved to be; empty: a guest. attempt is the client's number of it; 0: none. Input
+	// SessionOpened follows.
+	OpenSession(member, token string, attempt uint64)
 	// SaveRooms starts a task that stores the session's rooms. Input RoomsSaved with the same version follows. At most one
 	// is running.
 	SaveRooms(version uint64, rooms []string)

@@ -19,6 +19,10 @@ func (c *Core) pumpPages(now time.Time) {
 			c.fail(o, clientv1.ErrorCode_ERROR_CODE_NOT_JOINED, text(clientv1.ErrorCode_ERROR_CODE_NOT_JOINED), 0)
 			continue
 		}
+		if !c.may(o.needs(), o.room) {
+			c.forbid(o)
+			continue
+		}
 		// Its time starts now: until here it was the client that did not read.
 		o.cmd.At = now
 		c.page = c.ask(now, r, []*op{o}, o.frame)

@@ -22,6 +22,8 @@ type Registry struct {
 
 	// draining is set by Drain: connections whose actor is not known yet are told in bind.
 	draining atomic.Pointer[func() uint32]
+
+	expiries expiries
 }
 
 const registryShards = 32
@@ -37,6 +39,9 @@ type entry struct {
 	number uint64
 	pid    *actor.PID // guarded by the shard's lock until it is bound; nil before
 	due    time.Time  // guarded by the shard's lock; zero: nothing is due
+	// expiry and gone are guarded by the expiries' lock.
+	expiry *expiry
+	gone   bool
 }
 
 type held struct {
@@ -77,6 +82,7 @@ func (r *Registry) bind(e *entry, pid *actor.PID) {
 }
 
 func (r *Registry) remove(e *entry) {
+	r.expiries.remove(e)
 	s := r.shard(e.number)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,6 +195,7 @@ func (r *Registry) tellAwake(m any) {
 
 // Tick wakes who is due. It wants to be called about every 100 ms.
 func (r *Registry) Tick(now time.Time) {
+	r.expiries.tick(now)
 	m := &tickMsg{}
 	for i := range r.shards {
 		s := &r.shards[i]

@@ -2,8 +2,10 @@ package member
 
 import (
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/parley-rt/parley/libs/opskit/auth"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codes"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
@@ -50,7 +52,7 @@ func (c *Core) pump(now time.Time, r *room) {
 		if o.kind == opLeave && r.batch != nil || o.kind == opPublish && r.batch != nil && r.joined {
 			break
 		}
-		if o.kind == opPublish && r.joined {
+		if o.kind == opPublish && r.joined && c.may(auth.Publish, r.id) {
 			c.startBatch(now, r)
 			continue
 		}
@@ -75,6 +77,8 @@ func (c *Core) begin(now time.Time, r *room, o *op) {
 		c.beginLeave(now, r, o)
 	case !r.joined:
 		c.fail(o, clientv1.ErrorCode_ERROR_CODE_NOT_JOINED, text(clientv1.ErrorCode_ERROR_CODE_NOT_JOINED), 0)
+	case !c.may(o.needs(), r.id):
+		c.forbid(o)
 	case o.kind == opSignal:
 		c.sendSignal(r, o)
 	default: // pages are large: they wait until the client has read enough
@@ -87,6 +91,10 @@ func (c *Core) beginJoin(now time.Time, r *room, o *op) {
 	if r.joined && o.cursor == nil {
 		c.out.Rejoin(r.id, o.id)
 		c.succeed(o, nil)
+		return
+	}
+	if !c.may(auth.Join, r.id) {
+		c.forbid(o)
 		return
 	}
 	if !r.joined && c.joinedRooms() >= c.cfg.MaxRooms {
@@ -110,6 +118,16 @@ func (c *Core) list(r *room, o *op, listed bool) bool {
 
 // saving says that the active join or leave waits for the session's row.
 func (r *room) saving() bool { return r.active != nil && r.active.version != 0 }
+
+// roomsByID lists the rooms, so that they can be changed while going through them.
+func (c *Core) roomsByID() []*room {
+	list := make([]*room, 0, len(c.rooms))
+	for _, r := range c.rooms {
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b *room) int { return strings.Compare(a.id, b.id) })
+	return list
+}
 
 // joinedRooms counts the rooms that are joined or being joined.
 func (c *Core) joinedRooms() int {
@@ -219,6 +237,11 @@ func (c *Core) left(now time.Time, r *room, o *op) {
 
 // joinedRoom takes the answer to a join.
 func (c *Core) joinedRoom(now time.Time, r *room, o *op, from string, j *roomv1.Joined) {
+	if !c.may(auth.Join, r.id) { // the token was renewed meanwhile
+		c.leaveBehind(r.id, o.cmd)
+		c.joinRefused(now, r, o, clientv1.ErrorCode_ERROR_CODE_FORBIDDEN, forbiddenText(auth.Join), 0)
+		return
+	}
 	c.attachments++
 	r.active, r.joined, r.attached, r.attachment = nil, true, true, c.attachments
 	a := Attachment{

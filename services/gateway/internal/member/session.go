@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
@@ -29,6 +30,7 @@ func (c *Core) SessionOpened(now time.Time, s Opened) {
 		c.wanted[r] = struct{}{}
 	}
 	joins, refused := c.resumed(now)
+	c.watchExpiry()
 	rooms := make([]string, 0, len(joins))
 	for _, o := range joins {
 		rooms = append(rooms, o.room)
@@ -38,6 +40,9 @@ func (c *Core) SessionOpened(now time.Time, s Opened) {
 		Token: s.Token, MemberId: s.Member, Rooms: rooms, Resumed: s.Resumed,
 		Node: c.cfg.Node, Dc: c.cfg.DC, ExpiresAt: timestamppb.New(s.ExpiresAt),
 	}}}
+	if c.principal != nil {
+		env.GetSession().TokenExpiresAt = timeOf(c.principal.ExpiresAt)
+	}
 	if c.hello != nil {
 		env.Id = c.hello.Env.GetId()
 	}
@@ -81,6 +86,9 @@ func (c *Core) resumed(now time.Time) (joins []*op, refused []refusedRoom) {
 			return
 		}
 		seen[room] = true
+		if code == 0 && !c.may(auth.Join, room) {
+			code = clientv1.ErrorCode_ERROR_CODE_FORBIDDEN
+		}
 		if code == 0 && len(joins) == c.cfg.MaxRooms {
 			code = clientv1.ErrorCode_ERROR_CODE_TOO_MANY_ROOMS
 		}
@@ -115,7 +123,7 @@ func (c *Core) helloRooms() []*clientv1.RoomCursor {
 func (c *Core) refuseRooms(refused []refusedRoom) {
 	cause := c.hello
 	if cause == nil {
-		cause = &Command{Span: noop.Span{}}
+		cause = &Command{Span: noopSpan}
 	}
 	for _, r := range refused {
 		if _, listed := c.wanted[r.room]; listed {
@@ -126,6 +134,17 @@ func (c *Core) refuseRooms(refused []refusedRoom) {
 	}
 }
 
+func sortedRooms(rooms map[string]struct{}) []string {
+	list := slices.AppendSeq(make([]string, 0, len(rooms)), maps.Keys(rooms))
+	slices.Sort(list)
+	return list
+}
+
+// noopSpan is the span of what no command has caused.
+var noopSpan = noop.Span{}
+
+func timeOf(t time.Time) *timestamppb.Timestamp { return timestamppb.New(t) }
+
 // startSave stores the wanted rooms if they changed and no save is running. What failed is not tried again by itself:
 // whoever needed it was told, and the next change saves everything.
 func (c *Core) startSave() {
@@ -133,12 +152,7 @@ func (c *Core) startSave() {
 		return
 	}
 	c.saving = true
-	rooms := make([]string, 0, len(c.wanted))
-	for r := range c.wanted {
-		rooms = append(rooms, r)
-	}
-	slices.Sort(rooms)
-	c.out.SaveRooms(c.wantedVersion, rooms)
+	c.out.SaveRooms(c.wantedVersion, sortedRooms(c.wanted))
 }
 
 // want changes what the session's row is to list and returns the version that a save must reach; 0: the row is known to

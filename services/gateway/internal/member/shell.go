@@ -36,7 +36,7 @@ type Hub interface {
 	Detach(sink hub.Sink, room string, last []byte)
 }
 
-// Deps is what all members of a node share. All fields are required; call Init once before use.
+// Deps is what all members of a node share. Fields are required but where they say otherwise; call Init once before use.
 type Deps struct {
 	Config Config
 	// FirstFrameWait is how long a client may take to send hello before it gets a new session.
@@ -47,6 +47,10 @@ type Deps struct {
 	Sessions       *Sessions
 	Gate           *Gate
 	Registry       *Registry
+	// Authenticate checks tokens; nil, and only then: Config.Authenticate is not set.
+	Authenticate Authenticate
+	// AuthTimeout is how long a client may take to say who it is.
+	AuthTimeout    time.Duration
 	Logger         *slog.Logger
 	MeterProvider  metric.MeterProvider
 	TracerProvider trace.TracerProvider
@@ -171,9 +175,24 @@ func (e *effects) Entered() {
 
 func (e *effects) Later() time.Duration { return e.d.Gate.Later() }
 
-func (e *effects) OpenSession(token string, attempt uint64) {
+// authenticateWithin bounds the check of a token, which may have to wait for keys. It is less than Core waits for it.
+const authenticateWithin = 3500 * time.Millisecond
+
+func (e *effects) Authenticate(token string) {
+	check := e.d.Authenticate
+	e.task(func() any {
+		ctx, cancel := context.WithTimeout(context.Background(), authenticateWithin)
+		defer cancel()
+		p, err := check(ctx, token)
+		return &authenticatedMsg{p, err}
+	})
+}
+
+func (e *effects) Expire(at time.Time) { e.d.Registry.expiries.set(e.entry, at) }
+
+func (e *effects) OpenSession(member, token string, attempt uint64) {
 	sessions := e.d.Sessions
-	e.task(func() any { return &openedMsg{sessions.open(context.Background(), token, attempt)} })
+	e.task(func() any { return &openedMsg{sessions.open(context.Background(), member, token, attempt)} })
 }
 
 func (e *effects) SaveRooms(version uint64, rooms []string) {

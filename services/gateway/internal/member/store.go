@@ -35,15 +35,21 @@ func NewSessions(store persistence.SessionStore, ttl time.Duration, newMember fu
 // open resumes the session of a token, or makes a new one. Only a token that is certainly no good gives a new one: a
 // store that cannot be asked is an error.
 //
+// member is who the client has proved to be: a session belongs to its member, and to anybody else its token is one of a session
+// that never was. Empty: a guest, who has what the token gives, or a new name.
+//
 // What a token that is no good was once good for cannot be told from outside: one that is spent, forged or of a session that
 // never was takes the same two accesses.
-func (s *Sessions) open(ctx context.Context, presented string, attempt uint64) Opened {
+func (s *Sessions) open(ctx context.Context, member, presented string, attempt uint64) Opened {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if t, ok := parseToken(presented); ok {
 		next := newToken(t.id)
-		row, err := s.store.ResumeSession(ctx, t.id, t.hash(), next.hash(), min(attempt, math.MaxInt64), s.rowTTL())
+		row, err := s.store.ResumeSession(ctx, t.id, t.hash(member), next.hash(member), min(attempt, math.MaxInt64), s.rowTTL())
 		if err == nil {
+			if member != "" && row.Member != member {
+				return Opened{Err: errForeignSession}
+			}
 			failpoint.Hit("member.after-resume")
 			return s.opened(row, next, true)
 		}
@@ -52,7 +58,11 @@ func (s *Sessions) open(ctx context.Context, presented string, attempt uint64) O
 		}
 	}
 	t := newToken(newSessionID())
-	row, err := s.store.CreateSession(ctx, t.id, t.hash(), s.newMember(), s.rowTTL())
+	name := member
+	if name == "" {
+		name = s.newMember()
+	}
+	row, err := s.store.CreateSession(ctx, t.id, t.hash(member), name, s.rowTTL())
 	if err != nil {
 		return Opened{Err: fmt.Errorf("create session: %w", err)}
 	}

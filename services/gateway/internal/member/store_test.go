@@ -24,8 +24,8 @@ func TestTokens(t *testing.T) {
 	b, ok := parseToken(a.String())
 	require.True(t, ok)
 	require.Equal(t, a, b)
-	require.Equal(t, a.hash(), b.hash())
-	require.NotEqual(t, a.hash(), newToken(a.id).hash())
+	require.Equal(t, a.hash(""), b.hash(""))
+	require.NotEqual(t, a.hash(""), newToken(a.id).hash(""))
 	for _, bad := range []string{
 		"", "x", a.String() + "A", a.String()[1:], strings.Repeat("=", 64), strings.Repeat("\x00", 64), a.String()[:63] + "+",
 		base64.StdEncoding.EncodeToString(make([]byte, 47)), " " + a.String()[1:], a.String()[:63] + "\n",
@@ -51,13 +51,13 @@ func TestSessionsOpen(t *testing.T) {
 	t.Parallel()
 	backend := memory.New(memory.Options{})
 	s := NewSessions(backend, time.Hour, func() string { return NewGuest() })
-	first := s.open(t.Context(), "", 0)
+	first := s.open(t.Context(), "", "", 0)
 	require.NoError(t, first.Err)
 	require.False(t, first.Resumed)
 	require.Equal(t, uint64(1), first.Generation)
 	require.NoError(t, s.saveRooms(t.Context(), first, []string{"b", "a"}))
 
-	second := s.open(t.Context(), first.Token, 0)
+	second := s.open(t.Context(), "", first.Token, 0)
 	require.True(t, second.Resumed)
 	require.Equal(t, first.Member, second.Member)
 	require.Equal(t, first.ID, second.ID)
@@ -67,21 +67,21 @@ func TestSessionsOpen(t *testing.T) {
 	require.ErrorIs(t, s.saveRooms(t.Context(), first, nil), persistence.ErrSessionReplaced)
 
 	// The answer with the new token may have been lost: the old one still resumes, until the new one was used.
-	third := s.open(t.Context(), first.Token, 0)
+	third := s.open(t.Context(), "", first.Token, 0)
 	require.True(t, third.Resumed)
-	fourth := s.open(t.Context(), third.Token, 0)
+	fourth := s.open(t.Context(), "", third.Token, 0)
 	require.True(t, fourth.Resumed)
-	require.False(t, s.open(t.Context(), first.Token, 0).Resumed)
+	require.False(t, s.open(t.Context(), "", first.Token, 0).Resumed)
 
 	stranger := newToken(newSessionID())
-	require.False(t, s.open(t.Context(), stranger.String(), 0).Resumed)
+	require.False(t, s.open(t.Context(), "", stranger.String(), 0).Resumed)
 	guessed, _ := parseToken(fourth.Token)
 	guessed.secret[0] ^= 1
-	require.False(t, s.open(t.Context(), guessed.String(), 0).Resumed)
+	require.False(t, s.open(t.Context(), "", guessed.String(), 0).Resumed)
 
 	require.NoError(t, backend.Close(t.Context()))
-	require.ErrorIs(t, s.open(t.Context(), fourth.Token, 0).Err, persistence.ErrClosed)
-	require.ErrorIs(t, s.open(t.Context(), "", 0).Err, persistence.ErrClosed)
+	require.ErrorIs(t, s.open(t.Context(), "", fourth.Token, 0).Err, persistence.ErrClosed)
+	require.ErrorIs(t, s.open(t.Context(), "", "", 0).Err, persistence.ErrClosed)
 }
 
 // A session is there an hour after its connection ended, to the moment, for another gateway too and when nobody could extend it
@@ -92,11 +92,11 @@ func TestSessionsLastForAnHour(t *testing.T) {
 		now := time.Now()
 		backend := memory.New(memory.Options{Now: func() time.Time { return now }})
 		s := NewSessions(backend, time.Hour, NewGuest)
-		opened := s.open(t.Context(), "", 0)
+		opened := s.open(t.Context(), "", "", 0)
 		require.NoError(t, s.saveRooms(t.Context(), opened, []string{"lobby"}))
 		now = now.Add(2*s.extendEvery() - time.Nanosecond) // its connection ends after a round of extending that failed
 		now = now.Add(time.Hour + late)
-		back := NewSessions(backend, time.Hour, NewGuest).open(t.Context(), opened.Token, 0)
+		back := NewSessions(backend, time.Hour, NewGuest).open(t.Context(), "", opened.Token, 0)
 		require.NoError(t, back.Err)
 		if late == 0 {
 			require.True(t, back.Resumed)
@@ -176,33 +176,33 @@ func TestBadTokensLookAlike(t *testing.T) {
 	t.Parallel()
 	store := &calls{SessionStore: memory.New(memory.Options{})}
 	s := NewSessions(store, time.Hour, NewGuest)
-	spent := s.open(t.Context(), "", 0).Token
-	newest := s.open(t.Context(), s.open(t.Context(), spent, 0).Token, 0)
+	spent := s.open(t.Context(), "", "", 0).Token
+	newest := s.open(t.Context(), "", s.open(t.Context(), "", spent, 0).Token, 0)
 	forged, ok := parseToken(newest.Token)
 	require.True(t, ok)
 	forged.secret[31] ^= 1
 	for name, token := range map[string]string{"spent": spent, "forged": forged.String(), "unknown": newToken(newSessionID()).String()} {
 		store.got = nil
-		o := s.open(t.Context(), token, 0)
+		o := s.open(t.Context(), "", token, 0)
 		require.NoError(t, o.Err, name)
 		require.False(t, o.Resumed, name)
 		require.Empty(t, o.Rooms, name)
 		require.Equal(t, []string{"resume", "create"}, store.got, name)
 	}
-	require.True(t, s.open(t.Context(), newest.Token, 0).Resumed, "and they harm nobody")
+	require.True(t, s.open(t.Context(), "", newest.Token, 0).Resumed, "and they harm nobody")
 }
 
 // Of two attempts with one token, the later one of the client's keeps the session, whichever the store gets last.
 func TestLateAttemptTakesNothing(t *testing.T) {
 	t.Parallel()
 	s := NewSessions(memory.New(memory.Options{}), time.Hour, NewGuest)
-	token := s.open(t.Context(), "", 0).Token
-	kept := s.open(t.Context(), token, 8)
+	token := s.open(t.Context(), "", "", 0).Token
+	kept := s.open(t.Context(), "", token, 8)
 	require.True(t, kept.Resumed)
-	require.False(t, s.open(t.Context(), token, 7).Resumed)
+	require.False(t, s.open(t.Context(), "", token, 7).Resumed)
 	require.NoError(t, s.saveRooms(t.Context(), kept, []string{"r"}))
-	require.True(t, s.open(t.Context(), token, 9).Resumed, "its answer was lost")
-	require.True(t, s.open(t.Context(), token, math.MaxUint64).Resumed, "any number will do")
+	require.True(t, s.open(t.Context(), "", token, 9).Resumed, "its answer was lost")
+	require.True(t, s.open(t.Context(), "", token, math.MaxUint64).Resumed, "any number will do")
 }
 
 // A session can be resumed for its TTL from the end of its connection, however long ago it was extended.
@@ -218,18 +218,18 @@ func TestSessionsOutliveTheirConnections(t *testing.T) {
 			defer close(done)
 			s.Keep(ctx, r, slog.New(slog.DiscardHandler))
 		}()
-		o := s.open(t.Context(), "", 0)
+		o := s.open(t.Context(), "", "", 0)
 		require.WithinDuration(t, time.Now().Add(ttl), o.ExpiresAt, time.Second)
 		e := &entry{}
 		require.True(t, r.claim(o.id, o.Generation, e))
 		<-time.After(5*ttl + 14*time.Minute) // the moment before the next round
 		r.release(o.id, e)
 		<-time.After(ttl)
-		back := s.open(t.Context(), o.Token, 0)
+		back := s.open(t.Context(), "", o.Token, 0)
 		require.True(t, back.Resumed)
 		require.Equal(t, o.Member, back.Member)
 		<-time.After(ttl + ttl/2)
-		require.False(t, s.open(t.Context(), back.Token, 0).Resumed, "after that it is over")
+		require.False(t, s.open(t.Context(), "", back.Token, 0).Resumed, "after that it is over")
 		cancel()
 		<-done
 	})

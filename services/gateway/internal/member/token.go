@@ -34,8 +34,14 @@ func (t token) String() string {
 	return base64.RawURLEncoding.EncodeToString(append(t.id[:], t.secret[:]...))
 }
 
-func (t token) hash() persistence.TokenHash {
-	return sha256.Sum256(append(t.id[:], t.secret[:]...))
+// hash is what is stored. member is who has proved to be the session's member, empty for a guest: who shows somebody else's token
+// shows one that does not exist, and changes nothing.
+func (t token) hash(member string) persistence.TokenHash {
+	b := append(t.id[:], t.secret[:]...)
+	if member != "" {
+		b = append(b, member...)
+	}
+	return sha256.Sum256(b)
 }
 
 func parseToken(s string) (t token, ok bool) {

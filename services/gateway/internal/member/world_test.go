@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -43,6 +42,9 @@ type world struct {
 	taken    int // replies that a test has looked at
 	sent     []sent
 	opens    []string
+	members  []string // for whom
+	tokens   []string // that are to be checked
+	expiry   time.Time
 	saves    []uint64
 	saved    [][]string
 	attached map[string]Attachment
@@ -63,14 +65,18 @@ func newWorld(t testing.TB, cfg Config) *world {
 	return w
 }
 
-func (w *world) Reply(env *clientv1.Envelope)       { w.reply(env) }
-func (w *world) Page(env *clientv1.Envelope)        { w.reply(env) }
-func (w *world) Room() bool                         { return !w.noRoom }
-func (w *world) Entered()                           { w.inside = false }
-func (w *world) Later() time.Duration               { return 1500 * time.Millisecond }
-func (w *world) Release(bytes int)                  { w.window -= bytes }
-func (w *world) OpenSession(token string, _ uint64) { w.opens = append(w.opens, token) }
-func (w *world) Owner(_, node string)               { w.owner = node }
+func (w *world) Reply(env *clientv1.Envelope) { w.reply(env) }
+func (w *world) Page(env *clientv1.Envelope)  { w.reply(env) }
+func (w *world) Room() bool                   { return !w.noRoom }
+func (w *world) Entered()                     { w.inside = false }
+func (w *world) Later() time.Duration         { return 1500 * time.Millisecond }
+func (w *world) Release(bytes int)            { w.window -= bytes }
+func (w *world) Expire(at time.Time)          { w.expiry = at }
+func (w *world) Authenticate(token string)    { w.tokens = append(w.tokens, token) }
+func (w *world) OpenSession(member, token string, _ uint64) {
+	w.members, w.opens = append(w.members, member), append(w.opens, token)
+}
+func (w *world) Owner(_, node string) { w.owner = node }
 
 func (w *world) Enter() bool {
 	require.False(w.t, w.inside, "entered twice")
@@ -271,9 +277,6 @@ func (w *world) expectError(code, room, message string) *clientv1.Error {
 	require.NotEmpty(w.t, e.GetMessage())
 	return e
 }
-
-// noopSpan is the span of every command of these tests.
-var noopSpan = noop.Span{}
 
 func jsonOf(m proto.Message) string {
 	b, err := protojson.Marshal(m)

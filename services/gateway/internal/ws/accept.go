@@ -28,6 +28,7 @@ type Acceptor struct {
 	logger   *slog.Logger
 	open     func(c *Conn, r *http.Request) Handler
 	admit    func(r *http.Request) (after time.Duration, ok bool)
+	identify Identify
 	draining atomic.Bool
 
 	mu     sync.Mutex
@@ -49,8 +50,11 @@ func NewAcceptor(
 		return nil, fmt.Errorf("create instruments: %w", err)
 	}
 	s := &shared{cfg: cfg.withDefaults(), buffers: newBuffers(), lists: newFrameLists(), metrics: m, logger: logger, wheel: wheel}
-	return &Acceptor{s: s, logger: logger, admit: admit, open: open}, nil
+	return &Acceptor{s: s, logger: logger, admit: admit, open: open, identify: func(*http.Request) (any, *Refusal) { return nil, nil }}, nil
 }
+
+// IdentifyWith has the acceptor find out who asks. To be called before any request comes.
+func (a *Acceptor) IdentifyWith(f Identify) { a.identify = f }
 
 // Active is the number of open connections.
 func (a *Acceptor) Active() int { return int(a.s.active.Load()) }
@@ -122,6 +126,14 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, http.StatusServiceUnavailable, "too many clients are connecting; connect again later")
 		return
 	}
+	who, refused := a.identify(r)
+	if refused != nil {
+		for name, values := range refused.Header {
+			w.Header()[name] = values
+		}
+		a.refuse(w, refused.Status, refused.Text)
+		return
+	}
 	if !a.begin() {
 		a.later(w, a.retryAfter())
 		a.refuse(w, http.StatusTooManyRequests, "too many connections; try again")
@@ -135,7 +147,7 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// The handler returns at once, so that net/http's goroutine with its deep stack goes away.
-	r = handshakeOnly(r)
+	r = handshakeOnly(r, who)
 	go c.serve(func() Handler { return a.open(c, r) })
 }
 
@@ -154,11 +166,6 @@ func (a *Acceptor) begin() bool {
 func (s *shared) end() {
 	s.active.Add(-1)
 	s.running.Done()
-}
-
-// handshakeOnly keeps of a request what a handler may use later, without its body and context.
-func handshakeOnly(r *http.Request) *http.Request {
-	return &http.Request{Method: r.Method, URL: r.URL, Host: r.Host, Header: r.Header, RemoteAddr: r.RemoteAddr}
 }
 
 // later tells a client when to come back. The header has whole seconds.
