@@ -54,16 +54,18 @@ type Client struct {
 	asked       map[uint32]purpose // what frames with an id were sent for
 	pingDue     bool
 	reconnectAt time.Time
+	renewal     *renewal  // the newest; nil: none was made
 	helpless    *helpless // nil when there is no other gateway
 	serverError *Error    // the newest error that belongs to nothing; it explains the close after it
 }
 
-// purpose tells what a frame was sent for: exactly one of the pointers, or join.
+// purpose tells what a frame was sent for: in a room exactly one of the pointers, or join.
 type purpose struct {
-	room *Room
-	pub  *publication
-	call *call
-	join bool
+	room  *Room
+	pub   *publication
+	call  *call
+	join  bool
+	renew *renewal
 }
 
 // Dial connects to Parley at url: "ws://host:8080", the path defaults to /ws. Several gateways of the same Parley are separated

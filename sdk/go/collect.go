@@ -16,6 +16,11 @@ func (c *Client) collect(now time.Time, out []*clientv1.Envelope) ([]*clientv1.E
 		c.pingDue = false
 		w.out = append(w.out, &clientv1.Envelope{Kind: &clientv1.Envelope_Ping{Ping: &clientv1.Ping{}}})
 	}
+	if renewal := c.renewal; renewal != nil {
+		if env := renewal.frame(); env != nil {
+			w.send(purpose{renew: renewal}, env)
+		}
+	}
 	for _, r := range c.order {
 		w.room(r)
 	}
@@ -151,6 +156,8 @@ func (c *Client) opensSession(s *clientv1.Session) {
 		Node:      s.GetNode(),
 		DC:        s.GetDc(),
 		ExpiresAt: timeOf(s.GetExpiresAt()),
+
+		TokenExpiresAt: timeOf(s.GetTokenExpiresAt()),
 	}
 	if before != "" && before != s.GetMemberId() {
 		for _, r := range c.order {
@@ -169,7 +176,7 @@ func (c *Client) disconnected() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at := c.reconnectAt
-	c.reconnectAt, c.pingDue, c.signals = time.Time{}, false, nil
+	c.reconnectAt, c.pingDue, c.signals, c.renewal = time.Time{}, false, nil, nil
 	if c.helpless != nil {
 		c.helpless.disconnected()
 	}

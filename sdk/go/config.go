@@ -11,8 +11,9 @@ import (
 
 // Config tunes a Client. The zero value is right for most programs.
 type Config struct {
-	// GetToken returns the member's JWT. It is called before every connection, so it may refresh the token; an error counts
-	// as a failed attempt. Nil: the server authenticates nobody, or by Header.
+	// GetToken returns the member's JWT. It is called before every connection, and before the token expires: the new one is
+	// given to the server over the open connection. An error counts as a failed attempt, as a *TokenError; one that wraps ErrNoToken
+	// ends the Client. It must end with its context. Nil: the server authenticates nobody, or by Header.
 	GetToken func(ctx context.Context) (string, error)
 	// InOrder begins with the first of several addresses; default: with one at random, so that many clients spread.
 	InOrder bool
@@ -49,6 +50,8 @@ type Config struct {
 	// connection over it. Default 64 KiB.
 	MaxMessageBytes int
 
+	// Binary asks for protobuf frames instead of JSON ones: smaller, and less work for both ends.
+	Binary bool
 	// Header is sent with the WebSocket handshake.
 	Header http.Header
 	// HTTPClient makes the handshake; its transport holds TLS and proxy settings. Default http.DefaultClient.

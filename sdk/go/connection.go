@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -31,12 +32,17 @@ func (n *connection) serve() error {
 	go func() { read <- n.readAll() }()
 	n.c.lastRead.Store(time.Now().UnixNano())
 	watch := n.watch()
+	var keeper sync.WaitGroup
+	if n.c.cfg.GetToken != nil {
+		keeper.Go(func() { n.c.keepToken(n.ctx) })
+	}
 	readDone, err := n.writeAll(read)
 	watch.Stop()
 	if err == nil || errors.Is(err, errReconnect) {
 		readDone = n.closeGently(read, readDone)
 	}
 	n.cancel(err)
+	keeper.Wait()
 	_ = n.sock.ws.CloseNow()
 	if !readDone {
 		<-read //nolint:errcheck // why it ended is known

@@ -50,6 +50,10 @@ func (c *Client) onAnswer(env *clientv1.Envelope) {
 		if id == 0 || known && why.room == c.rooms[k.RoomLeft.GetRoomId()] { // else it answers for an earlier life of the room
 			c.onLeft(k.RoomLeft)
 		}
+	case *clientv1.Envelope_Renewed:
+		if why.renew != nil {
+			c.renewed(why.renew, k.Renewed, nil)
+		}
 	case *clientv1.Envelope_HistoryPage, *clientv1.Envelope_PresenceState:
 		c.served()
 		if known && why.call != nil {
@@ -64,6 +68,10 @@ func (c *Client) onAnswer(env *clientv1.Envelope) {
 			return
 		}
 		e := errorOf(k.Error)
+		if why.renew != nil {
+			c.renewed(why.renew, nil, e)
+			return
+		}
 		c.onError(why, e, now)
 		if e.Code == CodeUnavailable {
 			c.refusedAsUnavailable(now)

@@ -98,6 +98,9 @@ const retrySpread = time.Second
 
 // final tells whether trying again would be pointless.
 func (r *runner) final(err error) bool {
+	if errors.Is(err, ErrNoToken) {
+		return true
+	}
 	var closed *CloseError
 	if errors.As(err, &closed) {
 		return !codes.Reconnect(int(closed.Code))
@@ -175,11 +178,9 @@ func (r *runner) open(ctx context.Context) (_ *socket, err error) {
 	defer cancel()
 	defer r.cancelOnStop(ctx, cancel)()
 
-	token := ""
-	if c.cfg.GetToken != nil {
-		if token, err = c.cfg.GetToken(ctx); err != nil {
-			return nil, fmt.Errorf("get token: %w", err)
-		}
+	token, err := c.token(ctx)
+	if err != nil {
+		return nil, err
 	}
 	sock, err := openSocket(ctx, r.at.current(), c.cfg)
 	if err != nil {

@@ -29,17 +29,23 @@ const closeWait = time.Second
 
 // socket is one WebSocket carrying Envelopes. Reading and writing may go on at once, each from one goroutine.
 type socket struct {
-	ws  *websocket.Conn
-	in  bytes.Buffer
-	out []byte
+	ws    *websocket.Conn
+	codec codec.Codec
+	kind  websocket.MessageType
+	in    bytes.Buffer
+	out   []byte
 }
 
 func openSocket(ctx context.Context, address string, cfg Config) (*socket, error) {
+	offered := []string{codec.SubprotocolJSON}
+	if cfg.Binary {
+		offered = []string{codec.SubprotocolBinary, codec.SubprotocolJSON}
+	}
 	//nolint:bodyclose // Dial documents that the body is replaced or closed: there is nothing to close.
 	ws, resp, err := websocket.Dial(ctx, promising(address), &websocket.DialOptions{
 		HTTPClient:   cfg.HTTPClient,
 		HTTPHeader:   cfg.Header,
-		Subprotocols: []string{codec.SubprotocolJSON},
+		Subprotocols: offered,
 	})
 	if err != nil {
 		if resp != nil {
@@ -52,7 +58,10 @@ func openSocket(ctx context.Context, address string, cfg Config) (*socket, error
 		return nil, err
 	}
 	ws.SetReadLimit(readLimit)
-	return &socket{ws: ws}, nil
+	if ws.Subprotocol() == codec.SubprotocolBinary {
+		return &socket{ws: ws, codec: codec.Binary{}, kind: websocket.MessageBinary}, nil
+	}
+	return &socket{ws: ws, codec: codec.JSON{}, kind: websocket.MessageText}, nil
 }
 
 // promising tells the server that hello follows, however long that takes: it waits only a moment for those who do not say so.
@@ -83,10 +92,10 @@ func (s *socket) read(ctx context.Context) (*clientv1.Envelope, error) {
 		if _, err := s.in.ReadFrom(r); err != nil {
 			return nil, closeError(err)
 		}
-		if kind != websocket.MessageText {
-			return nil, errors.New("server sent a binary message")
+		if kind != s.kind {
+			return nil, fmt.Errorf("server sent a message of the wrong kind for %s", s.codec.Subprotocol())
 		}
-		env, err := codec.DecodeJSON(s.in.Bytes())
+		env, err := s.codec.Decode(s.in.Bytes())
 		if err == nil {
 			return env, nil
 		}
@@ -98,12 +107,12 @@ func (s *socket) read(ctx context.Context) (*clientv1.Envelope, error) {
 }
 
 func (s *socket) write(ctx context.Context, env *clientv1.Envelope) error {
-	out, err := codec.AppendJSON(s.out[:0], env)
+	out, err := s.codec.Append(s.out[:0], env)
 	if err != nil {
 		return err
 	}
 	s.out = out
-	return closeError(s.ws.Write(ctx, websocket.MessageText, out))
+	return closeError(s.ws.Write(ctx, s.kind, out))
 }
 
 // closeError makes a close frame of the server a *CloseError.

@@ -51,4 +51,6 @@ type Session struct {
 	Resumed   bool
 	Node, DC  string
 	ExpiresAt time.Time
+	// TokenExpiresAt is when the member's JWT does; zero without one. A Client with Config.GetToken renews it before.
+	TokenExpiresAt time.Time
 }

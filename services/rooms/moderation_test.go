@@ -365,6 +365,15 @@ func TestHistoryIsForSome(t *testing.T) {
 	m.rule(&roomv1.KickMember{MemberId: "bob"}) // seq 8
 	joined = join("bob", "one", 5, 0)
 	require.Equal(t, uint64(8), joined.Cursor, "it is here since after the kick")
+
+	// Who may read it by the settings and has a token that does not allow it gets no more either.
+	m.rule(&roomv1.InviteMember{MemberId: "eve"}) // seq 9
+	f := joinFrame("eve", "one", 1, &roomv1.Cursor{})
+	f.GetJoin().NoHistory = true
+	joined = m.gw.ask("rooms-1", "lobby", f).GetJoined()
+	require.Equal(t, uint64(9), joined.GetCursor())
+	require.Equal(t, int32(clientv1.ResetReason_RESET_REASON_TRIMMED), joined.GetResetReason())
+	require.Equal(t, uint64(0), join("eve", "one", 2, 0).Cursor)
 }
 
 // A command that is sent again is carried out once, also by the next activation when nobody knows what became of the first.

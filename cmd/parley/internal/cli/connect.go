@@ -14,15 +14,21 @@ import (
 type serverFlags struct {
 	Server  string        `help:"WebSocket address of a gateway." default:"ws://127.0.0.1:8080/ws"`
 	Connect time.Duration `help:"How long to try for the first connection." default:"10s"`
+	memberFlags
 }
 
 // dial connects and reports every change of the connection to status.
 func (f serverFlags) dial(ctx context.Context, status io.Writer) (*parley.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.Connect)
 	defer cancel()
+	httpClient, err := f.httpClient()
+	if err != nil {
+		return nil, err
+	}
 	var last error
 	first := true
 	client, err := parley.Dial(ctx, f.Server, parley.Config{
+		GetToken: f.getToken(), Binary: f.Binary, HTTPClient: httpClient,
 		OnState: func(change parley.StateChange) {
 			if change.Err != nil {
 				last = change.Err

@@ -800,7 +800,9 @@ type Join struct {
 	// Absent: the member starts at the head.
 	Cursor *Cursor `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// Messages replayed at most; 0 = the default.
-	ReplayLimit   uint32 `protobuf:"varint,5,opt,name=replay_limit,json=replayLimit,proto3" json:"replay_limit,omitempty"`
+	ReplayLimit uint32 `protobuf:"varint,5,opt,name=replay_limit,json=replayLimit,proto3" json:"replay_limit,omitempty"`
+	// The member's token does not let it read what was posted before it joined, whatever the room's settings do.
+	NoHistory     bool `protobuf:"varint,6,opt,name=no_history,json=noHistory,proto3" json:"no_history,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -868,6 +870,13 @@ func (x *Join) GetReplayLimit() uint32 {
 		return x.ReplayLimit
 	}
 	return 0
+}
+
+func (x *Join) GetNoHistory() bool {
+	if x != nil {
+		return x.NoHistory
+	}
+	return false
 }
 
 type Joined struct {
@@ -4142,14 +4151,16 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"\x06Cursor\x12\x1b\n" +
 	"\tafter_seq\x18\x01 \x01(\x04R\bafterSeq\x12(\n" +
 	"\x10after_message_id\x18\x02 \x01(\tR\x0eafterMessageId\x12 \n" +
-	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\"\xb3\x01\n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\"\xd2\x01\n" +
 	"\x04Join\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x1c\n" +
 	"\toperation\x18\x03 \x01(\x04R\toperation\x12.\n" +
 	"\x06cursor\x18\x04 \x01(\v2\x16.parley.room.v1.CursorR\x06cursor\x12!\n" +
-	"\freplay_limit\x18\x05 \x01(\rR\vreplayLimit\"\xad\x01\n" +
+	"\freplay_limit\x18\x05 \x01(\rR\vreplayLimit\x12\x1d\n" +
+	"\n" +
+	"no_history\x18\x06 \x01(\bR\tnoHistory\"\xad\x01\n" +
 	"\x06Joined\x12\x12\n" +
 	"\x04head\x18\x01 \x01(\x04R\x04head\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x14\n" +

@@ -144,6 +144,7 @@ func (c *Core) sendJoin(now time.Time, r *room, o *op) {
 	id, _ := c.Session()
 	c.ask(now, r, []*op{o}, &roomv1.Frame{Kind: &roomv1.Frame_Join{Join: &roomv1.Join{
 		MemberId: c.session.Member, SessionId: id, Operation: c.operation(), Cursor: o.cursor, ReplayLimit: c.cfg.ReplayLimit,
+		NoHistory: !c.may(auth.History, r.id),
 	}}})
 }
 

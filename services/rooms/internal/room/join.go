@@ -74,7 +74,7 @@ func (r *Room) changed(rctx *actor.ReceiveContext, c *change, changed core.Chang
 		return
 	}
 	cursor := c.in.Frame.GetJoin().GetCursor()
-	if !core.NeedsMessage(cursor, r.facts(c.Member)) {
+	if !core.NeedsMessage(cursor, r.facts(c.in.Frame.GetJoin())) {
 		r.answerJoin(rctx, c.in, "", false)
 		return
 	}
@@ -160,7 +160,7 @@ func (r *Room) answerJoin(rctx *actor.ReceiveContext, in *Inbound, messageAtCurs
 		r.deny(in, denial)
 		return
 	}
-	facts := r.facts(member)
+	facts := r.facts(in.Frame.GetJoin())
 	facts.MessageID = messageAtCursor
 	facts.ReplayLimit = in.Frame.GetJoin().GetReplayLimit()
 	p := core.Resolve(in.Frame.GetJoin().GetCursor(), facts)
@@ -178,11 +178,16 @@ func (r *Room) answerJoin(rctx *actor.ReceiveContext, in *Inbound, messageAtCurs
 	}}})
 }
 
-func (r *Room) facts(member string) core.Facts {
+func (r *Room) facts(j *roomv1.Join) core.Facts {
 	state := r.stream.State()
+	seat := r.roster.Seat(j.GetMemberId(), state.Kicked(j.GetMemberId()))
+	floor := state.Floor(j.GetMemberId(), seat)
+	if j.GetNoHistory() {
+		floor = state.JoinFloor(seat)
+	}
 	return core.Facts{
 		Incarnation: r.stream.Claim().Incarnation,
 		Head:        state.Head(),
-		Trimmed:     state.Floor(member, r.roster.Seat(member, state.Kicked(member))),
+		Trimmed:     floor,
 	}
 }

@@ -158,8 +158,11 @@ func (s *State) Floor(member string, seat Seat) uint64 {
 	if s.ReadsHistory(member) {
 		return s.trimmed
 	}
-	return max(s.trimmed, seat.Since)
+	return s.JoinFloor(seat)
 }
+
+// JoinFloor is Floor for a member that may not read history for another reason than the room's settings.
+func (s *State) JoinFloor(seat Seat) uint64 { return max(s.trimmed, seat.Since) }
 
 // Kicked returns the seq below which a member's memberships have ended; 0: none has.
 func (s *State) Kicked(member string) uint64 { return s.rights.kick(member) }
