@@ -73,6 +73,9 @@ type Config struct {
 	MaxRooms int
 	// OutboxBytes may wait for one connection; more closes it with 4001. Default 256 KiB.
 	OutboxBytes int
+	// BacklogBytes may wait for all slow connections together; beyond it each gets little at a time, and who takes nothing is closed
+	// with 4001. Default 64 MiB.
+	BacklogBytes int64
 	// WriteTimeout bounds one write of up to 64 KiB. Default 10 s.
 	WriteTimeout time.Duration
 	// PingEvery is the period of liveness checks; a connection silent for two of them is cut. Default 25 s.
@@ -202,6 +205,7 @@ func (c Config) validate() error {
 		{"max rooms", int64(c.MaxRooms)},
 		{"accept min per second", int64(c.AcceptMinPerSecond)},
 		{"accept per second", int64(c.AcceptPerSecond)},
+		{"backlog bytes", c.BacklogBytes},
 		{"session replay limit", int64(c.SessionReplayLimit)},
 		{"ping every", int64(c.PingEvery)},
 		{"first frame wait", int64(c.FirstFrameWait)},

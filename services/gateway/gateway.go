@@ -188,7 +188,8 @@ func listenError(addr string, err error) error {
 func (s *Service) makeParts(ctx context.Context) error {
 	logger := opskit.RateLimited(s.logger)
 	var err error
-	s.hub, err = hub.New(ctx, hub.Config{}, hub.Deps{
+	backlog := ws.NewBacklog(s.cfg.BacklogBytes)
+	s.hub, err = hub.New(ctx, hub.Config{Backlog: backlog}, hub.Deps{
 		System: s.local, Router: s.router, Logger: logger, Now: time.Now,
 		MeterProvider: s.deps.MeterProvider, TracerProvider: s.deps.TracerProvider,
 	})
@@ -225,7 +226,7 @@ func (s *Service) makeParts(ctx context.Context) error {
 		return err
 	}
 	sockets := s.cfg.ws()
-	sockets.MaxConnections = plan.connections
+	sockets.MaxConnections, sockets.Backlog = plan.connections, backlog
 	s.acceptor, err = ws.NewAcceptor(sockets, s.wheel, s.deps.MeterProvider, logger, s.admit,
 		func(c *ws.Conn, r *http.Request) ws.Handler { return member.NewClient(s.members, c, r) })
 	if err == nil && s.auth != nil {
@@ -291,6 +292,7 @@ func (s *Service) serve(ctx context.Context) {
 	}
 	server, listener := s.server, s.entrance
 	s.loops.Go(listener.take)
+	s.loops.Go(func() { s.relieve(ctx) })
 	s.loops.Go(func() { listener.adapt(ctx) })
 	s.loops.Go(func() {
 		if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {

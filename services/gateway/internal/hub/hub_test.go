@@ -154,7 +154,7 @@ func (m *messages) SendAll(fs [][]byte) bool {
 	return true
 }
 
-func (m *messages) Offer(fs [][]byte, _ ws.Waiter) int {
+func (m *messages) Offer(fs [][]byte, _ int, _ ws.Waiter) int {
 	if m.hold != nil {
 		select {
 		case m.entered <- struct{}{}:

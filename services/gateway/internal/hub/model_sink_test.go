@@ -61,7 +61,7 @@ func (s *modelSink) SendAll(fs [][]byte) bool {
 	return true
 }
 
-func (s *modelSink) Offer(fs [][]byte, w ws.Waiter) int {
+func (s *modelSink) Offer(fs [][]byte, _ int, w ws.Waiter) int {
 	n := 0
 	for ; n < len(fs) && s.queued < s.limit; n++ {
 		s.queued++

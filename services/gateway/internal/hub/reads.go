@@ -11,6 +11,9 @@ import (
 // maxStrikes pages that do not continue a connection's cursor close it: somebody is wrong, and guessing would be a gap.
 const maxStrikes = 5
 
+// ringStep is how many messages of the ring are tried at once while too much waits in this node.
+const ringStep = 16
+
 // read is one page that is asked for, for all connections that stand at the same cursor.
 type read struct {
 	after   uint64
@@ -138,17 +141,17 @@ func (t *Topic) advance(now time.Time, s *sub) {
 	}
 	for {
 		if s.page != nil {
-			n := s.sink.Offer(s.page.frames[s.pos:], s)
+			n := s.sink.Offer(s.page.frames[s.pos:], s.page.share, s)
 			s.pos += n
 			t.sent += n
 			if n > 0 {
 				s.cursor = s.page.seqs[s.pos-1]
 			}
 			if s.pos < len(s.page.frames) {
-				s.state = subFull
+				s.full()
 				return
 			}
-			s.page, s.pos = nil, 0
+			s.turnTo(nil, 0)
 		}
 		i, ok := s.fan.ring.after(s.cursor)
 		if !ok {
@@ -161,8 +164,12 @@ func (t *Topic) advance(now time.Time, s *sub) {
 			s.fan.golive(s)
 			return
 		}
+		end := len(s.fan.ring.seqs)
+		if t.cfg.Backlog.Full() { // it will not get far, and come here again
+			end = min(end, i+ringStep)
+		}
 		// A copy of the slices: the ring moves on while the outbox empties.
-		s.page, s.pos = &page{seqs: slices.Clone(s.fan.ring.seqs[i:]), frames: slices.Clone(s.fan.ring.frames[i:])}, 0
+		s.turnTo(&page{seqs: slices.Clone(s.fan.ring.seqs[i:end]), frames: slices.Clone(s.fan.ring.frames[i:end]), share: s.fan.count}, 0)
 	}
 }
 
@@ -232,13 +239,13 @@ func (t *Topic) Page(now time.Time, number uint64, p *roomv1.Page) {
 	var pages [len(t.fans)]*page
 	for _, s := range subs {
 		s.state = subIdle
-		t.turn(now, s, p, &pages)
+		t.turn(now, s, p, &pages, len(subs))
 	}
 	t.startReads(now)
 }
 
-// turn gives a page to one connection.
-func (t *Topic) turn(now time.Time, s *sub, p *roomv1.Page, pages *[2]*page) {
+// turn gives a page to one connection, of share that get it.
+func (t *Topic) turn(now time.Time, s *sub, p *roomv1.Page, pages *[2]*page, share int) {
 	if p.GetTrimmed() > s.cursor {
 		s.sink.Send(resetFrame(s.sink.Codec(), t.room, p.GetTrimmed(), clientv1.ResetReason_RESET_REASON_TRIMMED))
 		s.cursor = p.GetTrimmed()
@@ -260,8 +267,9 @@ func (t *Topic) turn(now time.Time, s *sub, p *roomv1.Page, pages *[2]*page) {
 		}
 		if pages[which] == nil {
 			pages[which] = t.compile(s.fan, p.GetMessages())
+			pages[which].share = share
 		}
-		s.page, s.pos = pages[which], len(p.GetMessages())-len(fresh)
+		s.turnTo(pages[which], len(p.GetMessages())-len(fresh))
 	}
 	t.advance(now, s)
 }

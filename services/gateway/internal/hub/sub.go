@@ -11,7 +11,7 @@ type Sink interface {
 	Codec() codec.Codec
 	Send(frame []byte) bool
 	SendAll(frames [][]byte) bool
-	Offer(frames [][]byte, w ws.Waiter) int
+	Offer(frames [][]byte, share int, w ws.Waiter) int
 	CloseWith(code clientv1.CloseCode)
 }
 
@@ -52,6 +52,7 @@ type sub struct {
 
 	page *page // being sent
 	pos  int   // of the next message in it
+	held bool  // page counts in the backlog for this connection
 	// strikes count pages that did not continue the cursor.
 	strikes int
 }
@@ -63,6 +64,45 @@ func (s *sub) Drained() { s.topic.up.Drained(s.topic, s) }
 type page struct {
 	seqs   []uint64
 	frames [][]byte
+	share  int // connections that share it, about
+	users  int // those of them that wait with it
+}
+
+// pageCost is what one message of a page takes beside its bytes.
+const pageCost = 32
+
+func (p *page) bytes() int64 {
+	n := pageCost * len(p.frames)
+	for _, f := range p.frames {
+		n += len(f)
+	}
+	return int64(n)
+}
+
+// turnTo sets what is being sent to a connection; nil: nothing is at hand.
+func (s *sub) turnTo(p *page, pos int) {
+	if s.held {
+		s.held = false
+		if s.page.users--; s.page.users == 0 {
+			s.topic.cfg.Backlog.Add(-s.page.bytes())
+		}
+	}
+	s.page, s.pos = p, pos
+}
+
+// full says that a connection's outbox takes no more for now. The rest of its page waits with it, unless too much waits already
+// in this node: then it is read again.
+func (s *sub) full() {
+	s.state = subFull
+	switch {
+	case s.topic.cfg.Backlog.Full():
+		s.turnTo(nil, 0)
+	case !s.held:
+		s.held = true
+		if s.page.users++; s.page.users == 1 {
+			s.topic.cfg.Backlog.Add(s.page.bytes())
+		}
+	}
 }
 
 // fan is what a topic has per encoding: the ring and the connections that are live in it.

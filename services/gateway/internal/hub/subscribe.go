@@ -100,7 +100,8 @@ func (t *Topic) restart(s *roomv1.Subscribed) {
 // rewind lets a connection that saw a history that is gone go on at head.
 func (t *Topic) rewind(s *sub, head, incarnation uint64) {
 	s.sink.Send(resetFrame(s.sink.Codec(), t.room, head, clientv1.ResetReason_RESET_REASON_REWOUND))
-	s.cursor, s.incarnation, s.page, s.pos = head, incarnation, nil, 0
+	s.cursor, s.incarnation = head, incarnation
+	s.turnTo(nil, 0)
 	if s.state == subFull {
 		s.state = subIdle
 	}

@@ -6,6 +6,7 @@ import (
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/gateway/internal/ws"
 )
 
 // Config bounds what a topic keeps and how patient it is. Zero values mean the default named at each field.
@@ -27,6 +28,9 @@ type Config struct {
 	// WaitingBytes bounds the messages that wait for one of the hub's shards, of which there is one per core; more are
 	// dropped and read again by pages. Default 32 MiB.
 	WaitingBytes int
+	// Backlog counts the pages that wait for connections with full outboxes, together with what waits in those. Default one of
+	// ws.DefaultBacklogBytes of its own.
+	Backlog *ws.Backlog
 }
 
 func (c Config) withDefaults() Config {
@@ -46,6 +50,9 @@ func (c Config) withDefaults() Config {
 	def(&c.PageBytes, 1<<20)
 	def(&c.TopicReads, 4)
 	def(&c.WaitingBytes, 32<<20)
+	if c.Backlog == nil {
+		c.Backlog = ws.NewBacklog(0)
+	}
 	dur(&c.SilenceAfter, 2*time.Second)
 	dur(&c.RetryFirst, 100*time.Millisecond)
 	dur(&c.Linger, 10*time.Second)
@@ -159,7 +166,8 @@ func (t *Topic) Attach(now time.Time, sink Sink, start Start) {
 		s.fan.unlive(s)
 	}
 	t.reads.forget(s)
-	s.state, s.page, s.pos, s.strikes = subIdle, nil, 0, 0
+	s.turnTo(nil, 0)
+	s.state, s.strikes = subIdle, 0
 	s.cursor, s.incarnation = start.Cursor, start.Incarnation
 	s.epoch, s.as, s.check, s.evictee, s.number = start.Epoch, start.As, 0, start.Evictee, start.Number
 	s.foreign = false
@@ -197,7 +205,8 @@ func (t *Topic) Detach(now time.Time, sink Sink, last []byte) {
 			s.fan.unlive(s)
 		}
 		t.reads.forget(s)
-		s.state, s.page = subGone, nil
+		s.turnTo(nil, 0)
+		s.state = subGone
 		delete(t.subs, sink)
 		s.fan.count--
 		t.count(s.member, -1)
@@ -251,7 +260,8 @@ func (t *Topic) Close() {
 
 // Fail closes every connection, which then resumes. For a topic whose state cannot be trusted any more.
 func (t *Topic) Fail() {
-	for sink := range t.subs {
+	for sink, s := range t.subs {
+		s.turnTo(nil, 0)
 		sink.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
 	}
 }
@@ -313,6 +323,7 @@ func (t *Topic) publish(fresh []*roomv1.Message) int {
 			frames[i] = messageFrame(f.codec, t.room, m)
 		}
 		f.ring.append(seqs, frames, t.cfg.RingMessages, t.cfg.RingBytes)
+		share := len(f.live)
 		var rest *page                          // what did not fit somewhere, shared by all such connections
 		for j := len(f.live) - 1; j >= 0; j-- { // backwards: the last takes the place of one that is taken out
 			s := f.live[j]
@@ -323,17 +334,18 @@ func (t *Topic) publish(fresh []*roomv1.Message) int {
 			if i == len(seqs) {
 				continue
 			}
-			n := s.sink.Offer(frames[i:], s)
+			n := s.sink.Offer(frames[i:], share, s)
 			made += n
 			if n > 0 {
 				s.cursor = seqs[i+n-1]
 			}
 			if i+n < len(seqs) {
 				if rest == nil {
-					rest = &page{seqs: seqs, frames: frames}
+					rest = &page{seqs: seqs, frames: frames, share: share}
 				}
 				f.unlive(s)
-				s.state, s.page, s.pos = subFull, rest, i+n
+				s.turnTo(rest, i+n)
+				s.full()
 			}
 		}
 	}

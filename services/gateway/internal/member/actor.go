@@ -61,8 +61,9 @@ type Socket interface {
 	hub.Sink
 	// HasRoom says whether little is queued; if not, w is told when that changes.
 	HasRoom(w ws.Waiter) bool
-	// SendPaced sends a page after HasRoom was asked.
+	// SendPaced sends a page after HasRoom was asked; GiveRoom says that none will come.
 	SendPaced(frame []byte) bool
+	GiveRoom()
 }
 
 // Actor is the shell of one connection's Core.
@@ -80,6 +81,8 @@ type Actor struct {
 	broken bool                  // there was a fault: only the end is waited for
 	// asked: a Drained is on its way, so that one is enough for all that want room.
 	asked bool
+	// kept: HasRoom said yes, and no page was sent since.
+	kept bool
 }
 
 func newActor(d *Deps, conn Socket, w *window, number uint64) *Actor {
@@ -103,6 +106,7 @@ func (a *Actor) PostStop(*actor.Context) error {
 func (a *Actor) Receive(rctx *actor.ReceiveContext) {
 	a.rctx = rctx
 	defer a.recover()
+	defer a.giveRoom()
 	now := a.d.Now()
 	if _, over := rctx.Message().(*closedMsg); a.broken && !over {
 		return
@@ -152,6 +156,14 @@ func (a *Actor) Receive(rctx *actor.ReceiveContext) {
 		rctx.Shutdown()
 	default:
 		rctx.Unhandled()
+	}
+}
+
+// giveRoom gives back what was kept for a page that did not come.
+func (a *Actor) giveRoom() {
+	if a.kept && a.core.page == nil {
+		a.kept = false
+		a.conn.GiveRoom()
 	}
 }
 

@@ -143,8 +143,9 @@ func (e *effects) Room() bool {
 	if e.asked {
 		return false
 	}
-	e.asked = !e.conn.HasRoom((*Actor)(e))
-	return !e.asked
+	e.kept = e.conn.HasRoom((*Actor)(e))
+	e.asked = !e.kept
+	return e.kept
 }
 
 func (e *effects) Page(env *clientv1.Envelope) {

@@ -88,8 +88,9 @@ func (s *socket) SendAll(fs [][]byte) bool {
 	}
 	return true
 }
-func (s *socket) Offer([][]byte, ws.Waiter) int { return 0 }
-func (s *socket) HasRoom(ws.Waiter) bool        { return true }
+func (s *socket) Offer([][]byte, int, ws.Waiter) int { return 0 }
+func (s *socket) GiveRoom()                          {}
+func (s *socket) HasRoom(ws.Waiter) bool             { return true }
 
 func (s *socket) CloseWith(code clientv1.CloseCode) {
 	s.mu.Lock()

@@ -49,7 +49,8 @@ func NewAcceptor(
 	if err != nil {
 		return nil, fmt.Errorf("create instruments: %w", err)
 	}
-	s := &shared{cfg: cfg.withDefaults(), buffers: newBuffers(), lists: newFrameLists(), metrics: m, logger: logger, wheel: wheel}
+	cfg = cfg.withDefaults()
+	s := &shared{cfg: cfg, backlog: cfg.Backlog, buffers: newBuffers(), lists: newFrameLists(), metrics: m, logger: logger, wheel: wheel}
 	return &Acceptor{s: s, logger: logger, admit: admit, open: open, identify: func(*http.Request) (any, *Refusal) { return nil, nil }}, nil
 }
 
@@ -58,6 +59,20 @@ func (a *Acceptor) IdentifyWith(f Identify) { a.identify = f }
 
 // Active is the number of open connections.
 func (a *Acceptor) Active() int { return int(a.s.active.Load()) }
+
+// Relieve makes room while the backlog is full, or must be made in any case: it cuts the connections whose peers took nothing for
+// StallTimeout, and says how many. It is to be called every now and then.
+func (a *Acceptor) Relieve(must bool) (cut int) {
+	if must || a.s.backlog.Full() {
+		for _, c := range a.s.wheel.All() {
+			if c.relieve() {
+				cut++
+			}
+		}
+	}
+	a.s.backlog.wake()
+	return cut
+}
 
 // SetDraining makes further upgrades answered with 503.
 func (a *Acceptor) SetDraining(on bool) { a.draining.Store(on) }

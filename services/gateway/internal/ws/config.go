@@ -16,6 +16,8 @@ type Config struct {
 	// it and wait elsewhere then; answers and signals that find more of their kind waiting while the peer takes nothing
 	// close the connection with 4001. Default 256 KiB.
 	OutboxBytes int
+	// Backlog bounds what waits for all connections. Default one of DefaultBacklogBytes of its own.
+	Backlog *Backlog
 	// WriteTimeout bounds how long a write of up to 64 KiB may take; then the connection is closed with 4001. Default 10 s.
 	WriteTimeout time.Duration
 	// StallTimeout is how long a write may last while more than OutboxBytes of answers and signals wait. Default 1 s.
@@ -51,6 +53,9 @@ func (c Config) withDefaults() Config {
 	dur(&c.StallTimeout, time.Second)
 	dur(&c.CloseTimeout, 2*time.Second)
 	dur(&c.RetryAfter, time.Second)
+	if c.Backlog == nil {
+		c.Backlog = NewBacklog(0)
+	}
 	return c
 }
 

@@ -41,6 +41,7 @@ const inlineBuffer = 512
 // shared is what all connections of an Acceptor share.
 type shared struct {
 	cfg     Config
+	backlog *Backlog
 	buffers *buffers
 	lists   *frameLists
 	metrics *metrics

@@ -14,6 +14,7 @@ import (
 const (
 	dropOverflow = "overflow"
 	dropDeadline = "deadline"
+	dropBacklog  = "backlog"
 )
 
 type metrics struct {

@@ -31,7 +31,7 @@ type Waiter interface{ Drained() }
 // does not end within WriteTimeout, or one without progress for StallTimeout while more than OutboxBytes of what was
 // sent waits. That the flusher did not run yet says nothing about the peer. So that memory stays bounded whatever
 // happens, hardFactor × OutboxBytes of what was sent is too much in any case; together at most that, half of
-// OutboxBytes and one frame of each kind wait.
+// OutboxBytes and one frame of each kind wait. What waits for all connections together is bounded by the Backlog.
 type outbox struct {
 	nc net.Conn
 	s  *shared
@@ -40,6 +40,8 @@ type outbox struct {
 	list     *frameList // nil: nothing queued
 	queued   int        // bytes in list
 	forced   int        // those of them given by Send
+	weight   int        // of list in the backlog
+	reserved bool       // room for a page in the backlog
 	waiters  []Waiter
 	flushing bool
 	closing  bool // a close frame is queued or written; nothing more is taken
@@ -69,6 +71,7 @@ func (o *outbox) Send(frame []byte) bool {
 	l.frames = append(l.frames, frame)
 	o.queued += len(frame)
 	o.forced += len(frame)
+	o.weigh(len(frame) + frameCost)
 	o.start()
 	o.mu.Unlock()
 	return true
@@ -83,25 +86,35 @@ func (o *outbox) SendAll(frames [][]byte) bool {
 	}
 	l := o.queue()
 	l.frames = append(l.frames, frames...)
+	total := 0
 	for _, f := range frames {
-		o.queued += len(f)
-		o.forced += len(f)
+		total += len(f)
 	}
+	o.queued += total
+	o.forced += total
+	o.weigh(total + len(frames)*frameCost)
 	o.start()
 	o.mu.Unlock()
 	return true
 }
 
 // Offer queues the first frames as long as less than half of OutboxBytes waits, and says how many it took. When it did
-// not take all, w is told once there is room again; on a closing connection it takes none and w hears nothing.
-func (o *outbox) Offer(frames [][]byte, w Waiter) int {
+// not take all, w is told once there is room again; on a closing connection it takes none and w hears nothing. share is by how
+// many connections the frames are shared, for the backlog. While that is full, one frame is taken, and only if none waits.
+func (o *outbox) Offer(frames [][]byte, share int, w Waiter) int {
+	full := o.s.backlog.Full()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing || o.dead {
 		return 0
 	}
-	n := 0
-	for ; n < len(frames) && o.queued < o.s.cfg.OutboxBytes/2; n++ {
+	most, before, n := len(frames), o.queued, 0
+	if full {
+		if most = min(1, most); o.flushing {
+			most = 0
+		}
+	}
+	for ; n < most && o.queued < o.s.cfg.OutboxBytes/2; n++ {
 		l := o.queue()
 		l.frames = append(l.frames, frames[n])
 		o.queued += len(frames[n])
@@ -110,6 +123,7 @@ func (o *outbox) Offer(frames [][]byte, w Waiter) int {
 		o.waiters = append(o.waiters, w)
 	}
 	if n > 0 {
+		o.weigh((o.queued-before)/max(1, share) + n*frameCost)
 		o.start()
 	}
 	return n
@@ -126,20 +140,59 @@ func (o *outbox) SendPaced(frame []byte) bool {
 	l := o.queue()
 	l.frames = append(l.frames, frame)
 	o.queued += len(frame)
+	o.weigh(len(frame) + frameCost)
+	o.unreserve()
 	o.start()
 	return true
 }
 
-// HasRoom says whether less than half of OutboxBytes waits; if not, w is told once that is so. On a closing connection
-// there is room: what is sent then goes nowhere.
+// HasRoom says whether less than half of OutboxBytes waits here, nothing is stuck, and the backlog has room for a page, which it
+// then keeps until SendPaced or GiveRoom; if not, w is told once that may be so. On a closing connection there is room: what is sent
+// then goes nowhere.
 func (o *outbox) HasRoom(w Waiter) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closing || o.dead || o.queued < o.s.cfg.OutboxBytes/2 {
+	switch {
+	case o.closing || o.dead || o.reserved:
 		return true
+	case o.queued >= o.s.cfg.OutboxBytes/2, o.flushing && o.s.backlog.Full():
+		o.waiters = append(o.waiters, w)
+		return false
 	}
-	o.waiters = append(o.waiters, w)
-	return false
+	o.reserved = o.s.backlog.reserve(w)
+	return o.reserved
+}
+
+// GiveRoom gives back what HasRoom kept, for a page that will not come. Otherwise it does nothing.
+func (o *outbox) GiveRoom() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.unreserve()
+}
+
+func (o *outbox) unreserve() {
+	if o.reserved {
+		o.reserved = false
+		o.unweigh(PageBytes)
+	}
+}
+
+// weigh counts what is queued in the backlog.
+func (o *outbox) weigh(n int) {
+	o.weight += n
+	o.s.backlog.Add(int64(n))
+}
+
+// unweigh takes from the backlog. Those who waited for it are told by another goroutine: locks are held here, and they may
+// take ours.
+func (o *outbox) unweigh(n int) {
+	if n == 0 {
+		return
+	}
+	o.s.backlog.bytes.Add(-int64(n))
+	if o.s.backlog.waiters.Load() > 0 {
+		go o.s.backlog.wake()
+	}
 }
 
 // Close queues a close frame behind everything queued. code is a close code of RFC 6455 or Parley, reason its bare name.
@@ -179,6 +232,20 @@ func (o *outbox) admit() bool {
 	}
 	o.cut(dropOverflow)
 	return false
+}
+
+// relieve cuts a peer that takes nothing of what is being written, and says whether it did.
+func (o *outbox) relieve() bool {
+	if !o.stalled() {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing || o.dead {
+		return false
+	}
+	o.cut(dropBacklog)
+	return true
 }
 
 // stalled says that the peer has not taken what is being written for a while.
@@ -224,6 +291,8 @@ func (o *outbox) close(code int, reason string) {
 	l := o.queue()
 	l.frames = append(l.frames, frame)
 	o.queued += len(frame)
+	o.weigh(len(frame) + frameCost)
+	o.unreserve()
 	o.start()
 }
 
@@ -247,7 +316,8 @@ func (o *outbox) discard() {
 		o.s.lists.put(o.list)
 		o.list = nil
 	}
-	o.queued, o.forced = 0, 0
+	o.unweigh(o.weight)
+	o.queued, o.forced, o.weight = 0, 0, 0
 }
 
 // kill cuts the connection without a close frame. The reading goroutine then ends by itself.
@@ -257,6 +327,7 @@ func (o *outbox) kill() {
 		o.dead = true
 		o.waiters = nil
 		o.discard()
+		o.unreserve()
 	}
 	o.mu.Unlock()
 	_ = o.nc.Close()
@@ -264,6 +335,8 @@ func (o *outbox) kill() {
 
 func (o *outbox) flush() {
 	defer o.s.running.Done()
+	held := 0 // in the backlog, of what was taken and is not written
+	defer func() { o.s.backlog.Add(-int64(held)) }()
 	defer func() { // a waiter's fault: the stream is not known to be whole any more, so the connection is cut to resume
 		if p := recover(); p != nil {
 			o.s.failed("write", p)
@@ -275,21 +348,30 @@ func (o *outbox) flush() {
 	}()
 	for {
 		o.mu.Lock()
-		if o.list == nil {
+		if o.list == nil && len(o.waiters) == 0 {
 			o.end()
 			o.mu.Unlock()
 			return
 		}
 		list, closing, waiters := o.list, o.closing, o.waiters
-		o.list, o.queued, o.forced, o.waiters = nil, 0, 0, nil
+		held = o.weight
+		o.list, o.queued, o.forced, o.weight, o.waiters = nil, 0, 0, 0, nil
+		if list == nil { // they wait for this flusher only, because the backlog was full
+			o.end()
+		}
 		o.mu.Unlock()
 
 		for _, w := range waiters {
 			w.Drained()
 		}
+		if list == nil {
+			return
+		}
 		err := o.write(list.frames)
 		o.writing.Store(0)
 		o.s.lists.put(list)
+		o.s.backlog.Add(-int64(held))
+		held = 0
 		switch {
 		case err != nil:
 			if errors.Is(err, os.ErrDeadlineExceeded) && !o.slow.Load() {

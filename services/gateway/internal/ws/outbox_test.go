@@ -26,7 +26,13 @@ func testShared(t testing.TB, cfg Config) *shared {
 	t.Helper()
 	m, err := newMetrics(noop.NewMeterProvider())
 	require.NoError(t, err)
-	return &shared{cfg: cfg.withDefaults(), buffers: newBuffers(), lists: newFrameLists(), metrics: m, logger: slog.New(slog.DiscardHandler), wheel: NewWheel(time.Hour)}
+	cfg = cfg.withDefaults()
+	s := &shared{cfg: cfg, backlog: cfg.Backlog, buffers: newBuffers(), lists: newFrameLists(), metrics: m, logger: slog.New(slog.DiscardHandler), wheel: NewWheel(time.Hour)}
+	t.Cleanup(func() {
+		s.running.Wait()
+		require.Zero(t, s.backlog.Bytes(), "the backlog counts what is not there")
+	})
+	return s
 }
 
 // script is a peer that sends prepared bytes and takes everything.
@@ -214,7 +220,7 @@ func TestBurstsDoNotCloseAFastReader(t *testing.T) {
 	room := make(chan struct{}, 1)
 	w := waiterFunc(func() { room <- struct{}{} })
 	for rest := slices.Repeat(burst, 20); len(rest) > 0; {
-		n := o.Offer(rest, w)
+		n := o.Offer(rest, 1, w)
 		for _, f := range rest[:n] {
 			sent += int64(len(f))
 		}
@@ -239,7 +245,7 @@ func TestDeadlineTellsASlowPeer(t *testing.T) {
 	room := make(chan struct{}, 1)
 	frame := bytes.Repeat([]byte("x"), 60_000)
 	for !o.Closing() {
-		if o.Offer([][]byte{frame}, waiterFunc(func() { room <- struct{}{} })) == 1 {
+		if o.Offer([][]byte{frame}, 3, waiterFunc(func() { room <- struct{}{} })) == 1 {
 			offered++
 			continue
 		}
@@ -300,18 +306,22 @@ func TestOfferIsPaced(t *testing.T) {
 	}
 	drained := make(chan struct{}, 1)
 	w := waiterFunc(func() { drained <- struct{}{} })
-	pos := o.Offer(frames, w)
+	pos := o.Offer(frames, 2, w)
 	require.Equal(t, 5, pos, "half of the outbox")
 	require.True(t, o.Send(nil), "what was offered does not count against what is sent")
 	require.False(t, o.HasRoom(waiterFunc(func() {})))
 	close(g.open)
 	for pos < len(frames) {
 		<-drained
-		pos += o.Offer(frames[pos:], w)
+		pos += o.Offer(frames[pos:], 2, w)
 	}
 	o.s.running.Wait()
 	require.Equal(t, want.String(), g.written())
 	require.True(t, o.HasRoom(nil))
+	require.True(t, o.HasRoom(nil), "and keeps it")
+	require.Equal(t, int64(PageBytes), o.s.backlog.Bytes())
+	o.GiveRoom()
+	o.GiveRoom()
 }
 
 func TestOfferOnAClosedConnection(t *testing.T) {
@@ -320,7 +330,7 @@ func TestOfferOnAClosedConnection(t *testing.T) {
 	close(g.open)
 	o := &outbox{nc: g, s: testShared(t, Config{})}
 	o.Close(4000, "DRAIN")
-	require.Zero(t, o.Offer([][]byte{[]byte("x")}, waiterFunc(func() { require.Fail(t, "told of room on a closed connection") })))
+	require.Zero(t, o.Offer([][]byte{[]byte("x")}, 1, waiterFunc(func() { require.Fail(t, "told of room on a closed connection") })))
 	require.False(t, o.SendPaced([]byte("x")))
 	require.True(t, o.HasRoom(nil), "nobody needs to wait for a closed connection")
 	o.s.running.Wait()
@@ -333,7 +343,7 @@ func TestFaultInAWaiter(t *testing.T) {
 	o := &outbox{nc: g, s: testShared(t, Config{OutboxBytes: 10})}
 	o.Send([]byte("busy"))
 	<-g.entered
-	require.Equal(t, 1, o.Offer([][]byte{[]byte("0123456789"), nil}, waiterFunc(func() { panic("as if") })))
+	require.Equal(t, 1, o.Offer([][]byte{[]byte("0123456789"), nil}, 1, waiterFunc(func() { panic("as if") })))
 	close(g.open)
 	o.waitFlushed()
 	o.s.running.Wait()

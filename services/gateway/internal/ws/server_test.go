@@ -102,6 +102,7 @@ func start(t testing.TB, options ...option) *server {
 		require.NoError(t, s.acceptor.Shutdown(ctx))
 		s.http.Close()
 		require.Zero(t, s.acceptor.Active())
+		require.Zero(t, s.acceptor.s.backlog.Bytes())
 	})
 	return s
 }

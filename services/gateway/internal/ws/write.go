@@ -14,13 +14,22 @@ func (o *outbox) write(frames [][]byte) error {
 	for _, f := range frames {
 		total += len(f)
 	}
-	merged := o.s.buffers.get(min(total, largeBuffer))
-	defer o.s.buffers.put(merged)
+	size := largeBuffer
+	if o.s.backlog.Full() { // more writes cost less than more memory then
+		size = smallBuffer
+	}
+	merged := o.s.buffers.get(min(total, size))
+	held := int64(cap(merged.b))
+	o.s.backlog.Add(held)
+	defer func() {
+		o.s.buffers.put(merged)
+		o.s.backlog.Add(-held)
+	}()
 	for _, f := range frames {
 		switch {
 		case len(merged.b)+len(f) <= cap(merged.b):
 			merged.b = append(merged.b, f...)
-		case len(f) < mediumBuffer:
+		case len(f) < mediumBuffer && len(f) <= cap(merged.b):
 			if err := o.writeAll(merged.b); err != nil {
 				return err
 			}
