@@ -20,7 +20,7 @@ const (
 	renewRetry = time.Second
 )
 
-// ErrNoToken, wrapped by what GetToken returns, says that there will be no token any more: the Client ends.
+// ErrNoToken says that there will be no token any more, when what GetToken returns wraps it: the Client ends.
 var ErrNoToken = errors.New("no token can be had")
 
 // TokenError is a failure of Config.GetToken.

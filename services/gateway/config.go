@@ -19,6 +19,7 @@ import (
 	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/opskit/auth"
+	"github.com/parley-rt/parley/libs/opskit/certs"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/protocol/ids"
 	"github.com/parley-rt/parley/services/gateway/internal/ws"
@@ -49,6 +50,8 @@ type Config struct {
 
 	// Listen is the address for clients. Default 127.0.0.1:8080; port 0 means a free one, see Service.Addr.
 	Listen string
+	// ClientTLS are the files of the certificate that clients are shown. Empty: they connect without TLS.
+	ClientTLS certs.Files
 	// WSPath is where clients find the WebSocket. Default /ws. The chat page is at /.
 	WSPath string
 	// Auth says how members prove who they are. auth.ModeNone lets everybody in as a guest with a server-made member id, for
@@ -187,6 +190,9 @@ func (c Config) validate() error {
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		fail("listen %q is not host:port", c.Listen)
+	}
+	if (c.ClientTLS.Cert == "") != (c.ClientTLS.Key == "") {
+		fail("client tls has a certificate without a key or a key without a certificate")
 	}
 	if !isWSPath(c.WSPath) {
 		fail("ws path %q is not a path below /", c.WSPath)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/opskit/certs"
 	"github.com/parley-rt/parley/services/gateway/internal/hub"
 	"github.com/parley-rt/parley/services/gateway/internal/member"
 	"github.com/parley-rt/parley/services/gateway/internal/route"
@@ -51,6 +53,7 @@ type Service struct {
 	sessions *member.Sessions
 	wheel    *ws.Wheel
 	auth     *authenticator // nil: everybody is let in
+	pair     *certs.Pair    // nil: clients connect without TLS
 
 	mu       sync.Mutex
 	started  bool
@@ -86,8 +89,14 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
+	var pair *certs.Pair
+	if cfg.ClientTLS != (certs.Files{}) {
+		if pair, err = certs.Load(cfg.ClientTLS, certs.Deps{Logger: logger, MeterProvider: deps.MeterProvider}); err != nil {
+			return nil, fmt.Errorf("%w: TLS for clients: %w", ErrInvalidConfig, err)
+		}
+	}
 	return &Service{
-		cfg: cfg, deps: deps, logger: logger, auth: authenticator,
+		cfg: cfg, deps: deps, logger: logger, auth: authenticator, pair: pair,
 		links:    links,
 		failure:  make(chan error, 1),
 		router:   route.NewRouter(links),
@@ -153,6 +162,9 @@ func (s *Service) start(ctx context.Context) error {
 	s.loops.Go(func() { s.wheel.Run(loopCtx) })
 	node := s.node
 	s.loops.Go(func() { s.watchCluster(loopCtx, node) })
+	if s.pair != nil {
+		s.loops.Go(func() { s.pair.Run(loopCtx) })
+	}
 	if s.auth != nil {
 		s.loops.Go(func() { s.auth.verifier.Run(loopCtx) })
 	}
@@ -172,7 +184,7 @@ func (s *Service) start(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	s.logger.Info("gateway node is ready", slog.String("addr", s.listener.Addr().String()))
+	s.logger.Info("gateway node is ready", slog.String("addr", s.listener.Addr().String()), slog.Bool("tls", s.pair != nil))
 	return nil
 }
 
@@ -290,10 +302,14 @@ func (s *Service) serve(ctx context.Context) {
 		ConnContext:       s.entrance.note,
 		ConnState:         s.shakes.observe,
 	}
-	server, listener := s.server, s.entrance
-	s.loops.Go(listener.take)
+	server, entrance := s.server, s.entrance
+	s.loops.Go(entrance.take)
 	s.loops.Go(func() { s.relieve(ctx) })
-	s.loops.Go(func() { listener.adapt(ctx) })
+	s.loops.Go(func() { entrance.adapt(ctx) })
+	var listener net.Listener = entrance
+	if s.pair != nil { // behind the entrance: handshakes, which cost the most, come at its pace
+		listener = tls.NewListener(entrance, s.pair.ServerConfig())
+	}
 	s.loops.Go(func() {
 		if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.logger.Error("client listener failed", slog.Any("err", err))

@@ -11,6 +11,7 @@ import (
 	planes "github.com/parley-rt/parley/libs/dcplane/open"
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/opskit/auth"
+	"github.com/parley-rt/parley/libs/opskit/certs"
 	"github.com/parley-rt/parley/libs/persistence/open"
 	"github.com/parley-rt/parley/libs/protocol/ids"
 	"github.com/parley-rt/parley/services/gateway/internal/ws"
@@ -25,8 +26,10 @@ type Settings struct {
 	Migrate         string        `enum:"auto,off" default:"off" help:"Whether to bring the journal's schema up to date at the start: auto, or off to refuse one that is not."`
 	ControlPlaneURL opskit.Secret `name:"control-plane-url" required:"true" placeholder:"URL" help:"The control plane, the same for all services: nats://host:port or etcd://host:port, several hosts separated by commas."`
 
-	Listen string `default:":8080" help:"Address for clients: the WebSocket and the chat page."`
-	WSPath string `name:"ws-path" default:"/ws" help:"Path of the WebSocket."`
+	Listen  string `default:":8080" help:"Address for clients: the WebSocket and the chat page."`
+	TLSCert string `name:"tls-cert" placeholder:"FILE" help:"Certificate that clients are shown, with the chain to its authority; PEM. Read again when it changes. With --tls-key; without both, clients connect without TLS."`
+	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"Private key of that certificate; PEM. Read again when it changes."`
+	WSPath  string `name:"ws-path" default:"/ws" help:"Path of the WebSocket."`
 
 	Auth             auth.Config   `embed:"" prefix:"auth-"`
 	AuthTimeout      time.Duration `default:"10s" help:"How long a client may take to say who it is; then its connection is closed with 4501."`
@@ -89,6 +92,16 @@ func (s *Settings) checkClients() []error {
 	if s.SessionTTL < minSessionTTL {
 		bad("PARLEY_SESSION_TTL: %s is shorter than connections are looked after: give at least %s", s.SessionTTL, minSessionTTL)
 	}
+	switch {
+	case s.TLSCert != "" && s.TLSKey == "":
+		bad("PARLEY_TLS_KEY: is not set, and PARLEY_TLS_CERT is: name the file of the certificate's private key, or leave both out to serve without TLS")
+	case s.TLSCert == "" && s.TLSKey != "":
+		bad("PARLEY_TLS_CERT: is not set, and PARLEY_TLS_KEY is: name the file of the key's certificate, or leave both out to serve without TLS")
+	case s.TLSCert != "":
+		if _, err := certs.Load(certs.Files{Cert: s.TLSCert, Key: s.TLSKey}, certs.Deps{}); err != nil {
+			bad("PARLEY_TLS_CERT and PARLEY_TLS_KEY: %w: give the PEM files of a certificate and its own private key", err)
+		}
+	}
 	if s.AuthTimeout <= 0 {
 		bad("PARLEY_AUTH_TIMEOUT: %s leaves nobody time to say who they are: give some seconds", s.AuthTimeout)
 	}
@@ -145,7 +158,7 @@ func (s *Settings) config() (Config, error) {
 		DC: s.DC, Region: s.Region, Node: s.Node, DataDir: s.DataDir, Version: opskit.Version().Version,
 		Host: node.Host, RemotingPort: node.RemotingPort, DiscoveryPort: node.DiscoveryPort, PeersPort: node.PeersPort,
 		Finder: node.Finder, Quorum: node.Quorum, TLS: node.TLS,
-		Listen: s.Listen, WSPath: s.WSPath, Auth: s.Auth, AuthTimeout: s.AuthTimeout, AuthDefaultRooms: s.AuthDefaultRooms,
+		Listen: s.Listen, ClientTLS: certs.Files{Cert: s.TLSCert, Key: s.TLSKey}, WSPath: s.WSPath, Auth: s.Auth, AuthTimeout: s.AuthTimeout, AuthDefaultRooms: s.AuthDefaultRooms,
 		AllowedOrigins: s.AllowedOrigins, MaxMessageBytes: s.MaxMessageBytes,
 		MaxConnections: s.MaxConnections, AcceptMinPerSecond: s.AcceptMinPerSecond, AcceptPerSecond: s.AcceptPerSecond,
 		SessionTTL: s.SessionTTL, SessionReplayLimit: s.SessionReplayLimit,

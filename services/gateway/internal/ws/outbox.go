@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -330,7 +331,16 @@ func (o *outbox) kill() {
 		o.unreserve()
 	}
 	o.mu.Unlock()
-	_ = o.nc.Close()
+	_ = rawConn(o.nc).Close()
+}
+
+// rawConn is what is beneath TLS, which says farewell when it is closed, and waits up to 5 s for a peer that does not read to
+// take that.
+func rawConn(nc net.Conn) net.Conn {
+	if t, ok := nc.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return nc
 }
 
 func (o *outbox) flush() {
