@@ -316,3 +316,29 @@ func FuzzVerify(f *testing.F) {
 		require.ErrorAs(t, err, &refused)
 	})
 }
+
+// Whatever is signed, as by an issuer that went mad: nothing panics, and what is let in is let in for a reason.
+func FuzzSignedClaims(f *testing.F) {
+	f.Add(`{"alg":"HS256"}`, fmt.Sprintf(`{"sub":"ada","iss":"https://issuer.example","aud":["parley"],"exp":%d,"rooms":{"chat-*":["join"]}}`, now.Unix()+60))
+	f.Add(`{"alg":"HS256","kid":"1","typ":"JWT"}`, `{"aud":"parley","exp":1e18,"nbf":-1,"rooms":["*"],"scope":"a b"}`)
+	f.Add(`{"alg":"none"}`, `{}`)
+	v, err := NewVerifier(config(), Deps{Now: clock})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, header, claims string) {
+		p, err := v.Verify(t.Context(), forge(canary, header, claims))
+		if err != nil {
+			var refused *RefusedError
+			require.ErrorAs(t, err, &refused)
+			require.Zero(t, p)
+			return
+		}
+		require.True(t, p.ExpiresAt.After(now.Add(-ClockSkew)))
+		var c map[string]any
+		require.NoError(t, json.Unmarshal([]byte(claims), &c))
+		require.Equal(t, "https://issuer.example", c["iss"])
+		require.LessOrEqual(t, len(p.Rooms.exact)+len(p.Rooms.patterns), MaxPatterns)
+		require.Zero(t, p.Rooms.Any()&^(Ordinary|Moderate))
+	})
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 )
@@ -50,6 +51,48 @@ func TestFramesAreShared(t *testing.T) {
 	m.publish(1)
 	m.pump()
 	require.Same(t, &a.lastSent[0], &b.lastSent[0])
+}
+
+// counting counts how often messages are encoded.
+type counting struct {
+	codec.Codec
+	messages *int
+}
+
+func (c counting) Append(dst []byte, env *clientv1.Envelope) ([]byte, error) {
+	if env.GetMessage() != nil {
+		*c.messages++
+	}
+	return c.Codec.Append(dst, env)
+}
+
+// However many connections there are, and whether they are up to date or catch up, each message is encoded once for each encoding
+// that somebody uses.
+func TestEachCodecEncodesOnce(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, Config{})
+	var texts, binaries int
+	text, binary := counting{codec.JSON{}, &texts}, counting{codec.Binary{}, &binaries}
+	var sinks []*modelSink
+	for range 50 {
+		sinks = append(sinks, m.attach(nil, text, 1000), m.attach(nil, binary, 1000))
+	}
+	m.pump()
+	for range 10 {
+		m.publish(4)
+		m.pump()
+	}
+	late := []*modelSink{m.attach(ptr(10), text, 1000), m.attach(ptr(10), binary, 1000)} // from the ring
+	m.publish(1)
+	m.pump()
+	for _, s := range sinks {
+		require.Equal(t, 41, s.got)
+	}
+	for _, s := range late {
+		require.Equal(t, 31, s.got)
+	}
+	require.Equal(t, 41, texts)
+	require.Equal(t, 41, binaries)
 }
 
 func TestCatchUpFromTheRing(t *testing.T) {
