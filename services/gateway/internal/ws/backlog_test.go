@@ -46,9 +46,9 @@ func TestFullBacklog(t *testing.T) {
 	require.Equal(t, string(bytes.Join(frames, nil)), well.written())
 
 	require.Eventually(t, slow.stalled, patience, time.Millisecond)
-	require.True(t, slow.relieve())
-	require.False(t, slow.relieve(), "once is enough")
-	require.False(t, fast.relieve())
+	require.True(t, slow.relieve(false))
+	require.False(t, slow.relieve(false), "once is enough")
+	require.False(t, fast.relieve(false))
 	require.False(t, b.Full(), "what waited for it is dropped at once")
 	require.Equal(t, 3, fast.Offer(frames, 1, nil), "all is as before")
 	close(stuck.open)
@@ -109,6 +109,34 @@ func TestRoomIsNotLost(t *testing.T) {
 	b.wake()
 	require.Empty(t, told)
 	require.Zero(t, b.waiters.Load())
+}
+
+// A message that is not finished counts, and its connection is cut when others wait for memory.
+func TestUnfinishedMessagesCount(t *testing.T) {
+	t.Parallel()
+	b := NewBacklog(200_000)
+	s := start(t, func(cfg *Config, _ *echo) {
+		cfg.Backlog, cfg.StallTimeout, cfg.CloseTimeout = b, time.Millisecond, 50*time.Millisecond
+	})
+	canary := s.connect()
+	canary.echoes("before")
+	half := bytes.Repeat([]byte("h"), 30_000)
+	fragments, announced := s.connect(), s.connect()
+	fragments.write(frame(0x01, half))
+	announced.write(frame(finText, bytes.Repeat(half, 2))[:50_000])
+	require.Eventually(t, func() bool { return b.Bytes() >= 32<<10+64<<10 }, patience, time.Millisecond)
+	whole := s.connect()
+	whole.echoes(string(half))
+	require.False(t, b.Full())
+	require.Zero(t, s.acceptor.Relieve(false))
+	b.Add(200_000) // as if others waited
+	require.Eventually(t, func() bool { return s.acceptor.Relieve(false) > 0 && s.acceptor.Relieve(false) == 0 }, patience, time.Millisecond)
+	require.Equal(t, "SLOW", fragments.expectClose(4001))
+	require.Equal(t, "SLOW", announced.expectClose(4001))
+	b.Add(-200_000)
+	whole.echoes("unharmed")
+	canary.echoes("unharmed")
+	require.Eventually(t, func() bool { return b.Bytes() == 0 }, patience, time.Millisecond)
 }
 
 func (o *outbox) reserveAndGive() bool {

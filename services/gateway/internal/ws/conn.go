@@ -68,6 +68,10 @@ type Conn struct {
 	r, w int // buf[r:w] is read from the socket and not consumed
 	// first is set until the first message came, or did not come in time.
 	first bool
+	// partial is what the buffers of an unfinished message hold, in the backlog; since is when it began, in Unix nanoseconds, 0:
+	// there is none.
+	partial int
+	since   atomic.Int64
 }
 
 var pingFrame = control(finPing, nil)
@@ -192,6 +196,7 @@ func (c *Conn) readMessages() *failure {
 		if part != nil {
 			c.s.buffers.put(part)
 		}
+		c.keep(nil, nil)
 	}()
 	state, fragments, text := ws.StateServerSide, 0, utf8Prefix{}
 	want := ws.OpBinary
@@ -210,7 +215,7 @@ func (c *Conn) readMessages() *failure {
 			return &failure{codes.CloseProtocolError, err.Error()}
 		}
 		if h.OpCode.IsControl() {
-			payload, _, err := c.payload(h)
+			payload, _, err := c.payload(h, nil)
 			if err != nil {
 				return nil
 			}
@@ -229,7 +234,7 @@ func (c *Conn) readMessages() *failure {
 		case h.Length > int64(c.s.cfg.MaxMessageBytes-have):
 			return failTooBig
 		}
-		payload, held, err := c.payload(h)
+		payload, held, err := c.payload(h, part)
 		if err != nil {
 			return nil
 		}
@@ -238,6 +243,7 @@ func (c *Conn) readMessages() *failure {
 			fail := c.message(payload)
 			if held != nil {
 				c.s.buffers.put(held)
+				c.keep(nil, nil)
 			}
 			if fail != nil {
 				return fail
@@ -253,6 +259,7 @@ func (c *Conn) readMessages() *failure {
 		if held != nil {
 			c.s.buffers.put(held)
 		}
+		c.keep(part, nil)
 		if fragments++; fragments > c.s.cfg.MaxFragments {
 			return failFragments
 		}
@@ -263,6 +270,7 @@ func (c *Conn) readMessages() *failure {
 			fail := c.message(part.b)
 			c.s.buffers.put(part)
 			part, state = nil, state.Clear(ws.StateFragmented)
+			c.keep(nil, nil)
 			if fail != nil {
 				return fail
 			}
@@ -358,9 +366,9 @@ func (c *Conn) readHeader() (h ws.Header, fail *failure, err error) {
 	return h, nil, nil
 }
 
-// payload reads and unmasks a frame's payload, whose length was checked. It is valid until the next read; held is the
+// payload reads and unmasks a frame's payload, whose length was checked, of a message of which part is there. It is valid until the next read; held is the
 // buffer it lies in, for the caller to give back, or nil when it lies in the inline one.
-func (c *Conn) payload(h ws.Header) (payload []byte, held *buffer, err error) {
+func (c *Conn) payload(h ws.Header, part *buffer) (payload []byte, held *buffer, err error) {
 	n := int(h.Length)
 	if n <= inlineBuffer {
 		if err := c.need(n); err != nil {
@@ -375,6 +383,7 @@ func (c *Conn) payload(h ws.Header) (payload []byte, held *buffer, err error) {
 		c.r, c.w = 0, 0
 		for len(held.b) < n {
 			held = c.s.buffers.grow(held, min(n-len(held.b), 1))
+			c.keep(part, held)
 			room := min(cap(held.b), n)
 			got, err := c.read(held.b[len(held.b):room])
 			held.b = held.b[:len(held.b)+got]
@@ -387,6 +396,33 @@ func (c *Conn) payload(h ws.Header) (payload []byte, held *buffer, err error) {
 	}
 	ws.Cipher(payload, h.Mask, 0)
 	return payload, held, nil
+}
+
+// keep counts the buffers of an unfinished message in the backlog; none: it is finished.
+func (c *Conn) keep(part, held *buffer) {
+	n := 0
+	for _, b := range []*buffer{part, held} {
+		if b != nil {
+			n += cap(b.b)
+		}
+	}
+	if n == c.partial {
+		return
+	}
+	switch {
+	case n == 0:
+		c.since.Store(0)
+	case c.partial == 0:
+		c.since.Store(time.Now().UnixNano())
+	}
+	c.s.backlog.Add(int64(n - c.partial))
+	c.partial = n
+}
+
+// relieve cuts a peer that takes nothing of what is being written, or does not finish its message, and says whether it did.
+func (c *Conn) relieve() bool {
+	since := c.since.Load()
+	return c.outbox.relieve(since != 0 && time.Since(time.Unix(0, since)) >= c.s.cfg.StallTimeout)
 }
 
 // need reads until n bytes are buffered; n is at most inlineBuffer.

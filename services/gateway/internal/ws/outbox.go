@@ -235,9 +235,9 @@ func (o *outbox) admit() bool {
 	return false
 }
 
-// relieve cuts a peer that takes nothing of what is being written, and says whether it did.
-func (o *outbox) relieve() bool {
-	if !o.stalled() {
+// relieve cuts a peer that takes nothing of what is being written, or in any case, and says whether it did.
+func (o *outbox) relieve(must bool) bool {
+	if !must && !o.stalled() {
 		return false
 	}
 	o.mu.Lock()
