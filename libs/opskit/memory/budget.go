@@ -1,0 +1,86 @@
+package memory
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime/debug"
+)
+
+// runtimeShare of the limit is what the Go runtime may use, garbage included, before it collects as hard as it may. The rest is for
+// the kernel's sockets and for the time until whoever asks for memory has been refused.
+const runtimeShare = 0.75
+
+// ErrUnknown says that nothing on this system tells how much memory there is, and none was set.
+var ErrUnknown = errors.New("the memory limit of this process is not known: set one")
+
+// Budget is what the process may use. Its methods are safe for concurrent use.
+type Budget struct{ sources []source }
+
+// source is one limit and what counts towards it.
+type source struct {
+	name  string
+	limit int64
+	used  func() (int64, error)
+}
+
+// Find returns the limits that hold for this process. set, in bytes, is what an operator says; 0: nothing. Without it, and without a
+// cgroup that limits the process, it is the machine's memory.
+func Find(set int64) (*Budget, error) {
+	b := &Budget{}
+	if set > 0 {
+		b.sources = append(b.sources, source{"setting", set, own})
+	}
+	group, err := findGroup(systemFiles())
+	if err != nil {
+		return nil, err
+	}
+	if group != nil {
+		b.sources = append(b.sources, source{"cgroup " + group.dir, group.limit, group.used})
+	}
+	if len(b.sources) == 0 {
+		total, err := machine()
+		if err != nil {
+			return nil, err
+		}
+		b.sources = append(b.sources, source{"machine", total, own})
+	}
+	return b, nil
+}
+
+// Limit is the smallest one, in bytes, and who says so.
+func (b *Budget) Limit() (bytes int64, name string) {
+	bytes = math.MaxInt64
+	for _, s := range b.sources {
+		if s.limit < bytes {
+			bytes, name = s.limit, s.name
+		}
+	}
+	return bytes, name
+}
+
+// Used is what is used of the limit that is nearest, in bytes.
+func (b *Budget) Used() (used, of int64, err error) {
+	share := -1.0
+	for _, s := range b.sources {
+		n, err := s.used()
+		if err != nil {
+			return 0, 0, fmt.Errorf("read what is used of the memory of the %s: %w", s.name, err)
+		}
+		if now := float64(n) / float64(s.limit); now > share {
+			share, used, of = now, n, s.limit
+		}
+	}
+	return used, of, nil
+}
+
+// LimitRuntime has the Go runtime keep to three quarters of the limit as far as it can, unless GOMEMLIMIT says something else.
+func (b *Budget) LimitRuntime() (restore func()) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	limit, _ := b.Limit()
+	before := debug.SetMemoryLimit(int64(float64(limit) * runtimeShare))
+	return func() { debug.SetMemoryLimit(before) }
+}
