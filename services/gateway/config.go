@@ -77,8 +77,11 @@ type Config struct {
 	// OutboxBytes may wait for one connection; more closes it with 4001. Default 256 KiB.
 	OutboxBytes int
 	// BacklogBytes may wait for all slow connections together; beyond it each gets little at a time, and who takes nothing is closed
-	// with 4001. Default 64 MiB.
+	// with 4001. Default 64 MiB, or an eighth of what Memory allows.
 	BacklogBytes int64
+	// Memory is what the process may use: beyond four fifths newcomers get 503, beyond 92 % some connections are closed with 4002.
+	// Default: nobody looks.
+	Memory Memory
 	// WriteTimeout bounds one write of up to 64 KiB. Default 10 s.
 	WriteTimeout time.Duration
 	// PingEvery is the period of liveness checks; a connection silent for two of them is cut. Default 25 s.

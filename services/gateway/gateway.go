@@ -67,6 +67,7 @@ type Service struct {
 	listener net.Listener
 	entrance *entrance // the listener's, as clients find it
 	shakes   *handshakes
+	memory   *admission
 	server   *http.Server
 	// Goroutines of this service and how they end.
 	cancel context.CancelFunc
@@ -200,7 +201,11 @@ func listenError(addr string, err error) error {
 func (s *Service) makeParts(ctx context.Context) error {
 	logger := opskit.RateLimited(s.logger)
 	var err error
-	backlog := ws.NewBacklog(s.cfg.BacklogBytes)
+	limit := s.cfg.BacklogBytes
+	if limit == 0 && s.cfg.Memory != nil {
+		limit = backlogOf(s.cfg.Memory)
+	}
+	backlog := ws.NewBacklog(limit)
 	s.hub, err = hub.New(ctx, hub.Config{Backlog: backlog}, hub.Deps{
 		System: s.local, Router: s.router, Logger: logger, Now: time.Now,
 		MeterProvider: s.deps.MeterProvider, TracerProvider: s.deps.TracerProvider,
@@ -241,10 +246,16 @@ func (s *Service) makeParts(ctx context.Context) error {
 	sockets.MaxConnections, sockets.Backlog = plan.connections, backlog
 	s.acceptor, err = ws.NewAcceptor(sockets, s.wheel, s.deps.MeterProvider, logger, s.admit,
 		func(c *ws.Conn, r *http.Request) ws.Handler { return member.NewClient(s.members, c, r) })
-	if err == nil && s.auth != nil {
+	if err != nil {
+		return err
+	}
+	if s.memory, err = newAdmission(s.cfg.Memory, s.acceptor, backlog, s.deps.MeterProvider, s.logger); err != nil {
+		return err
+	}
+	if s.auth != nil {
 		s.acceptor.IdentifyWith(s.auth.identify)
 	}
-	return err
+	return nil
 }
 
 // admit says whether a handshake goes on, and if not, when it is to come back.
@@ -304,7 +315,7 @@ func (s *Service) serve(ctx context.Context) {
 	}
 	server, entrance := s.server, s.entrance
 	s.loops.Go(entrance.take)
-	s.loops.Go(func() { s.relieve(ctx) })
+	s.loops.Go(func() { s.memory.run(ctx) })
 	s.loops.Go(func() { entrance.adapt(ctx) })
 	var listener net.Listener = entrance
 	if s.pair != nil { // behind the entrance: handshakes, which cost the most, come at its pace

@@ -3,11 +3,13 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/parley-rt/parley/libs/dcplane"
 	planes "github.com/parley-rt/parley/libs/dcplane/open"
 	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/opskit/memory"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/open"
 )
@@ -57,6 +59,11 @@ func components(s *Settings, p opskit.Process) []opskit.Component {
 		cfg, err := s.config()
 		if err != nil {
 			return nil, err
+		}
+		if budget, ok := cfg.Memory.(*memory.Budget); ok {
+			budget.LimitRuntime() // until the process ends
+			limit, name := budget.Limit()
+			p.Logger.Info("memory limit", slog.Int64("limit_bytes", limit), slog.String("of", name))
 		}
 		return New(cfg, Deps{
 			Backend: journal.Value(), Directory: plane.Value(), Health: p.Health, Logger: p.Logger,

@@ -12,6 +12,7 @@ import (
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/opskit/certs"
+	"github.com/parley-rt/parley/libs/opskit/memory"
 	"github.com/parley-rt/parley/libs/persistence/open"
 	"github.com/parley-rt/parley/libs/protocol/ids"
 	"github.com/parley-rt/parley/services/gateway/internal/ws"
@@ -38,6 +39,7 @@ type Settings struct {
 	AllowedOrigins     []string      `help:"Origins that browsers may come from, comma-separated, * for all. Empty: only the gateway's own."`
 	MaxMessageBytes    int           `default:"65536" help:"Largest WebSocket message in bytes; a larger one closes the connection with 1009."`
 	MaxConnections     int           `placeholder:"N" help:"Connections open at once at most; more are told to come back with HTTP 429. Default: 100000, or what the limit of open files leaves room for."`
+	MemoryLimit        memory.Size   `placeholder:"SIZE" help:"Memory that the process may use, such as 4GiB: beyond four fifths newcomers get HTTP 503, beyond 92 % some connections are told to come back later. Default: the limit of its cgroup, which holds in any case, else the machine's memory."`
 	AcceptMinPerSecond int           `placeholder:"N" help:"Connections taken a second at least when more come, however busy this node is. Default: 225 for each processor, which lets 10,000 in within 30 s on 2."`
 	AcceptPerSecond    int           `placeholder:"N" help:"Connections taken a second at most when this node has time for them. Default: 1000 for each processor."`
 	SessionTTL         time.Duration `name:"session-ttl" default:"24h" help:"How long a session can be resumed after its connection ended."`
@@ -154,8 +156,16 @@ func (s *Settings) config() (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	var budget Memory
+	switch found, err := memory.Find(int64(s.MemoryLimit)); {
+	case err == nil:
+		budget = found
+	case !errors.Is(err, memory.ErrUnknown):
+		return Config{}, fmt.Errorf("PARLEY_MEMORY_LIMIT: %w", err)
+	}
 	return Config{
-		DC: s.DC, Region: s.Region, Node: s.Node, DataDir: s.DataDir, Version: opskit.Version().Version,
+		Memory: budget,
+		DC:     s.DC, Region: s.Region, Node: s.Node, DataDir: s.DataDir, Version: opskit.Version().Version,
 		Host: node.Host, RemotingPort: node.RemotingPort, DiscoveryPort: node.DiscoveryPort, PeersPort: node.PeersPort,
 		Finder: node.Finder, Quorum: node.Quorum, TLS: node.TLS,
 		Listen: s.Listen, ClientTLS: certs.Files{Cert: s.TLSCert, Key: s.TLSKey}, WSPath: s.WSPath, Auth: s.Auth, AuthTimeout: s.AuthTimeout, AuthDefaultRooms: s.AuthDefaultRooms,

@@ -242,7 +242,9 @@ type Client struct {
 // NewClient returns the handler of a connection, which began with the handshake r.
 func NewClient(d *Deps, conn *ws.Conn, r *http.Request) *Client {
 	known, _ := ws.Who(r).(*Principal)
-	return &Client{d: d, conn: conn, window: newWindow(), promised: r.URL.Query().Has("hello"), known: known}
+	w := newWindow()
+	w.backlog = d.Backlog
+	return &Client{d: d, conn: conn, window: w, promised: r.URL.Query().Has("hello"), known: known}
 }
 
 // promisedWait is how long one may take to send hello that said it would: it may have a session to resume, and a new one would

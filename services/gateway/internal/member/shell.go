@@ -21,6 +21,7 @@ import (
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 	"github.com/parley-rt/parley/services/gateway/internal/hub"
 	"github.com/parley-rt/parley/services/gateway/internal/route"
+	"github.com/parley-rt/parley/services/gateway/internal/ws"
 )
 
 // Router is what a member needs of route.Router.
@@ -50,7 +51,9 @@ type Deps struct {
 	// Authenticate checks tokens; nil, and only then: Config.Authenticate is not set.
 	Authenticate Authenticate
 	// AuthTimeout is how long a client may take to say who it is.
-	AuthTimeout    time.Duration
+	AuthTimeout time.Duration
+	// Backlog counts the frames that wait for rooms; nil: nobody does.
+	Backlog        *ws.Backlog
 	Logger         *slog.Logger
 	MeterProvider  metric.MeterProvider
 	TracerProvider trace.TracerProvider

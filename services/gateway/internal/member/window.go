@@ -1,6 +1,10 @@
 package member
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/parley-rt/parley/services/gateway/internal/ws"
+)
 
 // What one connection may have read and not yet sent on or answered. Beyond it the socket is not read, so TCP slows the
 // client down.
@@ -9,10 +13,15 @@ const (
 	windowBytes  = 256 << 10
 	// frameWeight is what a frame weighs beside its payload.
 	frameWeight = 64
+	// copies of a frame are there while it waits: what was read, and what is sent on.
+	copies = 2
 )
 
-// window counts a connection's frames between its socket and their being sent on or answered.
+// window counts a connection's frames between its socket and their being sent on or answered. While too much waits in this
+// node, there is room for one frame.
 type window struct {
+	backlog *ws.Backlog // nil: nobody else counts
+
 	mu     sync.Mutex
 	room   sync.Cond
 	frames int
@@ -30,7 +39,7 @@ func newWindow() *window {
 func (w *window) take(bytes int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for !w.closed && (w.frames >= windowFrames || w.frames > 0 && w.bytes+bytes > windowBytes) {
+	for !w.closed && w.frames > 0 && (w.frames >= windowFrames || w.bytes+bytes > windowBytes || w.backlog != nil && w.backlog.Full()) {
 		w.room.Wait()
 	}
 	if w.closed {
@@ -38,6 +47,7 @@ func (w *window) take(bytes int) bool {
 	}
 	w.frames++
 	w.bytes += bytes
+	w.count(bytes)
 	return true
 }
 
@@ -45,6 +55,9 @@ func (w *window) give(bytes int) {
 	w.mu.Lock()
 	w.frames--
 	w.bytes -= bytes
+	if !w.closed {
+		w.count(-bytes)
+	}
 	w.mu.Unlock()
 	w.room.Signal()
 }
@@ -52,7 +65,16 @@ func (w *window) give(bytes int) {
 // close ends all waiting.
 func (w *window) close() {
 	w.mu.Lock()
-	w.closed = true
+	if !w.closed {
+		w.closed = true
+		w.count(-w.bytes)
+	}
 	w.mu.Unlock()
 	w.room.Broadcast()
+}
+
+func (w *window) count(bytes int) {
+	if w.backlog != nil {
+		w.backlog.Add(int64(copies * bytes))
+	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
 )
 
@@ -30,6 +31,7 @@ type Acceptor struct {
 	admit    func(r *http.Request) (after time.Duration, ok bool)
 	identify Identify
 	draining atomic.Bool
+	full     atomic.Bool
 
 	mu     sync.Mutex
 	closed bool // no connection may begin any more
@@ -74,8 +76,41 @@ func (a *Acceptor) Relieve(must bool) (cut int) {
 	return cut
 }
 
+// Shed closes n connections with code, those first for which most waits, and says how many it closed. last is sent before that,
+// for each encoding one, to those who take what they are sent.
+func (a *Acceptor) Shed(n int, code clientv1.CloseCode, last func(codec.Codec) []byte) int {
+	type candidate struct {
+		c     *Conn
+		waits int
+	}
+	var all []candidate
+	for _, c := range a.s.wheel.All() {
+		all = append(all, candidate{c, c.waits()})
+	}
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	slices.SortStableFunc(all, func(a, b candidate) int { return b.waits - a.waits })
+	closed := 0
+	for _, one := range all {
+		if closed >= n {
+			break
+		}
+		if one.c.Closing() {
+			continue
+		}
+		if one.waits == 0 {
+			one.c.Send(last(one.c.Codec()))
+		}
+		one.c.CloseWith(code)
+		closed++
+	}
+	return closed
+}
+
 // SetDraining makes further upgrades answered with 503.
 func (a *Acceptor) SetDraining(on bool) { a.draining.Store(on) }
+
+// SetFull makes further upgrades answered with 503, because there is no memory for them.
+func (a *Acceptor) SetFull(on bool) { a.full.Store(on) }
 
 // Shutdown refuses further upgrades, cuts every connection and waits until all goroutines are gone or ctx ends.
 func (a *Acceptor) Shutdown(ctx context.Context) error {
@@ -123,6 +158,10 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.later(w, a.retryAfter())
 		a.refuse(w, http.StatusServiceUnavailable, "this node is being drained; connect again")
 		return
+	case a.full.Load():
+		a.later(w, fullFor+a.retryAfter())
+		a.refuse(w, http.StatusServiceUnavailable, "this node has no memory for more connections; connect again later")
+		return
 	case !originAllowed(a.s.cfg.AllowedOrigins, r):
 		a.refuse(w, http.StatusForbidden, "connections from this origin are not allowed")
 		return
@@ -165,6 +204,9 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = handshakeOnly(r, who)
 	go c.serve(func() Handler { return a.open(c, r) })
 }
+
+// fullFor is how long a client waits at least for a node without memory.
+const fullFor = 5 * time.Second
 
 // begin takes a place for a connection; shared.end gives it back.
 func (a *Acceptor) begin() bool {

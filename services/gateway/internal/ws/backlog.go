@@ -18,9 +18,11 @@ const (
 // writes that are under way, in pages that somebody is to be given bit by bit, and room for pages that were asked for. A message
 // counts at each connection for its share only, because all share its bytes.
 //
+// It also counts unfinished messages, and those that wait for rooms.
+//
 // When it is full, those who have something waiting get no more, those who have not get one message at a time, pages wait, and
-// whoever does not take what is being written to it is cut: see Acceptor.Relieve. So those who read go on. Safe for concurrent
-// use.
+// whoever does not take what is being written to it, or does not finish its message, is cut: see Acceptor.Relieve. So those who read
+// go on. Beyond twice its limit, whoever sends more than 4 KiB at once is closed with 4002. Safe for concurrent use.
 type Backlog struct {
 	limit   int64
 	bytes   atomic.Int64
@@ -40,6 +42,9 @@ func NewBacklog(limit int64) *Backlog {
 
 // Full says that more waits than should.
 func (b *Backlog) Full() bool { return b.bytes.Load() > b.limit }
+
+// over says that so much waits that nothing large can be added.
+func (b *Backlog) over() bool { return b.bytes.Load() > 2*b.limit }
 
 // Bytes is what waits, and Limit how much may.
 func (b *Backlog) Bytes() int64 { return b.bytes.Load() }

@@ -186,6 +186,7 @@ var (
 	failKind      = &failure{codes.CloseUnsupportedData, "wrong kind of message for this subprotocol"}
 	failTooBig    = &failure{codes.CloseTooBig, "message too big"}
 	failFragments = &failure{codes.ClosePolicyViolation, "too many fragments"}
+	failMemory    = &failure{int(clientv1.CloseCode_CLOSE_CODE_OVERLOADED), codes.CloseName(clientv1.CloseCode_CLOSE_CODE_OVERLOADED)}
 	failLength    = &failure{codes.CloseProtocolError, "bad frame length"}
 )
 
@@ -233,12 +234,17 @@ func (c *Conn) readMessages() *failure {
 			return failKind
 		case h.Length > int64(c.s.cfg.MaxMessageBytes-have):
 			return failTooBig
+		case h.Length+int64(have) > smallBuffer && c.s.backlog.over():
+			return failMemory
 		}
 		payload, held, err := c.payload(h, part)
 		if err != nil {
 			return nil
 		}
 		c.heard.Store(true)
+		if h.Fin {
+			c.since.Store(0) // nobody waits for more of it
+		}
 		if h.Fin && part == nil {
 			fail := c.message(payload)
 			if held != nil {

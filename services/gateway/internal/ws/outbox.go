@@ -249,6 +249,13 @@ func (o *outbox) relieve(must bool) bool {
 	return true
 }
 
+// waits is about how many bytes wait for the peer, beside what is being written.
+func (o *outbox) waits() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.queued
+}
+
 // stalled says that the peer has not taken what is being written for a while.
 func (o *outbox) stalled() bool {
 	began := o.writing.Load()
