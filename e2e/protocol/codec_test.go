@@ -26,7 +26,7 @@ func dialPeer(t *testing.T, endpoint string, c codec.Codec) *peer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), wire.Patience)
 	defer cancel()
-	ws, _, err := websocket.Dial(ctx, endpoint, &websocket.DialOptions{Subprotocols: []string{c.Subprotocol()}}) //nolint:bodyclose // see Dial
+	ws, _, err := websocket.Dial(ctx, endpoint, &websocket.DialOptions{Subprotocols: []string{c.Subprotocol()}})
 	require.NoError(t, err)
 	require.Equal(t, c.Subprotocol(), ws.Subprotocol())
 	t.Cleanup(func() { _ = ws.CloseNow() })

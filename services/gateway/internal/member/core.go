@@ -176,8 +176,11 @@ func (c *Core) Silence(now time.Time) {
 func (c *Core) Known(p *Principal) { c.principal = p }
 
 func (c *Core) open(now time.Time) {
-	c.phase, c.asked = phaseQueued, now
-	c.wake(now.Add(c.cfg.OpenWithin))
+	if c.phase == phaseWaiting { // else it counts from when the token was looked at: what was sent since waits no longer
+		c.asked = now
+	}
+	c.phase = phaseQueued
+	c.wake(c.asked.Add(c.cfg.OpenWithin))
 	if c.out.Enter() {
 		c.Admitted()
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
@@ -38,6 +39,9 @@ type chaos struct {
 	out      map[string]*roomv1.Frame
 	first    map[string]int // position in order of the first draft not sent yet, by room
 	messages int
+
+	tokens bool            // the client must have one, and renews it
+	seen   map[uint64]bool // requests whose rights were checked
 }
 
 // L1, S4: whatever comes in whatever order, nothing panics, every command is answered exactly once, publishes in time,
@@ -45,7 +49,14 @@ type chaos struct {
 func FuzzCore(f *testing.F) {
 	f.Add([]byte{0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
 	f.Add([]byte{0, 4, 0, 1, 4, 0, 0, 5, 0, 2, 0, 0, 2, 0, 0, 1, 6, 0, 0, 1, 1, 7, 2, 7, 3, 8, 9, 1, 0, 0})
-	f.Fuzz(func(t *testing.T, data []byte) { runChaos(t, data) })
+	f.Fuzz(func(t *testing.T, data []byte) { runChaos(t, data, false) })
+}
+
+// The same with tokens that are renewed with more rights and fewer: nothing is asked of a room that the token does not allow, and
+// the client is in no room that it does not allow.
+func FuzzCoreWithTokens(f *testing.F) {
+	f.Add([]byte{12, 13, 0, 8, 2, 1, 0, 0, 7, 0, 5, 3, 0, 12, 13, 4})
+	f.Fuzz(func(t *testing.T, data []byte) { runChaos(t, data[:min(len(data), 2000)], true) }) // checks look at all there was
 }
 
 // TestCoreUnderChaos is FuzzCore over long random inputs.
@@ -61,15 +72,17 @@ func TestCoreUnderChaos(t *testing.T) {
 		if seed%4 != 0 {
 			data = append([]byte{0, 8, byte(1 + r.IntN(2))}, data...)
 		}
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { runChaos(t, data) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { runChaos(t, data, false) })
+		t.Run(fmt.Sprint(seed, " with tokens"), func(t *testing.T) { runChaos(t, append([]byte{12, 13, 0}, data...), true) })
 	}
 }
 
 const chaosRuns = 300
 
-func runChaos(t *testing.T, data []byte) {
+func runChaos(t *testing.T, data []byte, tokens bool) {
 	c := &chaos{
-		world: newWorld(t, Config{MaxRooms: 3, BatchMessages: 3, BatchBytes: 200}), in: &choices{data},
+		tokens: tokens, seen: map[uint64]bool{},
+		world: newWorld(t, Config{Authenticate: tokens, MaxRooms: 3, BatchMessages: 3, BatchBytes: 200}), in: &choices{data},
 		publish: map[string]*Command{}, order: map[string][]string{}, out: map[string]*roomv1.Frame{}, first: map[string]int{},
 	}
 	for len(c.in.b) > 0 && c.closed == 0 {
@@ -80,7 +93,15 @@ func runChaos(t *testing.T, data []byte) {
 }
 
 func (c *chaos) step() {
-	switch c.in.next(12) {
+	kinds := 12
+	if c.tokens {
+		kinds = 14
+	}
+	switch c.in.next(kinds) {
+	case 12:
+		c.token()
+	case 13:
+		c.authenticated()
 	case 0:
 		c.core.Silence(c.now)
 	case 1, 2, 3, 4:
@@ -122,6 +143,71 @@ func (c *chaos) step() {
 				c.core.Replaced()
 			}
 		}
+	}
+}
+
+// token sends one, as the client's first frame or to renew another.
+func (c *chaos) token() {
+	text := `{"id":9,"renew":{"token":"jwt"}}`
+	if c.core.phase == phaseWaiting {
+		text = `{"id":9,"hello":{"token":"jwt","session_token":"t","rooms":[{"room_id":"a","after_seq":"3"},{"room_id":"d"}]}}`
+	}
+	c.commands = append(c.commands, c.client("%s", text))
+}
+
+// authenticated answers the check of a token: with some rights, another's, or not at all.
+func (c *chaos) authenticated() {
+	if !c.proving() {
+		return
+	}
+	p := &Principal{Member: "calm-otter", ExpiresAt: c.now.Add(time.Hour)}
+	var err error
+	switch n := c.in.next(8); n {
+	case 6:
+		p, err = nil, []error{&auth.RefusedError{Reason: auth.ReasonExpired}, auth.ErrKeys}[c.in.next(2)]
+	case 7:
+		p.Member = "eve"
+	default:
+		p.Grants, err = auth.NewGrants([][]auth.Grant{
+			{{Pattern: "*", May: auth.Ordinary}},
+			{{Pattern: "a", May: auth.Join}, {Pattern: "b", May: auth.Ordinary}},
+			{{Pattern: "*", May: auth.Join | auth.Publish}},
+			{{Pattern: "c", May: auth.Ordinary}},
+			{},
+			{{Pattern: "*", May: auth.Ordinary &^ auth.Join}, {Pattern: "d", May: auth.Join}},
+		}[n])
+		require.NoError(c.t, err)
+	}
+	c.core.Authenticated(c.now, p, err)
+}
+
+// proving says that a token is being checked.
+func (c *chaos) proving() bool {
+	return c.core.phase == phaseProving || c.core.phase == phaseOpen && c.core.renewal != nil
+}
+
+// rights checks what a step has asked of rooms.
+func (c *chaos) rights() {
+	for _, s := range c.sent[c.checked:] {
+		var needs auth.Capability
+		switch s.frame.GetKind().(type) {
+		case *roomv1.Frame_Join:
+			needs = auth.Join
+		case *roomv1.Frame_Publish, *roomv1.Frame_Signal:
+			needs = auth.Publish
+		case *roomv1.Frame_Read:
+			needs = auth.History
+		case *roomv1.Frame_PresenceQuery:
+			needs = auth.Presence
+		}
+		number := s.frame.GetRequest()
+		if !c.seen[number] { // what was asked while it was allowed is asked again until it is answered
+			require.True(c.t, c.core.may(needs, s.frame.GetRoomId()), "%v", s.frame)
+		}
+		c.seen[number] = number != 0
+	}
+	for room := range c.attached {
+		require.True(c.t, c.core.may(auth.Join, room), "in %s", room)
 	}
 }
 
@@ -237,6 +323,7 @@ func (c *chaos) positive(s sent) {
 // check looks at what was sent since the last look.
 func (c *chaos) check() {
 	t := c.t
+	c.rights()
 	for ; c.checked < len(c.sent); c.checked++ {
 		f := c.sent[c.checked].frame
 		p := f.GetPublish()
@@ -277,8 +364,16 @@ func (c *chaos) settle() {
 	t := c.t
 	if c.closed == 0 {
 		c.core.Silence(c.now)
+		if c.closed == 0 && c.proving() {
+			c.core.Authenticated(c.now, nil, auth.ErrKeys)
+		}
+	}
+	if c.closed == 0 {
 		if c.core.phase == phaseOpening {
 			c.opened()
+		}
+		for c.closed == 0 && c.proving() { // one after the other
+			c.core.Authenticated(c.now, nil, auth.ErrKeys)
 		}
 		for range 100 {
 			if len(c.saves) == 0 || c.closed != 0 {

@@ -161,11 +161,16 @@ func (c *Core) dropForbidden(now time.Time, cause *Command) {
 			c.leaveBehind(room, cause)
 		}
 	}
+	for _, q := range c.snapshot() { // what could not be sent yet
+		if o := q.ops[0]; c.requests[q.number] == q && !q.sent && !c.may(o.needs(), q.room.id) {
+			c.refused(now, q, clientv1.ErrorCode_ERROR_CODE_FORBIDDEN, forbiddenText(o.needs()), 0)
+		}
+	}
 	for _, r := range c.roomsByID() {
-		if !r.joined || c.may(auth.Join, r.id) {
+		if !r.joined && !r.attached || c.may(auth.Join, r.id) {
 			continue
 		}
-		if r.active == nil || r.active.kind == opJoin {
+		if r.joined && (r.active == nil || r.active.kind == opJoin) { // else it is leaving
 			c.leaveBehind(r.id, cause)
 		}
 		r.joined = false

@@ -190,6 +190,8 @@ func (c *Core) saved(now time.Time, r *room, o *op, err error) {
 			delete(c.wanted, r.id)
 		}
 		c.notSaved(now, r, o)
+	case o.kind == opJoin && !c.may(auth.Join, r.id): // the token was renewed meanwhile
+		c.joinRefused(now, r, o, clientv1.ErrorCode_ERROR_CODE_FORBIDDEN, forbiddenText(auth.Join), 0)
 	case o.kind == opJoin:
 		c.sendJoin(now, r, o)
 	default:

@@ -25,9 +25,8 @@ func Who(r *http.Request) any { return r.Context().Value(whoKey{}) }
 
 // handshakeOnly keeps of a request what a handler may use later, without its body, its context and its credentials.
 func handshakeOnly(r *http.Request, who any) *http.Request {
-	header := r.Header.Clone()
-	header.Del("Authorization")
-	only := &http.Request{Method: r.Method, URL: r.URL, Host: r.Host, Header: header, RemoteAddr: r.RemoteAddr}
+	r.Header.Del("Authorization")
+	only := &http.Request{Method: r.Method, URL: r.URL, Host: r.Host, Header: r.Header, RemoteAddr: r.RemoteAddr}
 	if who == nil {
 		return only
 	}
