@@ -17,6 +17,7 @@ type Conn struct {
 
 // Open opens the file at path, creating it when it is missing.
 func Open(path string) (*Conn, error) {
+	anchorSizes()
 	c := &Conn{tls: libc.NewTLS()}
 	c.out = libc.Xcalloc(c.tls, 1, 8)
 	name, err := libc.CString(path)
