@@ -1,9 +1,6 @@
 package hub
 
-import (
-	"slices"
-	"sort"
-)
+import "sort"
 
 // ring holds a room's most recent messages in one encoding: a contiguous run after base. Each entry's prev_seq is the seq
 // of the one before it, base for the first.
@@ -37,11 +34,15 @@ func (r *ring) append(seqs []uint64, frames [][]byte, maxCount, maxBytes int) {
 		return
 	}
 	r.seqs, r.frames = r.seqs[drop:], r.frames[drop:]
-	// Reslicing keeps the front of the arrays alive and makes append reallocate anyway: move before it has to.
-	if cap(r.seqs)-len(r.seqs) < len(r.seqs)/4 {
-		r.seqs, r.frames = slices.Clone(r.seqs), slices.Clone(r.frames)
+	// Reslicing keeps the front of the arrays alive and makes append reallocate at their end: move before it has to, into
+	// arrays with room for as many messages as there are, so that a move is paid for by as many appends.
+	if cap(r.seqs)-len(r.seqs) < len(seqs) {
+		r.seqs, r.frames = withRoom(r.seqs), withRoom(r.frames)
 	}
 }
+
+// withRoom returns a copy with as much room behind it as it has elements.
+func withRoom[T any](s []T) []T { return append(make([]T, 0, max(2*len(s), 16)), s...) }
 
 // after returns the position of the first message after cursor; ok is false when the ring does not reach back that far.
 func (r *ring) after(cursor uint64) (i int, ok bool) {
