@@ -58,6 +58,9 @@ type NodeConfig struct {
 	// choice, .goakt in the user's home directory. See StartNode.
 	DataDir string
 
+	// Neighbours are the nodes of other services in this process. Default: none.
+	Neighbours *Neighbours
+
 	// Logger gets GoAkt's warnings too, each at most once a second. Default: discard.
 	Logger *slog.Logger
 	// MeterProvider gets this package's instruments. Default: none.

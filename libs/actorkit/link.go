@@ -60,6 +60,8 @@ type link struct {
 	out *batch
 
 	heard atomic.Int64 // unix nanoseconds, 0: never
+	// handed is when the call to a neighbour began that is running; unix nanoseconds, 0: none is.
+	handed atomic.Int64
 	blind atomic.Bool
 	// direct: the Link is up and goes over no third node.
 	direct atomic.Bool
@@ -110,6 +112,8 @@ func (l *link) tick(now time.Time) {
 	case linkUp:
 		if silent := now.Sub(l.lastHeard()); silent > l.node.cfg.AskTimeout {
 			l.fall(now, fmt.Errorf("%w for %v", ErrSilent, silent.Round(time.Millisecond)))
+		} else if took := l.handing(now); took > l.node.cfg.AskTimeout {
+			l.fall(now, fmt.Errorf("%w: it has not taken a batch for %v", ErrSilent, took.Round(time.Millisecond)))
 		}
 		l.probeIfDue(now)
 	case linkConnecting:

@@ -38,6 +38,7 @@ func (l *link) run(turn int) {
 		case <-l.node.ctx.Done():
 			return
 		}
+		l.gather()
 		for {
 			task, done := l.next(time.Now(), turn)
 			if done {
@@ -80,6 +81,9 @@ func (l *link) dropConnection() {
 func (l *link) ask(door *actor.PID, out *batch, bodies int) (m any) {
 	defer recoverTask(func(err error) { m = &answered{err: err} })
 	n := l.node
+	if to := n.cfg.Neighbours.find(l.peer.Incarnation); to != nil {
+		return l.hand(to, out, bodies)
+	}
 	start := time.Now()
 	msg := out.seal()
 	frames := int64(out.len())

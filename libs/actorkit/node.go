@@ -22,6 +22,7 @@ type Node struct {
 	handler Handler
 	sys     actor.ActorSystem
 	door    *actor.PID
+	hands   *door // behind the PID
 	metrics *metrics
 	// provider looks for the other nodes of the service.
 	provider *provider
@@ -128,6 +129,7 @@ func (n *Node) stop(ctx context.Context) error {
 	}
 	n.flush(ctx)
 	n.setPeers(nil, ErrStopped)
+	n.cfg.Neighbours.remove(n)
 	n.cancel()
 	n.loops.Wait() // At most AskTimeout.
 	// The system's shutdown is bounded by its own timeout; a caller's expired context must not leave it half done.

@@ -80,14 +80,15 @@ func (n *Node) open(ctx context.Context) error {
 	if n.metrics, err = newMetrics(n.cfg.MeterProvider, n); err != nil {
 		return fmt.Errorf("make instruments: %w", err)
 	}
-	d := &door{node: n, inbox: newInbox(n.self.Incarnation)}
+	n.hands = &door{node: n, inbox: newInbox(n.self.Incarnation)}
 	guardian, err := userGuardian(n.sys)
 	if err == nil {
-		n.door, err = guardian.SpawnChild(ctx, doorName(n.cfg.Node), d, resumeOptions()...)
+		n.door, err = guardian.SpawnChild(ctx, doorName(n.cfg.Node), n.hands, resumeOptions()...)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("spawn the door: %w", err), n.metrics.reg.Unregister())
 	}
+	n.cfg.Neighbours.add(n)
 	n.loops.Add(1)
 	go n.tickLinks()
 	return nil
