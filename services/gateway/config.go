@@ -101,6 +101,8 @@ type Deps struct {
 	// Backend keeps the sessions.
 	Backend   persistence.Backend
 	Directory dcplane.Directory
+	// Neighbours are the nodes of other services in this process, to which frames go without sockets; nil: none.
+	Neighbours *actorkit.Neighbours
 	// Health gets the service's checks; nil: nowhere.
 	Health *opskit.Health
 	// Logger; nil discards.

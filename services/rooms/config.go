@@ -85,6 +85,8 @@ type Config struct {
 type Deps struct {
 	Backend   persistence.Backend
 	Directory dcplane.Directory
+	// Neighbours are the nodes of other services in this process, to which frames go without sockets; nil: none.
+	Neighbours *actorkit.Neighbours
 	// Health gets the service's checks; nil: nowhere.
 	Health *opskit.Health
 	// Logger; nil discards.

@@ -206,6 +206,7 @@ func (s *Service) nodeConfig() actorkit.NodeConfig {
 		TLS:           s.cfg.TLS,
 		Quorum:        s.cfg.Quorum,
 		DataDir:       s.cfg.DataDir,
+		Neighbours:    s.deps.Neighbours,
 		Logger:        s.logger,
 		MeterProvider: s.deps.MeterProvider,
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/parley-rt/parley/cmd/parley/internal/journal"
+	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/dcplane/nats"
 	"github.com/parley-rt/parley/libs/dcplane/nats/embedded"
@@ -160,12 +161,13 @@ func (p *process) close() error {
 func (p *process) components() ([]opskit.Component, error) {
 	health := opskit.NewHealth()
 	health.AddCheck("journal", p.backend.Ping)
+	neighbours := &actorkit.Neighbours{}
 	ops := opskit.NewOpsServer(opskit.OpsConfig{Listen: p.opts.OpsListen}, health, p.telemetry, p.logger)
 	roomsService, err := rooms.New(rooms.Config{
 		DC: dc, Region: region, Node: "rooms-1", Host: "127.0.0.1", Quorum: 1, DataDir: p.data,
 		APIListen: p.opts.APIListen, Auth: auth.Config{Mode: auth.ModeNone},
 	}, rooms.Deps{
-		Backend: p.backend, Directory: p.directory, Health: health, Logger: p.logger,
+		Backend: p.backend, Directory: p.directory, Neighbours: neighbours, Health: health, Logger: p.logger,
 		MeterProvider: p.telemetry.MeterProvider(), TracerProvider: p.telemetry.TracerProvider(),
 	})
 	if err != nil {
@@ -175,7 +177,7 @@ func (p *process) components() ([]opskit.Component, error) {
 		DC: dc, Region: region, Node: "gateway-1", Host: "127.0.0.1", Quorum: 1, DataDir: p.data,
 		Listen: p.opts.Listen, Auth: auth.Config{Mode: auth.ModeNone}, DrainTimeout: drainTimeout,
 	}, gateway.Deps{
-		Backend: p.backend, Directory: p.directory, Health: health, Logger: p.logger,
+		Backend: p.backend, Directory: p.directory, Neighbours: neighbours, Health: health, Logger: p.logger,
 		MeterProvider: p.telemetry.MeterProvider(), TracerProvider: p.telemetry.TracerProvider(),
 	})
 	if err != nil {
