@@ -62,7 +62,7 @@ type link struct {
 	heard atomic.Int64 // unix nanoseconds, 0: never
 	// handed is when the call to a neighbour began that is running; unix nanoseconds, 0: none is.
 	handed atomic.Int64
-	blind atomic.Bool
+	blind  atomic.Bool
 	// direct: the Link is up and goes over no third node.
 	direct atomic.Bool
 }
