@@ -57,7 +57,7 @@ func ErrorMeaning(c clientv1.ErrorCode) string {
 	case clientv1.ErrorCode_ERROR_CODE_UNAUTHENTICATED:
 		return "The token is missing, invalid or expired."
 	case clientv1.ErrorCode_ERROR_CODE_FORBIDDEN:
-		return "The member may not do this in this room."
+		return "The member may not do this in this room: its token or the room's settings do not allow it."
 	case clientv1.ErrorCode_ERROR_CODE_NOT_JOINED:
 		return "The operation needs a joined room."
 	case clientv1.ErrorCode_ERROR_CODE_MUTED:

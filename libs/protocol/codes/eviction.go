@@ -47,7 +47,7 @@ func EvictionMeaning(r clientv1.EvictionReason) string {
 	case clientv1.EvictionReason_EVICTION_REASON_BANNED:
 		return "The member may join again after `retry_after_ms`; without it, not at all."
 	case clientv1.EvictionReason_EVICTION_REASON_FORBIDDEN:
-		return "The room's settings do not let the member in any more."
+		return "The room's settings, or the member's new token, do not let it in any more."
 	default:
 		return ""
 	}

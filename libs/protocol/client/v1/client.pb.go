@@ -205,7 +205,7 @@ const (
 	EvictionReason_EVICTION_REASON_KICKED EvictionReason = 1
 	// The member may join again after retry_after_ms, if at all.
 	EvictionReason_EVICTION_REASON_BANNED EvictionReason = 2
-	// The room's settings do not let the member in any more.
+	// The room's settings, or the member's new token, do not let it in any more.
 	EvictionReason_EVICTION_REASON_FORBIDDEN EvictionReason = 3
 )
 
