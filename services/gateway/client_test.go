@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -44,7 +45,7 @@ func (g *bundle) dialAt(path string) *client {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	socket, _, err := websocket.Dial(ctx, g.scheme+"://"+g.service.Addr()+path, &websocket.DialOptions{HTTPClient: g.http})
+	socket, _, err := websocket.Dial(ctx, cmp.Or(g.scheme, "ws")+"://"+g.service.Addr()+path, &websocket.DialOptions{HTTPClient: g.http})
 	require.NoError(g.t, err)
 	return g.client(socket)
 }

@@ -34,7 +34,7 @@ type bundle struct {
 	health  *opskit.Health
 	logger  *slog.Logger // nil: nothing is logged
 	http    *http.Client
-	scheme  string // ws or wss
+	scheme  string // ws or wss; empty: ws
 	stopped bool
 	over    chan struct{} // of a gateway with a life: closed when it is stopped
 }
@@ -59,7 +59,7 @@ func setupLogged(t testing.TB, nodes int, backend persistence.Backend, logger *s
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	g := &bundle{
-		t: t, plane: plane, dir: dir, journal: &journal{rooms: map[string]*fakeRoom{}}, backend: backend, logger: logger, scheme: "ws",
+		t: t, plane: plane, dir: dir, journal: &journal{rooms: map[string]*fakeRoom{}}, backend: backend, logger: logger,
 		health: opskit.NewHealth(), http: &http.Client{Transport: transport},
 	}
 	for i := range nodes {
