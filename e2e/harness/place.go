@@ -14,6 +14,8 @@ type place struct {
 	host *network.Host
 	// resolver is seen there in place of /etc/resolv.conf, when it is not empty.
 	resolver string
+	// group is the directory of a control group that the process begins in. Empty: this process's.
+	group string
 }
 
 func (p place) ip() string {
@@ -30,6 +32,11 @@ func (p place) command(binary string, args ...string) *exec.Cmd {
 		// In a mount namespace; the process that the shell becomes keeps its number and parent.
 		const mount = `mount --bind "$0" /etc/resolv.conf && exec "$@"`
 		cmd = exec.Command("unshare", append([]string{"--mount", "sh", "-c", mount, p.resolver, binary}, args...)...)
+	}
+	if p.group != "" {
+		// The process that the shell becomes keeps its number and parent.
+		const enter = `echo $$ >"$0/cgroup.procs" && exec "$@"`
+		cmd = exec.Command("sh", append([]string{"-c", enter, p.group}, cmd.Args...)...)
 	}
 	if p.host != nil {
 		p.host.Run(cmd)

@@ -172,6 +172,9 @@ func (n *Node) Running() (bool, error) {
 	return true, nil
 }
 
+// Confine has the process begin in a control group from its next start on; group is the group's directory.
+func (n *Node) Confine(group string) { n.place.group = group }
+
 // Host is the node's own, nil when it has none.
 func (n *Node) Host() *network.Host { return n.place.host }
 

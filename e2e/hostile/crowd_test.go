@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -36,9 +37,15 @@ type crowd struct {
 // hosts that a crowd comes from; one has ports for 28,000 connections to one address.
 const hosts = 8
 
-// gather opens n sockets, as fast as the server takes them but at most at once at a time, and runs each, if not nil.
-func gather(ctx context.Context, addr string, n, atOnce int, each func(nc net.Conn)) (*crowd, error) {
+// gather opens n sockets, as fast as the server takes them but at most atOnce at a time, and keeps those for which each says so; nil
+// keeps all.
+func gather(ctx context.Context, addr string, n, atOnce int, each func(nc net.Conn) bool) (*crowd, error) {
 	c := &crowd{}
+	return c, c.fill(ctx, addr, n, atOnce, each)
+}
+
+// fill is gather into a crowd that is there already.
+func (c *crowd) fill(ctx context.Context, addr string, n, atOnce int, each func(nc net.Conn) bool) error {
 	var (
 		all     sync.WaitGroup
 		next    atomic.Int64
@@ -57,20 +64,19 @@ func gather(ctx context.Context, addr string, n, atOnce int, each func(nc net.Co
 					problem.CompareAndSwap(nil, &err)
 					return
 				}
-				if !c.add(nc) {
+				if each != nil && !each(nc) {
+					_ = nc.Close()
+				} else if !c.add(nc) {
 					return
-				}
-				if each != nil {
-					each(nc)
 				}
 			}
 		})
 	}
 	all.Wait()
 	if err := problem.Load(); err != nil {
-		return c, *err
+		return *err
 	}
-	return c, ctx.Err()
+	return ctx.Err()
 }
 
 func (c *crowd) add(nc net.Conn) bool {
@@ -120,15 +126,34 @@ func comeIn(tb testing.TB, addr string) (refused int) {
 // knock tries once to open a WebSocket that works, and says what the answer was, and when to come back.
 func knock(tb testing.TB, addr string) (status int, after time.Duration) {
 	tb.Helper()
-	c := dial(tb, addr)
-	c.write([]byte(goodHandshake + "\r\n"))
-	res := c.response()
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		c.works()
+	status, after, err := tryKnock(tb.Context(), addr)
+	require.NoError(tb, err)
+	return status, after
+}
+
+// tryKnock is knock for any goroutine.
+func tryKnock(ctx context.Context, addr string) (status int, after time.Duration, err error) {
+	nc, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return 0, 0, err
 	}
-	_ = c.nc.Close()
+	defer func() { _ = nc.Close() }()
+	_ = nc.SetDeadline(time.Now().Add(patience))
+	if _, err = io.WriteString(nc, goodHandshake+"\r\n"); err != nil {
+		return 0, 0, err
+	}
+	c := &raw{nc: nc, r: bufio.NewReader(nc)}
+	res, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	_ = res.Body.Close()
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		c.send(`{"ping":{}}`)
+		_, err = c.receive()
+	}
 	seconds, _ := strconv.Atoi(res.Header.Get("Retry-After")) // 0: the caller complains
-	return res.StatusCode, time.Duration(seconds) * time.Second
+	return res.StatusCode, time.Duration(seconds) * time.Second, err
 }
 
 // metric sums a metric over its labels, of those lines that contain the words.
@@ -206,7 +231,10 @@ func TestSlowHandshakes(t *testing.T) {
 	canary := release(t, addr)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	slow, err := gather(ctx, addr, n, 100, func(nc net.Conn) { _, _ = io.WriteString(nc, "GET /ws HTTP/1.1\r\nHost: slow.test\r\n") })
+	slow, err := gather(ctx, addr, n, 100, func(nc net.Conn) bool {
+		_, err := io.WriteString(nc, "GET /ws HTTP/1.1\r\nHost: slow.test\r\n")
+		return err == nil
+	})
 	defer slow.leave()
 	require.NoError(t, err)
 

@@ -21,12 +21,17 @@ import (
 const (
 	// memoryEvery is how often the process's memory is looked at.
 	memoryEvery = 100 * time.Millisecond
-	// shedEvery is the time in which what was closed gives its memory back, before more is closed.
-	shedEvery = 500 * time.Millisecond
+	// shedEvery is the time in which what was closed gives its memory back, before more is closed; shedSoon holds when hardly any is
+	// left, which is above shedSoonAt of the limit.
+	shedEvery, shedSoon, shedSoonAt = 2500 * time.Millisecond, 500 * time.Millisecond, 0.96
 	// shedPart of all connections is closed at once, and shedLeast in any case.
 	shedPart, shedLeast = 50, 8
-	// freeEvery is how often the Go runtime is made to give back what it does not need, while there is too little.
-	freeEvery = 5 * time.Second
+	// freeEvery is how often the Go runtime is made to give back what it does not need, while newcomers are refused, and freeSoon while
+	// connections are closed; but it gets freeRest times as long a rest as it took.
+	freeEvery, freeSoon, freeRest = 5 * time.Second, 500 * time.Millisecond, 10
+	// pressedPlaces are the places for sockets that are no connections, of each kind, while newcomers are refused: what the kernel keeps
+	// for a socket counts from when it is taken.
+	pressedPlaces = 64
 	// comeBackFrom and comeBackWithin are when those who had to go may come back.
 	comeBackFrom, comeBackWithin = 2 * time.Second, 8 * time.Second
 	// backlogPart of the memory may wait for slow connections, within bounds.
@@ -55,15 +60,18 @@ func backlogOf(m Memory) int64 {
 type admission struct {
 	memory   Memory // nil: nobody looks
 	acceptor *ws.Acceptor
+	narrow   func(on bool) // lets few wait to come in
 	logger   *slog.Logger
 	metrics  *admissionMetrics
 
-	level       memory.Level
-	shed, freed time.Time
+	level memory.Level
+	share float64   // of the limit that is used
+	shed  time.Time // when connections were closed last
+	free  time.Time // when the runtime may be made to give memory back again
 }
 
-func newAdmission(m Memory, a *ws.Acceptor, b *ws.Backlog, mp metric.MeterProvider, logger *slog.Logger) (*admission, error) {
-	ad := &admission{memory: m, acceptor: a, logger: opskit.RateLimited(logger)}
+func newAdmission(m Memory, a *ws.Acceptor, b *ws.Backlog, narrow func(on bool), mp metric.MeterProvider, logger *slog.Logger) (*admission, error) {
+	ad := &admission{memory: m, acceptor: a, narrow: narrow, logger: opskit.RateLimited(logger)}
 	var err error
 	ad.metrics, err = newAdmissionMetrics(mp, m, b)
 	return ad, err
@@ -77,28 +85,54 @@ func (a *admission) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-t.C:
-			a.look(now)
+		case <-t.C:
+			a.look()
 		}
 	}
 }
 
-func (a *admission) look(now time.Time) {
+func (a *admission) look() {
 	a.measure()
 	a.acceptor.SetFull(a.level != memory.Open)
-	a.acceptor.Relieve(a.level != memory.Open)
-	if a.level == memory.Open {
+	a.narrow(a.level != memory.Open)
+	switch a.level {
+	case memory.Open:
+		a.acceptor.Relieve(ws.NeedNone)
+	case memory.Refusing:
+		a.acceptor.Relieve(ws.NeedRoom)
+		a.giveBack(freeEvery)
+	case memory.Shedding:
+		a.acceptor.Relieve(ws.NeedRoomNow)
+		a.makeRoom()
+	}
+}
+
+// makeRoom closes some connections if nothing else helps, and then waits for what that gives.
+func (a *admission) makeRoom() {
+	wait := shedEvery
+	if a.share >= shedSoonAt {
+		wait = shedSoon
+	}
+	if time.Since(a.shed) < wait || !a.giveBack(freeSoon) {
 		return
 	}
-	if a.level == memory.Shedding && now.Sub(a.shed) >= shedEvery {
-		a.shed = now
-		n := a.acceptor.Shed(max(shedLeast, a.acceptor.Active()/shedPart), clientv1.CloseCode_CLOSE_CODE_OVERLOADED, farewell)
-		a.metrics.shed.Add(context.Background(), int64(n))
+	if a.measure(); a.level != memory.Shedding {
+		return // it was garbage
 	}
-	if now.Sub(a.freed) >= freeEvery {
-		debug.FreeOSMemory()
-		a.freed = time.Now() // it takes its time
+	n := a.acceptor.Shed(max(shedLeast, a.acceptor.Active()/shedPart), clientv1.CloseCode_CLOSE_CODE_OVERLOADED, farewell)
+	a.metrics.shed.Add(context.Background(), int64(n))
+	a.shed = time.Now()
+}
+
+// giveBack has the Go runtime give back what it does not need, if it did not do that since rest.
+func (a *admission) giveBack(rest time.Duration) bool {
+	begun := time.Now()
+	if begun.Before(a.free) {
+		return false
 	}
+	debug.FreeOSMemory()
+	a.free = time.Now().Add(max(rest, freeRest*time.Since(begun)))
+	return true
 }
 
 // measure moves the level by what is used. When that cannot be told the level stays: there is nothing to judge by.
@@ -111,9 +145,10 @@ func (a *admission) measure() {
 		a.logger.Warn("memory in use not known", slog.Any("err", err))
 		return
 	}
-	next := a.level.Next(float64(used) / float64(of))
+	a.share = float64(used) / float64(of)
+	next := a.level.Next(a.share)
 	if next != a.level {
-		a.logger.Warn("memory admission changes", slog.String("from", a.level.String()), slog.String("to", next.String()),
+		a.logger.Warn("memory admission is "+next.String(), slog.String("before", a.level.String()),
 			slog.Int64("used_bytes", used), slog.Int64("limit_bytes", of), slog.Int("connections", a.acceptor.Active()))
 	}
 	a.level = next

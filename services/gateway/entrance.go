@@ -22,9 +22,6 @@ const (
 	burst = 8
 	// acceptRetry is the first pause after the socket refused to give a connection, which doubles up to acceptRetryMost.
 	acceptRetry, acceptRetryMost = 5 * time.Millisecond, time.Second
-	// sendBuffer bounds what the kernel keeps for one connection that does not read; Linux doubles it for its own needs. Left to
-	// itself it would keep 4 MiB. It is enough for 5 Mbit/s over a round trip of 200 ms.
-	sendBuffer = 128 << 10
 )
 
 // entrance is a listener that hands connections on at the pace that those who are in already can bear.
@@ -52,8 +49,8 @@ type entrance struct {
 
 	in, out     budget // of Accept's goroutine
 	lastRefused bool
-	// most is how many may be in each queue.
-	mostWaiting, mostRefused int
+	// most is how many may be in each queue, or narrow when that is less and above 0.
+	mostWaiting, mostRefused, narrow int
 }
 
 // queue is of connections, in order.
@@ -81,6 +78,21 @@ func newEntrance(l net.Listener, p pace) *entrance {
 // limit sets how many may be in each queue, before take runs.
 func (e *entrance) limit(waiting, refused int) {
 	e.mostWaiting, e.mostRefused = min(e.mostWaiting, waiting), min(e.mostRefused, refused)
+}
+
+// setNarrow lets at most n be in each queue; 0: as many as usual.
+func (e *entrance) setNarrow(n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.narrow = n
+	signal(e.room)
+}
+
+func (e *entrance) fits(q *queue, most int) bool {
+	if e.narrow > 0 {
+		most = min(most, e.narrow)
+	}
+	return q.len() < most
 }
 
 func signal(c chan struct{}) {
@@ -163,9 +175,6 @@ func (e *entrance) take() {
 			return
 		}
 		c, err := e.Listener.Accept()
-		if tcp, ok := c.(*net.TCPConn); ok {
-			_ = tcp.SetWriteBuffer(sendBuffer) // else it is the kernel's default
-		}
 		if errors.Is(err, net.ErrClosed) {
 			_ = e.Close() // closed under us
 			return
@@ -187,7 +196,7 @@ func (e *entrance) take() {
 func (e *entrance) awaitRoom() bool {
 	for {
 		e.mu.Lock()
-		full := e.waiting.len() >= e.mostWaiting && e.refused.len() >= e.mostRefused
+		full := !e.fits(&e.waiting, e.mostWaiting) && !e.fits(&e.refused, e.mostRefused)
 		e.mu.Unlock()
 		if !full {
 			return true
@@ -214,7 +223,7 @@ func (e *entrance) put(c net.Conn, err error) {
 	switch {
 	case err != nil:
 		e.problem = err
-	case e.waiting.len() < e.mostWaiting:
+	case e.fits(&e.waiting, e.mostWaiting):
 		e.waiting.push(c)
 	default:
 		e.refused.push(c)

@@ -140,7 +140,9 @@ func (s *Service) Start(ctx context.Context) error {
 func (s *Service) start(ctx context.Context) error {
 	var err error
 	// First what fails most often: the port may be taken.
-	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
+	listen := &net.ListenConfig{Control: boundBuffers}
+	listen.SetMultipathTCP(false) // its connections do not inherit all that boundBuffers sets
+	if s.listener, err = listen.Listen(ctx, "tcp", s.cfg.Listen); err != nil {
 		return listenError(s.cfg.Listen, err)
 	}
 	if s.local, err = actorkit.StartLocal(ctx, ServiceName, s.logger); err != nil {
@@ -249,13 +251,23 @@ func (s *Service) makeParts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.memory, err = newAdmission(s.cfg.Memory, s.acceptor, backlog, s.deps.MeterProvider, s.logger); err != nil {
+	if s.memory, err = newAdmission(s.cfg.Memory, s.acceptor, backlog, s.narrow, s.deps.MeterProvider, s.logger); err != nil {
 		return err
 	}
 	if s.auth != nil {
 		s.acceptor.IdentifyWith(s.auth.identify)
 	}
 	return nil
+}
+
+// narrow lets few sockets wait to become connections.
+func (s *Service) narrow(on bool) {
+	n := 0
+	if on {
+		n = pressedPlaces
+	}
+	s.entrance.setNarrow(n)
+	s.shakes.setNarrow(n)
 }
 
 // admit says whether a handshake goes on, and if not, when it is to come back.

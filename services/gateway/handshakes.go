@@ -17,9 +17,9 @@ import (
 //
 // Safe for concurrent use.
 type handshakes struct {
-	most int
-
 	mu     sync.Mutex
+	most   int
+	narrow int       // the bound when it is less and above 0
 	order  list.List // of net.Conn; the first was silent longest
 	places map[net.Conn]*list.Element
 	cut    int64 // so far
@@ -31,13 +31,20 @@ func newHandshakes(most int) *handshakes {
 
 // observe is http.Server's ConnState.
 func (h *handshakes) observe(c net.Conn, state http.ConnState) {
-	if first := h.note(c, state); first != nil {
-		cut(first)
+	for _, one := range h.note(c, state) {
+		cut(one)
 	}
 }
 
-// note keeps count and returns the socket that has to go.
-func (h *handshakes) note(c net.Conn, state http.ConnState) (first net.Conn) {
+// setNarrow lets at most n wait; 0: as many as usual.
+func (h *handshakes) setNarrow(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.narrow = n
+}
+
+// note keeps count and returns the sockets that have to go.
+func (h *handshakes) note(c net.Conn, state http.ConnState) (over []net.Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	place, known := h.places[c]
@@ -51,14 +58,18 @@ func (h *handshakes) note(c net.Conn, state http.ConnState) (first net.Conn) {
 	case http.StateHijacked, http.StateClosed:
 		h.forget(c, place)
 	}
-	if h.order.Len() <= h.most {
-		return nil
+	most := h.most
+	if h.narrow > 0 {
+		most = min(most, h.narrow)
 	}
-	place = h.order.Front()
-	first = place.Value.(net.Conn) //nolint:forcetypeassert // nothing else is in it
-	h.forget(first, place)
-	h.cut++
-	return first
+	for h.order.Len() > most {
+		place := h.order.Front()
+		first := place.Value.(net.Conn) //nolint:forcetypeassert // nothing else is in it
+		h.forget(first, place)
+		h.cut++
+		over = append(over, first)
+	}
+	return over
 }
 
 // forget takes a socket out; place is nil when it is not in.

@@ -9,8 +9,9 @@ import (
 )
 
 // runtimeShare of the limit is what the Go runtime may use, garbage included, before it collects as hard as it may. The rest is for
-// the kernel's sockets and for the time until whoever asks for memory has been refused.
-const runtimeShare = 0.75
+// what the kernel keeps for sockets, which is as much as a third of what the process keeps for them, and for the time until whoever
+// asks for memory has been refused.
+const runtimeShare = 0.6
 
 // ErrUnknown says that nothing on this system tells how much memory there is, and none was set.
 var ErrUnknown = errors.New("the memory limit of this process is not known: set one")
@@ -75,7 +76,7 @@ func (b *Budget) Used() (used, of int64, err error) {
 	return used, of, nil
 }
 
-// LimitRuntime has the Go runtime keep to three quarters of the limit as far as it can, unless GOMEMLIMIT says something else.
+// LimitRuntime has the Go runtime keep to three fifths of the limit as far as it can, unless GOMEMLIMIT says something else.
 func (b *Budget) LimitRuntime() (restore func()) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return func() {}

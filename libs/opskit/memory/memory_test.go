@@ -121,7 +121,7 @@ func TestUsed(t *testing.T) {
 func TestLimitRuntime(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", "")
 	before := debug.SetMemoryLimit(-1)
-	b := &Budget{sources: []source{{name: "a", limit: 4 << 40}}}
+	b := &Budget{sources: []source{{name: "a", limit: 5 << 40}}}
 	restore := b.LimitRuntime()
 	require.Equal(t, int64(3<<40), debug.SetMemoryLimit(-1))
 	restore()

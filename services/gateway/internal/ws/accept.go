@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -62,12 +63,25 @@ func (a *Acceptor) IdentifyWith(f Identify) { a.identify = f }
 // Active is the number of open connections.
 func (a *Acceptor) Active() int { return int(a.s.active.Load()) }
 
-// Relieve makes room while the backlog is full, or must be made in any case: it cuts the connections whose peers took nothing for
-// StallTimeout, and says how many. It is to be called every now and then.
-func (a *Acceptor) Relieve(must bool) (cut int) {
-	if must || a.s.backlog.Full() {
+// Need says how much room must be made.
+type Need int
+
+// Needs, by urgency.
+const (
+	// NeedNone: only what the backlog is over its limit.
+	NeedNone Need = iota
+	// NeedRoom in any case.
+	NeedRoom
+	// NeedRoomNow leaves nobody time to read why it was cut.
+	NeedRoomNow
+)
+
+// Relieve makes room: it cuts the connections whose peers took nothing of what is being written for StallTimeout, or began a
+// message that long ago and did not finish it, and says how many. It is to be called every now and then.
+func (a *Acceptor) Relieve(need Need) (cut int) {
+	if need != NeedNone || a.s.backlog.Full() {
 		for _, c := range a.s.wheel.All() {
-			if c.relieve() {
+			if c.relieve(need == NeedRoomNow) {
 				cut++
 			}
 		}
@@ -76,19 +90,24 @@ func (a *Acceptor) Relieve(must bool) (cut int) {
 	return cut
 }
 
-// Shed closes n connections with code, those first for which most waits, and says how many it closed. last is sent before that,
-// for each encoding one, to those who take what they are sent.
+// Shed closes n connections with code, first those for which much waits, then those that came last, and says how many it closed.
+// last is sent before that, in each connection's encoding, to those for whom little waits.
 func (a *Acceptor) Shed(n int, code clientv1.CloseCode, last func(codec.Codec) []byte) int {
 	type candidate struct {
 		c     *Conn
-		waits int
+		heavy int // bytes that wait, if they are many
 	}
 	var all []candidate
 	for _, c := range a.s.wheel.All() {
-		all = append(all, candidate{c, c.waits()})
+		one := candidate{c: c}
+		if waits := c.waits(); waits > a.s.cfg.OutboxBytes/8 {
+			one.heavy = waits
+		}
+		all = append(all, one)
 	}
-	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	slices.SortStableFunc(all, func(a, b candidate) int { return b.waits - a.waits })
+	slices.SortFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.heavy, a.heavy), b.c.opened.Compare(a.c.opened))
+	})
 	closed := 0
 	for _, one := range all {
 		if closed >= n {
@@ -97,7 +116,7 @@ func (a *Acceptor) Shed(n int, code clientv1.CloseCode, last func(codec.Codec) [
 		if one.c.Closing() {
 			continue
 		}
-		if one.waits == 0 {
+		if one.heavy == 0 {
 			one.c.Send(last(one.c.Codec()))
 		}
 		one.c.CloseWith(code)

@@ -426,9 +426,9 @@ func (c *Conn) keep(part, held *buffer) {
 }
 
 // relieve cuts a peer that takes nothing of what is being written, or does not finish its message, and says whether it did.
-func (c *Conn) relieve() bool {
+func (c *Conn) relieve(hard bool) bool {
 	since := c.since.Load()
-	return c.outbox.relieve(since != 0 && time.Since(time.Unix(0, since)) >= c.s.cfg.StallTimeout)
+	return c.outbox.relieve(since != 0 && time.Since(time.Unix(0, since)) >= c.s.cfg.StallTimeout, hard)
 }
 
 // need reads until n bytes are buffered; n is at most inlineBuffer.

@@ -235,10 +235,17 @@ func (o *outbox) admit() bool {
 	return false
 }
 
-// relieve cuts a peer that takes nothing of what is being written, or in any case, and says whether it did.
-func (o *outbox) relieve(must bool) bool {
+// relieve cuts a peer that takes nothing of what is being written, or in any case, and says whether it did. hard leaves it no time
+// to read why.
+func (o *outbox) relieve(must, hard bool) bool {
 	if !must && !o.stalled() {
 		return false
+	}
+	if hard {
+		o.slow.Store(true)
+		o.s.metrics.dropped(dropBacklog)
+		o.kill()
+		return true
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -348,6 +355,16 @@ func rawConn(nc net.Conn) net.Conn {
 		return t.NetConn()
 	}
 	return nc
+}
+
+// reset has the close of a socket drop what the peer did not take.
+func reset(nc net.Conn) {
+	if under, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = under.NetConn()
+	}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
 }
 
 func (o *outbox) flush() {
