@@ -90,12 +90,6 @@ func (c *crowd) add(nc net.Conn) bool {
 	return true
 }
 
-func (c *crowd) size() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.conns)
-}
-
 // leave closes all sockets at once, without leaving ports behind that cannot be used for a minute.
 func (c *crowd) leave() {
 	c.mu.Lock()

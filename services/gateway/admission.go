@@ -62,6 +62,7 @@ type admission struct {
 	acceptor *ws.Acceptor
 	narrow   func(on bool) // lets few wait to come in
 	logger   *slog.Logger
+	limited  *slog.Logger
 	metrics  *admissionMetrics
 
 	level memory.Level
@@ -71,7 +72,7 @@ type admission struct {
 }
 
 func newAdmission(m Memory, a *ws.Acceptor, b *ws.Backlog, narrow func(on bool), mp metric.MeterProvider, logger *slog.Logger) (*admission, error) {
-	ad := &admission{memory: m, acceptor: a, narrow: narrow, logger: opskit.RateLimited(logger)}
+	ad := &admission{memory: m, acceptor: a, narrow: narrow, logger: logger, limited: opskit.RateLimited(logger)}
 	var err error
 	ad.metrics, err = newAdmissionMetrics(mp, m, b)
 	return ad, err
@@ -142,13 +143,14 @@ func (a *admission) measure() {
 	}
 	used, of, err := a.memory.Used()
 	if err != nil {
-		a.logger.Warn("memory in use not known", slog.Any("err", err))
+		a.limited.Warn("memory in use not known", slog.Any("err", err))
 		return
 	}
 	a.share = float64(used) / float64(of)
 	next := a.level.Next(a.share)
 	if next != a.level {
-		a.logger.Warn("memory admission is "+next.String(), slog.String("before", a.level.String()),
+		// Not rate limited: each change counts, and hysteresis keeps them few.
+		a.logger.Warn("memory admission changes", slog.String("from", a.level.String()), slog.String("to", next.String()),
 			slog.Int64("used_bytes", used), slog.Int64("limit_bytes", of), slog.Int("connections", a.acceptor.Active()))
 	}
 	a.level = next

@@ -345,7 +345,13 @@ func (o *outbox) kill() {
 		o.unreserve()
 	}
 	o.mu.Unlock()
-	_ = rawConn(o.nc).Close()
+	nc := rawConn(o.nc)
+	if o.slow.Load() { // what the kernel has for it would wait there for minutes
+		if tcp, ok := nc.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+	}
+	_ = nc.Close()
 }
 
 // rawConn is what is beneath TLS, which says farewell when it is closed, and waits up to 5 s for a peer that does not read to
@@ -355,16 +361,6 @@ func rawConn(nc net.Conn) net.Conn {
 		return t.NetConn()
 	}
 	return nc
-}
-
-// reset has the close of a socket drop what the peer did not take.
-func reset(nc net.Conn) {
-	if under, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		nc = under.NetConn()
-	}
-	if tcp, ok := nc.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
 }
 
 func (o *outbox) flush() {
