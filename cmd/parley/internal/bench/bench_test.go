@@ -2,70 +2,105 @@ package bench
 
 import (
 	"encoding/binary"
-	"io"
-	"net"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-func TestReadParsesFramesOfEveryLengthAcrossReads(t *testing.T) {
+func TestFramesOfEveryLength(t *testing.T) {
 	t.Parallel()
 	sizes := []int{0, 1, 125, 126, 65535, 65536, 100_000}
 	var stream []byte
 	for _, size := range sizes {
 		stream = append(stream, serverFrame(size)...)
 	}
-	client, server := net.Pipe()
-	go func() {
-		for len(stream) > 0 { // odd pieces, so that headers are split
-			n := min(7001, len(stream))
-			_, _ = server.Write(stream[:n])
-			stream = stream[n:]
+	for _, cut := range []int{0, 1, 2, 3, 9, 50_000} { // what is missing at the end
+		var got []int
+		used, err := frames(stream[:len(stream)-cut], func(_ byte, payload []byte) error {
+			got = append(got, len(payload))
+			return nil
+		})
+		require.NoError(t, err)
+		if cut == 0 {
+			require.Equal(t, sizes, got)
+			require.Equal(t, len(stream), used)
+			continue
 		}
-		_ = server.Close()
-	}()
-	w := &wire{conn: client, buf: make([]byte, 64)}
-	var got []int
-	err := w.read(func(payload []byte) error {
-		got = append(got, len(payload))
-		return nil
-	})
-	require.ErrorIs(t, err, io.EOF)
-	require.Equal(t, sizes, got)
+		require.Equal(t, sizes[:len(sizes)-1], got)
+		require.Equal(t, len(stream)-100_010, used)
+	}
 }
 
-func TestReadReportsTheCloseCode(t *testing.T) {
+func TestFramesReportTheCloseCode(t *testing.T) {
 	t.Parallel()
-	client, server := net.Pipe()
-	go func() { _, _ = server.Write([]byte{0x88, 6, 0x0f, 0xa1, 'S', 'L', 'O', 'W'}) }()
-	w := &wire{conn: client, buf: make([]byte, 64)}
-	err := w.read(func([]byte) error { return nil })
+	_, err := frames([]byte{0x88, 6, 0x0f, 0xa1, 'S', 'L', 'O', 'W'}, func(byte, []byte) error { return nil })
 	var closed *serverClosedError
 	require.ErrorAs(t, err, &closed)
 	require.Equal(t, uint16(4001), closed.code)
 	require.Equal(t, "SLOW", closed.reason)
 }
 
-func TestUintFieldIgnoresTheContent(t *testing.T) {
+func TestClientFramesHaveTheRightLength(t *testing.T) {
 	t.Parallel()
-	frame := []byte(`{"message":{"content":"\"seq\":\"7\" ","message_id":"12","seq":"42","prev_seq":"41"}}`)
-	seq, err := uintField(frame, `"seq"`)
-	require.NoError(t, err)
-	require.Equal(t, uint64(42), seq)
-	previous, err := uintField(frame, `"prev_seq"`)
-	require.NoError(t, err)
-	require.Equal(t, uint64(41), previous)
-	_, err = uintField(frame, `"absent"`)
+	for _, size := range []int{0, 125, 126, 65535, 65536} {
+		b := appendFrame(nil, opText, make([]byte, size))
+		b[1] &= 0x7f // as the server would measure it without the mask
+		head, payload, ok := frameAt(b)
+		require.True(t, ok)
+		require.Equal(t, size, payload)
+		require.Len(t, b, head+4+size)
+	}
+}
+
+func TestChainOfAMessage(t *testing.T) {
+	t.Parallel()
+	for frame, want := range map[string][2]uint64{
+		`{"message":{"content":"x","seq":"42","prev_seq":"41"}}`:                              {42, 41},
+		`{"message":{"content":"x","seq":"1"}}`:                                               {1, 0},
+		`{"message":{"seq":"42","prev_seq":"41","content":"x"}}`:                              {42, 41},
+		`{"message":{"content":"\"seq\":\"7\" ","message_id":"12","seq":"42"}}`:               {42, 0},
+		`{"message":{"message_id":"9","seq":"18446744073709551615","prev_seq":"1844674407"}}`: {18446744073709551615, 1844674407},
+	} {
+		seq, previous, err := chainOf([]byte(frame))
+		require.NoError(t, err, frame)
+		require.Equal(t, want, [2]uint64{seq, previous}, frame)
+	}
+	_, _, err := chainOf([]byte(`{"message":{"content":"x"}}`))
 	require.ErrorIs(t, err, errNoField)
 }
 
 func TestScenarioListsEveryProblem(t *testing.T) {
 	t.Parallel()
-	err := Scenario{}.Validate()
-	for _, part := range []string{"room", "publisher", "window", "payload", "duration"} {
+	err := Scenario{TLS: true}.Validate()
+	for _, part := range []string{"room", "publisher", "window", "payload", "duration", "encrypted"} {
 		require.ErrorContains(t, err, part)
 	}
+	for _, s := range All() {
+		require.NoError(t, s.Validate(), s.Title)
+	}
+}
+
+func TestBudgetIsMissedWithFaultsAndWithoutFigures(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		c    Comparison
+		want bool
+	}{
+		"met":              {Comparison{Budget: Budget{Ratio: 0.5, PerCPU: 10}, Ratio: 0.6, BareHub: &Result{}, Parley: Result{PerCPU: 11}}, true},
+		"ratio too low":    {Comparison{Budget: Budget{Ratio: 0.5, PerCPU: 10}, Ratio: 0.4, BareHub: &Result{}, Parley: Result{PerCPU: 11}}, false},
+		"too dear":         {Comparison{Budget: Budget{Ratio: 0.5, PerCPU: 10}, Ratio: 0.6, BareHub: &Result{}, Parley: Result{PerCPU: 9}}, false},
+		"too heavy":        {Comparison{Budget: Budget{KiB: 8}, Parley: Result{KiBLater: 8.1}}, false},
+		"light enough":     {Comparison{Budget: Budget{KiB: 8}, Parley: Result{KiBLater: 8}}, true},
+		"with a gap":       {Comparison{Budget: Budget{KiB: 8}, Parley: Result{KiBLater: 1, Gaps: 1}}, false},
+		"the hub's refuse": {Comparison{Budget: Budget{Ratio: 0.5}, Ratio: 1, BareHub: &Result{Refused: 1}}, false},
+	} {
+		test.c.judge()
+		require.NotNil(t, test.c.Met, name)
+		require.Equal(t, test.want, *test.c.Met, name)
+	}
+	c := Comparison{Budget: Budget{Ratio: 0.5}}
+	c.judge()
+	require.Nil(t, c.Met, "nothing to compare with")
 }
 
 func serverFrame(size int) []byte {
