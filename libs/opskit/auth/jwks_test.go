@@ -8,9 +8,11 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -370,4 +372,65 @@ func FuzzParseKeySet(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Keys come over https from whom the system's or the given authorities vouch for, and from nobody else.
+func TestKeysOverHTTPS(t *testing.T) {
+	t.Parallel()
+	key := edKey(t, "1")
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(object{"keys": []object{key.public}})
+	}))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // a handshake is refused below
+	server.StartTLS()
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	token := sign(t, jwt.SigningMethodEdDSA, "1", key.private)
+	for name, c := range map[string]struct {
+		roots *x509.CertPool
+		want  error
+	}{"vouched for": {roots, nil}, "by nobody": {x509.NewCertPool(), ErrKeys}} {
+		v, err := NewVerifier(keysAt(server.URL), Deps{Now: clock, RootCAs: c.roots})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { v.Run(ctx) })
+		_, err = v.Verify(t.Context(), token)
+		require.ErrorIs(t, err, c.want, name)
+		cancel()
+		running.Wait()
+	}
+}
+
+// What a check costs, which every connection and renewal does once.
+func BenchmarkVerify(b *testing.B) {
+	rooms := set("rooms", object{"chat-*": []string{"join", "publish"}, "news": []string{"join"}})
+	b.Run("HS256", func(b *testing.B) {
+		v, token := verifier(b, config()), forge(canary, header(), claims(rooms))
+		for b.Loop() {
+			if _, err := v.Verify(b.Context(), token); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	pairs := []keyPair{
+		rsaKey("RS256"), ecKey(b, "ES256", elliptic.P256(), jwt.SigningMethodES256),
+		ecKey(b, "ES384", elliptic.P384(), jwt.SigningMethodES384), edKey(b, "EdDSA"),
+	}
+	var public []object
+	for _, p := range pairs {
+		public = append(public, p.public)
+	}
+	v := fetching(b, startIssuer(b, public...))
+	for _, p := range pairs {
+		token := sign(b, p.methods[0], p.public["kid"].(string), p.private, rooms) //nolint:forcetypeassert // above
+		b.Run(p.methods[0].Alg(), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := v.Verify(b.Context(), token); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
