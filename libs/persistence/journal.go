@@ -188,6 +188,16 @@ type Journal interface {
 	Takeovers(ctx context.Context, owner string, since Mark) ([]Takeover, Mark, error)
 }
 
+// AsyncAppender is a Journal whose appends need no goroutine that waits for them. It is worth it where thousands of streams
+// each have one on its way.
+type AsyncAppender interface {
+	// AppendAsync is Append, but for how it ends: done gets the result, exactly once and possibly before AppendAsync has
+	// returned. It is called by whoever commits for everybody else, so it must be quick and must not block. limit, which must
+	// be positive, ends the wait as the end of Append's ctx does; of ctx only the values count. events must not be changed
+	// any more, also after done, unless its error is nil.
+	AppendAsync(ctx context.Context, c Claim, expected uint64, events []Event, limit time.Duration, done func(last uint64, err error))
+}
+
 // Mark is a position in the order of claims, given by Takeovers of one backend and only good for that. Opaque.
 type Mark struct{ at string }
 

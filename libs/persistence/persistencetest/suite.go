@@ -40,6 +40,7 @@ func Exercise(t *testing.T, opts Options) {
 	groups := []group{
 		{"Claim", claimTests},
 		{"Append", appendTests},
+		{"AppendAsync", asyncTests()},
 		{"Limits", limitTests},
 		{"Read", readTests},
 		{"Snapshot", snapshotTests},

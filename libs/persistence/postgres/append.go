@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -16,11 +17,9 @@ func (b *Backend) Append(ctx context.Context, c persistence.Claim, expected uint
 	if err != nil {
 		return 0, fmt.Errorf("append to stream %s: %w", c.Key, err)
 	}
-	a := &appendRequest{claim: c, expected: expected, batch: events, span: trace.SpanContextFromContext(ctx)}
-	a.request = request{append: a, events: len(events), bytes: size}
-	var known bool
-	if a.lane, known = b.lanes.index(c.Lane); !known {
-		return 0, fmt.Errorf("append to stream %s: claim is of another journal, this one has no lane %d: %w", c.Key, c.Lane, persistence.ErrInvalid)
+	a, err := b.newAppend(ctx, c, expected, events, size)
+	if err != nil {
+		return 0, fmt.Errorf("append to stream %s: %w", c.Key, err)
 	}
 	err = b.submit(ctx, &a.request)
 	b.metrics.Appended(ctx, a.since, err)
@@ -28,6 +27,37 @@ func (b *Backend) Append(ctx context.Context, c persistence.Claim, expected uint
 		return 0, fmt.Errorf("append to stream %s: %w", c.Key, err)
 	}
 	return expected + uint64(len(events)), nil
+}
+
+// AppendAsync implements persistence.AsyncAppender.
+func (b *Backend) AppendAsync(ctx context.Context, c persistence.Claim, expected uint64, events []persistence.Event, limit time.Duration, done func(uint64, error)) {
+	size, err := persistence.ValidateAppend(c, events)
+	var a *appendRequest
+	if err == nil {
+		a, err = b.newAppend(ctx, c, expected, events, size)
+	}
+	if err != nil {
+		done(0, fmt.Errorf("append to stream %s: %w", c.Key, err))
+		return
+	}
+	b.submitAsync(&a.request, limit, func(err error) {
+		b.metrics.Appended(ctx, a.since, err)
+		if err != nil {
+			done(0, fmt.Errorf("append to stream %s: %w", c.Key, err))
+			return
+		}
+		done(expected+uint64(len(events)), nil)
+	})
+}
+
+func (b *Backend) newAppend(ctx context.Context, c persistence.Claim, expected uint64, events []persistence.Event, size int) (*appendRequest, error) {
+	a := &appendRequest{claim: c, expected: expected, batch: events, span: trace.SpanContextFromContext(ctx)}
+	a.request = request{append: a, events: len(events), bytes: size}
+	var known bool
+	if a.lane, known = b.lanes.index(c.Lane); !known {
+		return nil, fmt.Errorf("claim is of another journal, this one has no lane %d: %w", c.Lane, persistence.ErrInvalid)
+	}
+	return a, nil
 }
 
 // appendRequest carries its request, so that an append is one allocation.

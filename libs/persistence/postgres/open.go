@@ -55,7 +55,10 @@ type Backend struct {
 	closeErr                  error
 }
 
-var _ persistence.Backend = (*Backend)(nil)
+var (
+	_ persistence.Backend       = (*Backend)(nil)
+	_ persistence.AsyncAppender = (*Backend)(nil)
+)
 
 // Open opens the journal in the database that url names, as libpq understands it; search_path names its schema, "parley"
 // if it does not. With several hosts it follows the one that takes writes. Open brings the schema up to date unless told

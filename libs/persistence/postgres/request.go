@@ -36,10 +36,36 @@ type request struct {
 
 	err  error // the result, once done is closed
 	done chan struct{}
+	// async is set instead of done when nobody waits.
+	async *async
+}
+
+// async is what a request has that nobody waits for.
+type async struct {
+	// done gets the result, once.
+	done  func(error)
+	ended atomic.Bool
+	limit *time.Timer
+}
+
+// end gives the result unless there was one already. It is not called by the timer itself, which may run before limit is set.
+func (a *async) end(err error) {
+	a.limit.Stop()
+	a.once(err)
+}
+
+func (a *async) once(err error) {
+	if a.ended.CompareAndSwap(false, true) {
+		a.done(err)
+	}
 }
 
 // answer gives the caller its result.
 func (r *request) answer(err error) {
+	if r.async != nil {
+		r.async.end(err)
+		return
+	}
 	r.err = err
 	close(r.done)
 }
@@ -78,5 +104,24 @@ func (b *Backend) submit(ctx context.Context, r *request) error {
 		return r.err
 	default:
 		return fmt.Errorf("in a commit: %w: %w", persistence.ErrUnknown, ctx.Err())
+	}
+}
+
+// submitAsync is submit for a request that nobody waits for: done gets its result.
+func (b *Backend) submitAsync(r *request, limit time.Duration, done func(error)) {
+	r.since = time.Now()
+	r.async = &async{done: done}
+	r.async.limit = time.AfterFunc(limit, func() {
+		if r.state.CompareAndSwap(queued, withdrawn) {
+			r.async.once(fmt.Errorf("withdrawn from the queue: %w: %w", persistence.ErrUnavailable, context.DeadlineExceeded))
+			return
+		}
+		r.mu.Lock()
+		r.left = true
+		r.mu.Unlock()
+		r.async.once(fmt.Errorf("in a commit: %w: %w", persistence.ErrUnknown, context.DeadlineExceeded))
+	})
+	if err := b.lanes.put(r); err != nil {
+		r.async.end(err)
 	}
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
@@ -14,20 +15,43 @@ func (b *Backend) Append(ctx context.Context, c persistence.Claim, expected uint
 	if err != nil {
 		return 0, fmt.Errorf("append to stream %s: %w", c.Key, err)
 	}
-	m := &appendMutation{claim: c, expected: expected, events: events}
-	m.request = request{
-		mutation: m,
-		key:      writerKey{stream: c.StreamID, epoch: c.Epoch},
-		events:   len(events),
-		bytes:    size,
-		lends:    true,
-	}
+	m := newAppend(c, expected, events, size)
+	m.request.lends = true
 	err = b.submit(ctx, &m.request)
 	b.metrics.Appended(ctx, m.request.since, err)
 	if err != nil {
 		return 0, fmt.Errorf("append to stream %s: %w", c.Key, err)
 	}
 	return expected + uint64(len(events)), nil
+}
+
+// AppendAsync implements persistence.AsyncAppender.
+func (b *Backend) AppendAsync(ctx context.Context, c persistence.Claim, expected uint64, events []persistence.Event, limit time.Duration, done func(uint64, error)) {
+	size, err := persistence.ValidateAppend(c, events)
+	if err != nil {
+		done(0, fmt.Errorf("append to stream %s: %w", c.Key, err))
+		return
+	}
+	m := newAppend(c, expected, events, size)
+	b.submitAsync(&m.request, limit, func(err error) {
+		b.metrics.Appended(ctx, m.request.since, err)
+		if err != nil {
+			done(0, fmt.Errorf("append to stream %s: %w", c.Key, err))
+			return
+		}
+		done(expected+uint64(len(events)), nil)
+	})
+}
+
+func newAppend(c persistence.Claim, expected uint64, events []persistence.Event, size int) *appendMutation {
+	m := &appendMutation{claim: c, expected: expected, events: events}
+	m.request = request{
+		mutation: m,
+		key:      writerKey{stream: c.StreamID, epoch: c.Epoch},
+		events:   len(events),
+		bytes:    size,
+	}
+	return m
 }
 
 // appendMutation carries its request, so that an append is one allocation.

@@ -30,7 +30,10 @@ type Backend struct {
 	closeOnce sync.Once
 }
 
-var _ persistence.Backend = (*Backend)(nil)
+var (
+	_ persistence.Backend       = (*Backend)(nil)
+	_ persistence.AsyncAppender = (*Backend)(nil)
+)
 
 // Open opens the journal in the file at path, creating file and directory when they are missing, both for the owner's
 // eyes only (0600, 0700), and brings its schema up to date. The journal belongs to this Backend until Close: another Open

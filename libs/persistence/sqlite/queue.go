@@ -50,6 +50,17 @@ type request struct {
 	poison bool   // broke a transaction; err says how
 	err    error  // the result, once done is closed
 	done   chan struct{}
+	// async is set instead of done when nobody waits.
+	async *async
+}
+
+// answer gives whoever has asked the result in err.
+func (r *request) answer() {
+	if r.async != nil {
+		r.async.end(r.err)
+		return
+	}
+	close(r.done)
 }
 
 // batch is what the requests of one transaction share.
@@ -153,7 +164,7 @@ func (q *queue) drop() {
 	for _, r := range items {
 		if r.state.CompareAndSwap(queued, taken) {
 			r.err = persistence.ErrClosed
-			close(r.done)
+			r.answer()
 		}
 	}
 }

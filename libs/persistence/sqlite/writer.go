@@ -113,7 +113,7 @@ func (w *writer) store(b *batch) {
 		if err != nil && !r.poison {
 			r.err = err
 		}
-		close(r.done)
+		r.answer()
 	}
 }
 
