@@ -90,7 +90,7 @@ type PersistentConfig struct {
 // the mailbox is the lock. Only Stop may run beside the other methods, because GoAkt runs PostStop on the goroutine that
 // stops the actor.
 //
-//	Submit ──► queue ──(flush message)──► Decide on a draft ──► Append in a task ──► Apply ──► Committed
+//	Submit ──► queue ──(flush message)──► Decide on a draft ──► Append ──► Apply ──► Committed
 //	             ▲ what comes meanwhile is the next batch             │
 //	             └────────────────────────────────────────────────────┴──► Failed
 type Persistent[S, C, R any] struct {
@@ -102,6 +102,9 @@ type Persistent[S, C, R any] struct {
 	// called by a handler, inside Receive.
 	turn      sync.Mutex
 	receiving bool
+
+	// async is the journal, if it appends without a goroutine that waits.
+	async persistence.AsyncAppender
 
 	claim persistence.Claim
 	state S
@@ -136,6 +139,7 @@ var errNotRecovered = errors.New("not recovered")
 // NewPersistent returns a stream that is not recovered yet.
 func NewPersistent[S, C, R any](cfg PersistentConfig, b Behavior[S, C, R], h PersistentHandler[C, R]) *Persistent[S, C, R] {
 	p := &Persistent[S, C, R]{cfg: cfg.withDefaults(), behavior: b, handler: h, stopped: errNotRecovered}
+	p.async, _ = cfg.Journal.(persistence.AsyncAppender)
 	p.flush = &flushMessage[S, C, R]{p: p}
 	return p
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/parley-rt/parley/libs/persistence"
 )
 
-// commit is a batch on its way to the journal. The task fills last and err before it closes done and returns the commit
-// to the actor as a message.
+// commit is a batch on its way to the journal. Who has its result, the journal or a task that waited for it, fills last and err
+// before it closes done and returns the commit to the actor as a message.
 type commit[S, C, R any] struct {
 	p      *Persistent[S, C, R]
 	batch  []Decided[C, R]
@@ -124,6 +124,16 @@ func (p *Persistent[S, C, R]) start(rctx *actor.ReceiveContext, c *commit[S, C, 
 	claim, expected := p.claim, p.seq
 	p.inFlight = c
 	self := rctx.Self()
+	if p.async != nil {
+		p.async.AppendAsync(ctx, claim, expected, c.events, p.cfg.CommitTimeout, func(last uint64, err error) {
+			c.last, c.err = last, err
+			c.judge(expected)
+			appended(c.err)
+			close(c.done)
+			_ = self.Tell(context.Background(), self, c) // Fails only when the actor is stopping, and Stop looks at done.
+		})
+		return
+	}
 	err := self.PipeTo(ctx, self, func() (any, error) {
 		c.run(ctx, claim, expected, appended)
 		return c, nil
@@ -145,6 +155,11 @@ func (c *commit[S, C, R]) run(ctx context.Context, claim persistence.Claim, expe
 	ctx, cancel := context.WithTimeout(ctx, c.p.cfg.CommitTimeout)
 	defer cancel()
 	c.last, c.err = c.p.cfg.Journal.Append(ctx, claim, expected, c.events)
+	c.judge(expected)
+}
+
+// judge checks and classifies the journal's answer.
+func (c *commit[S, C, R]) judge(expected uint64) {
 	if want := expected + uint64(len(c.events)); c.err == nil && c.last != want {
 		c.err = fmt.Errorf("append ended at seq %d, not %d: %w", c.last, want, persistence.ErrConflict)
 	}
