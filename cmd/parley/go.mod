@@ -11,6 +11,7 @@ require (
 	github.com/parley-rt/parley/libs/opskit v0.0.0
 	github.com/parley-rt/parley/libs/persistence v0.0.0
 	github.com/parley-rt/parley/libs/protocol v0.0.0
+	github.com/parley-rt/parley/libs/ratelimit v0.0.0
 	github.com/parley-rt/parley/sdk/go v0.0.0
 	github.com/parley-rt/parley/services/gateway v0.0.0
 	github.com/parley-rt/parley/services/rooms v0.0.0
@@ -90,7 +91,7 @@ require (
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/otlptranslator v1.0.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
-	github.com/redis/go-redis/v9 v9.21.0 // indirect
+	github.com/redis/go-redis/v9 v9.23.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/reugn/go-quartz v0.15.2 // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
@@ -132,7 +133,7 @@ require (
 	go.opentelemetry.io/otel/sdk/metric v1.47.0 // indirect
 	go.opentelemetry.io/otel/trace v1.47.0 // indirect
 	go.opentelemetry.io/proto/otlp v1.11.1 // indirect
-	go.uber.org/atomic v1.11.0 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
 	go.uber.org/zap v1.28.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.6 // indirect
@@ -158,6 +159,7 @@ replace (
 	github.com/parley-rt/parley/libs/opskit => ../../libs/opskit
 	github.com/parley-rt/parley/libs/persistence => ../../libs/persistence
 	github.com/parley-rt/parley/libs/protocol => ../../libs/protocol
+	github.com/parley-rt/parley/libs/ratelimit => ../../libs/ratelimit
 	github.com/parley-rt/parley/sdk/go => ../../sdk/go
 	github.com/parley-rt/parley/services/gateway => ../../services/gateway
 	github.com/parley-rt/parley/services/rooms => ../../services/rooms

@@ -32,15 +32,21 @@ type Meter struct{ uses [2]bucket }
 
 // Take takes c and says ok, or takes nothing and says after how long it will pass if nothing else is taken until then.
 func (m *Meter) Take(now time.Time, l Limit, c Cost) (after time.Duration, ok bool) {
-	at, rates, amounts := now.UnixNano(), l.rates(), c.amounts()
-	for i := range m.uses {
-		after = max(after, time.Duration(m.uses[i].wait(at, rates[i], amounts[i], 1)))
-	}
-	if after > 0 {
+	if after = m.Wait(now, l, c); after > 0 {
 		return after, false
 	}
+	at, rates, amounts := now.UnixNano(), l.rates(), c.amounts()
 	for i := range m.uses {
 		m.uses[i].take(at, rates[i], amounts[i], 1)
 	}
 	return 0, true
+}
+
+// Wait says after how long c would pass; 0: now.
+func (m *Meter) Wait(now time.Time, l Limit, c Cost) (after time.Duration) {
+	at, rates, amounts := now.UnixNano(), l.rates(), c.amounts()
+	for i := range m.uses {
+		after = max(after, time.Duration(m.uses[i].wait(at, rates[i], amounts[i], 1)))
+	}
+	return after
 }

@@ -81,3 +81,11 @@ func (o *Own) Take(now time.Time, m *Meter, c Cost) (after time.Duration, ok boo
 	}
 	return after, ok
 }
+
+// Wait is Meter.Wait with the scope's limit.
+func (o *Own) Wait(now time.Time, m *Meter, c Cost) (after time.Duration) {
+	if o.limit.Off() {
+		return 0
+	}
+	return m.Wait(now, o.limit, c)
+}

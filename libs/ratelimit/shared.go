@@ -91,6 +91,32 @@ func (s *Shared) Take(now time.Time, key string, c Cost) (after time.Duration, o
 	return after, ok
 }
 
+// Wait says after how long c of key would pass; 0: now. It counts nothing.
+func (s *Shared) Wait(now time.Time, key string, c Cost) (after time.Duration) {
+	sh := &s.shards[maphash.String(s.seed, key)%shards]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if e := sh.keys[key]; e != nil {
+		share, _ := s.share(e, now.UnixNano())
+		after = s.wait(e, now.UnixNano(), c, share)
+	}
+	return after
+}
+
+func (s *Shared) wait(e *entry, now int64, c Cost, share float64) (after time.Duration) {
+	rates, amounts := s.limit.rates(), c.amounts()
+	for i := range e.uses {
+		after = max(after, time.Duration(e.uses[i].wait(now, rates[i], amounts[i], share)))
+	}
+	if after > 0 && s.l.store != nil {
+		after += margin
+	}
+	return after
+}
+
+// Off says that the scope limits nothing.
+func (s *Shared) Off() bool { return s.limit.Off() }
+
 // add makes an entry; nil: there is no place.
 func (s *Shared) add(sh *shard, now int64, key string) *entry {
 	if len(sh.keys) >= s.l.cfg.Keys/shards {
@@ -134,19 +160,11 @@ func (s *Shared) decide(sh *shard, e *entry, now int64, c Cost) (after time.Dura
 	if leased {
 		count = &sh.count.leased
 	}
-	rates, amounts := s.limit.rates(), c.amounts()
-	var wait int64
-	for i := range e.uses {
-		wait = max(wait, e.uses[i].wait(now, rates[i], amounts[i], share))
-	}
-	if wait > 0 {
+	if after = s.wait(e, now, c, share); after > 0 {
 		count[0]++
-		after = time.Duration(wait)
-		if s.l.store != nil {
-			after += margin
-		}
 		return after, false, s.report(sh, e, leased)
 	}
+	rates, amounts := s.limit.rates(), c.amounts()
 	for i := range e.uses {
 		if !rates[i].Off() {
 			e.uses[i].take(now, rates[i], amounts[i], share)

@@ -22,6 +22,7 @@ import (
 	"github.com/parley-rt/parley/libs/opskit/certs"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/protocol/ids"
+	"github.com/parley-rt/parley/libs/ratelimit"
 	"github.com/parley-rt/parley/services/gateway/internal/ws"
 )
 
@@ -70,6 +71,10 @@ type Config struct {
 	// hold up those who are connected already. Others wait up to 3 s or are told when to come back. Defaults 225 and 1,000 for
 	// each processor; a lower AcceptPerSecond lowers the default of the other.
 	AcceptMinPerSecond, AcceptPerSecond int
+	// RateLimits bound how much clients may ask for. Default: they do not.
+	RateLimits RateLimits
+	// TrustedProxies are networks ("10.0.0.0/8") and addresses of proxies that say in X-Forwarded-For who is connecting. Empty: none.
+	TrustedProxies []string
 	// MaxMessageBytes of one WebSocket message; a larger one is closed with 1009. Default 64 KiB.
 	MaxMessageBytes int
 	// MaxRooms a connection may be in. Default 100.
@@ -101,6 +106,8 @@ type Deps struct {
 	// Backend keeps the sessions.
 	Backend   persistence.Backend
 	Directory dcplane.Directory
+	// RateLimits counts over all gateways what must be, and stays the caller's; nil: each gateway counts what it sees.
+	RateLimits ratelimit.Store
 	// Neighbours are the nodes of other services in this process, to which frames go without sockets; nil: none.
 	Neighbours *actorkit.Neighbours
 	// Health gets the service's checks; nil: nowhere.
@@ -202,7 +209,10 @@ func (c Config) validate() error {
 	if !isWSPath(c.WSPath) {
 		fail("ws path %q is not a path below /", c.WSPath)
 	}
-	problems = append(problems, c.Auth.Check())
+	problems = append(problems, c.Auth.Check(), c.RateLimits.check())
+	if _, err := parseProxies(c.TrustedProxies); err != nil {
+		problems = append(problems, err)
+	}
 	if grants, err := parseGrants(c.AuthDefaultRooms); err != nil {
 		problems = append(problems, err)
 	} else if _, err := auth.NewGrants(grants); err != nil {

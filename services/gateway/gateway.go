@@ -53,7 +53,8 @@ type Service struct {
 	sessions *member.Sessions
 	wheel    *ws.Wheel
 	auth     *authenticator // nil: everybody is let in
-	pair     *certs.Pair    // nil: clients connect without TLS
+	limits   *limits
+	pair     *certs.Pair // nil: clients connect without TLS
 
 	mu       sync.Mutex
 	started  bool
@@ -90,6 +91,10 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
+	limits, err := newLimits(cfg, deps, logger)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+	}
 	var pair *certs.Pair
 	if cfg.ClientTLS != (certs.Files{}) {
 		if pair, err = certs.Load(cfg.ClientTLS, certs.Deps{Logger: logger, MeterProvider: deps.MeterProvider}); err != nil {
@@ -97,7 +102,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		}
 	}
 	return &Service{
-		cfg: cfg, deps: deps, logger: logger, auth: authenticator, pair: pair,
+		cfg: cfg, deps: deps, logger: logger, auth: authenticator, limits: limits, pair: pair,
 		links:    links,
 		failure:  make(chan error, 1),
 		router:   route.NewRouter(links),
@@ -149,6 +154,9 @@ func (s *Service) start(ctx context.Context) error {
 		return err
 	}
 	if err := s.makeParts(ctx); err != nil {
+		return err
+	}
+	if err := s.limits.limiter.Start(); err != nil {
 		return err
 	}
 	door := route.NewDoor(s.registry, s.hub, opskit.RateLimited(s.logger))
@@ -218,6 +226,7 @@ func (s *Service) makeParts(ctx context.Context) error {
 	s.members = &member.Deps{
 		Config: member.Config{
 			Node: s.cfg.Node, DC: s.cfg.DC, MaxRooms: s.cfg.MaxRooms, ReplayLimit: uint32(s.cfg.SessionReplayLimit),
+			Limits: s.limits.members,
 		},
 		FirstFrameWait: s.cfg.FirstFrameWait,
 		System:         s.local, Router: s.router, Hub: s.hub, Sessions: s.sessions, Gate: s.gate, Registry: s.registry,
@@ -254,9 +263,7 @@ func (s *Service) makeParts(ctx context.Context) error {
 	if s.memory, err = newAdmission(s.cfg.Memory, s.acceptor, backlog, s.narrow, s.deps.MeterProvider, s.logger); err != nil {
 		return err
 	}
-	if s.auth != nil {
-		s.acceptor.IdentifyWith(s.auth.identify)
-	}
+	s.acceptor.IdentifyWith(s.identify)
 	return nil
 }
 

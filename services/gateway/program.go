@@ -12,6 +12,7 @@ import (
 	"github.com/parley-rt/parley/libs/opskit/memory"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/open"
+	"github.com/parley-rt/parley/libs/ratelimit/redis"
 )
 
 const (
@@ -55,6 +56,20 @@ func components(s *Settings, p opskit.Process) []opskit.Component {
 		MayCome: func(err error) bool { return !errors.Is(err, planes.ErrInvalid) },
 		Close:   func(ctx context.Context, d dcplane.Directory) error { return d.Close(ctx) },
 	})
+	var limits *redis.Store
+	redisOpen := opskit.NewComponent("redis", func(context.Context) error {
+		if s.RedisURL.Empty() {
+			return nil
+		}
+		var err error
+		limits, err = redis.Open(s.RedisURL.Reveal())
+		return err
+	}, func(context.Context) error {
+		if limits == nil {
+			return nil
+		}
+		return limits.Close()
+	})
 	node := opskit.Later(ServiceName, func() (opskit.Component, error) {
 		cfg, err := s.config()
 		if err != nil {
@@ -65,10 +80,14 @@ func components(s *Settings, p opskit.Process) []opskit.Component {
 			limit, name := budget.Limit()
 			p.Logger.Info("memory limit", slog.Int64("limit_bytes", limit), slog.String("of", name))
 		}
-		return New(cfg, Deps{
+		deps := Deps{
 			Backend: journal.Value(), Directory: plane.Value(), Health: p.Health, Logger: p.Logger,
 			MeterProvider: p.Telemetry.MeterProvider(), TracerProvider: p.Telemetry.TracerProvider(),
-		})
+		}
+		if limits != nil {
+			deps.RateLimits = limits
+		}
+		return New(cfg, deps)
 	})
-	return []opskit.Component{journal, plane, node}
+	return []opskit.Component{journal, plane, redisOpen, node}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/parley-rt/parley/libs/opskit/memory"
 	"github.com/parley-rt/parley/libs/persistence/open"
 	"github.com/parley-rt/parley/libs/protocol/ids"
+	"github.com/parley-rt/parley/libs/ratelimit/redis"
 	"github.com/parley-rt/parley/services/gateway/internal/ws"
 )
 
@@ -36,12 +37,17 @@ type Settings struct {
 	AuthTimeout      time.Duration `default:"10s" help:"How long a client may take to say who it is; then its connection is closed with 4501."`
 	AuthDefaultRooms []string      `sep:";" placeholder:"PATTERN=CAPABILITIES" help:"What a token without the claim rooms allows, such as chat-*=join,publish;news=join; a pattern alone gives all capabilities but moderate. Empty: no room."`
 
-	AllowedOrigins     []string      `help:"Origins that browsers may come from, comma-separated, * for all. Empty: only the gateway's own."`
-	MaxMessageBytes    int           `default:"65536" help:"Largest WebSocket message in bytes; a larger one closes the connection with 1009."`
-	MaxConnections     int           `placeholder:"N" help:"Connections open at once at most; more are told to come back with HTTP 429. Default: 100000, or what the limit of open files leaves room for."`
-	MemoryLimit        memory.Size   `placeholder:"SIZE" help:"Memory that the process may use, such as 4GiB: beyond four fifths newcomers get HTTP 503, beyond 92 % some connections are told to come back later. Default: the limit of its cgroup, which holds in any case, else the machine's memory."`
-	AcceptMinPerSecond int           `placeholder:"N" help:"Connections taken a second at least when more come, however busy this node is. Default: 225 for each processor, which lets 10,000 in within 30 s on 2."`
-	AcceptPerSecond    int           `placeholder:"N" help:"Connections taken a second at most when this node has time for them. Default: 1000 for each processor."`
+	AllowedOrigins     []string    `help:"Origins that browsers may come from, comma-separated, * for all. Empty: only the gateway's own."`
+	MaxMessageBytes    int         `default:"65536" help:"Largest WebSocket message in bytes; a larger one closes the connection with 1009."`
+	MaxConnections     int         `placeholder:"N" help:"Connections open at once at most; more are told to come back with HTTP 429. Default: 100000, or what the limit of open files leaves room for."`
+	MemoryLimit        memory.Size `placeholder:"SIZE" help:"Memory that the process may use, such as 4GiB: beyond four fifths newcomers get HTTP 503, beyond 92 % some connections are told to come back later. Default: the limit of its cgroup, which holds in any case, else the machine's memory."`
+	AcceptMinPerSecond int         `placeholder:"N" help:"Connections taken a second at least when more come, however busy this node is. Default: 225 for each processor, which lets 10,000 in within 30 s on 2."`
+	AcceptPerSecond    int         `placeholder:"N" help:"Connections taken a second at most when this node has time for them. Default: 1000 for each processor."`
+
+	RedisURL       opskit.Secret `name:"redis-url" placeholder:"URL" help:"Redis server that counts for all gateways what their rate limits count together, such as redis://host:6379. Without one each gateway counts what it sees."`
+	RateLimits     RateLimits    `embed:"" prefix:"rate-limit-"`
+	TrustedProxies []string      `placeholder:"NETWORK" help:"Networks and addresses of proxies that say in X-Forwarded-For who is connecting, comma-separated, such as 10.0.0.0/8. Empty: none does."`
+
 	SessionTTL         time.Duration `name:"session-ttl" default:"24h" help:"How long a session can be resumed after its connection ended."`
 	SessionReplayLimit int           `default:"10000" help:"Most messages that a resume replays per room; more gives reset."`
 }
@@ -64,6 +70,14 @@ func (s *Settings) Validate() error {
 		}
 	}
 	problems = append(problems, s.Auth.Check())
+	if !s.RedisURL.Empty() {
+		if err := redis.Check(s.RedisURL.Reveal()); err != nil {
+			problems = append(problems, fmt.Errorf("PARLEY_REDIS_URL: %w", err))
+		}
+	}
+	if _, err := parseProxies(s.TrustedProxies); err != nil {
+		problems = append(problems, fmt.Errorf("PARLEY_TRUSTED_PROXIES: %w", err))
+	}
 	problems = append(problems, s.checkClients()...)
 	if s.Discovery == actorkit.DiscoveryNATS && !s.ControlPlaneURL.Empty() && !strings.HasPrefix(s.ControlPlaneURL.Reveal(), "nats://") && !strings.HasPrefix(s.ControlPlaneURL.Reveal(), "tls://") {
 		problems = append(problems, errors.New("PARLEY_DISCOVERY: nats uses the control plane's server, which is not NATS here: choose static, dns or kubernetes"))
@@ -171,6 +185,7 @@ func (s *Settings) config() (Config, error) {
 		Listen: s.Listen, ClientTLS: certs.Files{Cert: s.TLSCert, Key: s.TLSKey}, WSPath: s.WSPath, Auth: s.Auth, AuthTimeout: s.AuthTimeout, AuthDefaultRooms: s.AuthDefaultRooms,
 		AllowedOrigins: s.AllowedOrigins, MaxMessageBytes: s.MaxMessageBytes,
 		MaxConnections: s.MaxConnections, AcceptMinPerSecond: s.AcceptMinPerSecond, AcceptPerSecond: s.AcceptPerSecond,
+		RateLimits: s.RateLimits, TrustedProxies: s.TrustedProxies,
 		SessionTTL: s.SessionTTL, SessionReplayLimit: s.SessionReplayLimit,
 	}, nil
 }

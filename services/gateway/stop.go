@@ -59,6 +59,7 @@ func (s *Service) stop(ctx context.Context) error {
 		s.cancel = nil
 	}
 	s.loops.Wait()
+	s.limits.limiter.Close()
 	if s.hub != nil && s.node != nil {
 		problems = append(problems, bounded(ctx, leaveTimeout, s.hub.Close))
 	}

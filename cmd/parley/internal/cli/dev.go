@@ -16,6 +16,8 @@ type devCommand struct {
 	Journal      opskit.Secret `help:"URL of the journal: postgres://user@host/database, sqlite://path or memory://; default: SQLite in --data." placeholder:"URL" env:"PARLEY_JOURNAL_URL"`
 	Migrate      string        `help:"Whether to bring the journal's schema up to date: auto, or off to refuse one that is not." enum:"auto,off" default:"auto"`
 	ControlPlane string        `help:"URL of the control plane (nats://host:port); default: embedded." placeholder:"URL" env:"PARLEY_CONTROL_PLANE_URL"`
+	RateLimits   string        `help:"Whether the gateway keeps its default rate limits: on or off. With --redis they are on." enum:"on,off" default:"off"`
+	Redis        opskit.Secret `help:"URL of a Redis server that counts for rate limits (redis://host:port); default: this process does." placeholder:"URL" env:"PARLEY_REDIS_URL"`
 	LogLevel     slog.Level    `help:"Lowest level that is logged: debug, info, warn or error." default:"warn"`
 }
 
@@ -23,6 +25,6 @@ type devCommand struct {
 func (c *devCommand) Run(ctx context.Context, streams Streams) error {
 	return dev.Run(ctx, dev.Options{
 		Listen: c.Listen, APIListen: c.APIListen, OpsListen: c.OpsListen, Data: c.Data, Journal: c.Journal.Reveal(), NoMigration: c.Migrate == "off",
-		ControlPlane: c.ControlPlane, LogLevel: c.LogLevel,
+		ControlPlane: c.ControlPlane, RateLimits: c.RateLimits == "on" || !c.Redis.Empty(), Redis: c.Redis.Reveal(), LogLevel: c.LogLevel,
 	}, streams.Out, streams.Err)
 }

@@ -22,6 +22,8 @@ import (
 	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/open"
+	"github.com/parley-rt/parley/libs/ratelimit"
+	"github.com/parley-rt/parley/libs/ratelimit/redis"
 	"github.com/parley-rt/parley/services/gateway"
 	"github.com/parley-rt/parley/services/rooms"
 )
@@ -41,7 +43,11 @@ type Options struct {
 	NoMigration bool
 	// ControlPlane is a URL; empty: an embedded NATS server in Data.
 	ControlPlane string
-	LogLevel     slog.Level
+	// RateLimits has the gateway keep its default rate limits. Redis is the URL of a server that counts for them; empty: the process
+	// does.
+	RateLimits bool
+	Redis      string
+	LogLevel   slog.Level
 }
 
 const (
@@ -88,6 +94,7 @@ type process struct {
 	journal   journal.Location
 	directory dcplane.Directory
 	control   string
+	limits    ratelimit.Store // nil: the gateway counts by itself
 	closers   []func(context.Context) error
 }
 
@@ -113,6 +120,14 @@ func (p *process) open(ctx context.Context) error {
 		return err
 	}
 	p.closers = append(p.closers, p.backend.Close)
+	if p.opts.Redis != "" {
+		store, err := redis.Open(p.opts.Redis)
+		if err != nil {
+			return fmt.Errorf("--redis, PARLEY_REDIS_URL: %w", err)
+		}
+		p.limits = store
+		p.closers = append(p.closers, func(context.Context) error { return store.Close() })
+	}
 	return p.openControlPlane(ctx)
 }
 
@@ -173,11 +188,17 @@ func (p *process) components() ([]opskit.Component, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rooms: %w", err)
 	}
+	var limits gateway.RateLimits
+	if p.opts.RateLimits {
+		limits = gateway.DefaultRateLimits()
+	}
 	gatewayService, err := gateway.New(gateway.Config{
 		DC: dc, Region: region, Node: "gateway-1", Host: "127.0.0.1", Quorum: 1, DataDir: p.data,
 		Listen: p.opts.Listen, Auth: auth.Config{Mode: auth.ModeNone}, DrainTimeout: drainTimeout,
+		RateLimits: limits,
 	}, gateway.Deps{
-		Backend: p.backend, Directory: p.directory, Neighbours: neighbours, Health: health, Logger: p.logger,
+		RateLimits: p.limits,
+		Backend:    p.backend, Directory: p.directory, Neighbours: neighbours, Health: health, Logger: p.logger,
 		MeterProvider: p.telemetry.MeterProvider(), TracerProvider: p.telemetry.TracerProvider(),
 	})
 	if err != nil {

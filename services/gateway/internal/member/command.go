@@ -78,7 +78,9 @@ func (c *Core) command(now time.Time, cmd *Command) {
 		c.out.Release(cmd.Bytes)
 		c.out.Done(cmd, outcomeOK)
 	case *clientv1.Envelope_Renew:
-		c.renew(cmd, k.Renew.GetToken())
+		if !c.limitRenewal(now, cmd) {
+			c.renew(cmd, k.Renew.GetToken())
+		}
 	case *clientv1.Envelope_Hello:
 		c.refuse(cmd, env.GetId(), clientv1.ErrorCode_ERROR_CODE_HELLO_LATE, "hello may only be the first frame", "", "")
 	case *clientv1.Envelope_JoinRoom:

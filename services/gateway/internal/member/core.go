@@ -34,6 +34,8 @@ type Config struct {
 	RetryFirst time.Duration
 	// BatchMessages and BatchBytes bound one batch of publishes. Defaults 64 and 64 KiB.
 	BatchMessages, BatchBytes int
+	// Limits are how much clients may ask for; nil: as much as they like.
+	Limits *Limits
 	// DrainGrace is how long a connection that should have left may take to have its commands answered; all are by then unless
 	// it is less than AnswerWithin and a tick. Default 5 s.
 	DrainGrace time.Duration
@@ -113,6 +115,9 @@ type Core struct {
 	attachments uint64 // number of the last
 
 	signals []sentSignal // the last ones; nil when there were none
+
+	meters  *meters // nil until something is limited
+	abusive bool    // too much was refused
 
 	pages []*op    // waiting to be asked
 	page  *request // the one that is out
@@ -410,6 +415,10 @@ func (c *Core) Idle() bool {
 // settle ends every input: it starts what became possible.
 func (c *Core) settle(now time.Time) {
 	if c.phase != phaseOpen {
+		return
+	}
+	if c.abusive {
+		c.close(clientv1.CloseCode_CLOSE_CODE_ABUSE)
 		return
 	}
 	c.pumpPages(now)

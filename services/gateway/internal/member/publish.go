@@ -13,16 +13,22 @@ import (
 // startBatch sends the publishes at the front of the queue, as many as a batch holds.
 func (c *Core) startBatch(now time.Time, r *room) {
 	n, bytes := 0, 0
+	var ops []*op
 	for _, o := range r.waiting {
 		size := draftOverhead + len(o.draft.GetContent()) + len(o.draft.GetMessageId()) + len(o.draft.GetTraceparent()) + len(o.draft.GetTracestate())
-		if o.kind != opPublish || n == c.cfg.BatchMessages || n > 0 && bytes+size > c.cfg.BatchBytes {
+		if o.kind != opPublish || len(ops) == c.cfg.BatchMessages || len(ops) > 0 && bytes+size > c.cfg.BatchBytes {
 			break
 		}
-		n, bytes = n+1, bytes+size
+		n++
+		if !o.answered && !c.limitPublish(now, r, o) {
+			ops, bytes = append(ops, o), bytes+size
+		}
 	}
-	ops := slices.Clone(r.waiting[:n])
 	r.waiting = slices.Delete(r.waiting, 0, n)
-	drafts := make([]*roomv1.Draft, n)
+	if len(ops) == 0 {
+		return
+	}
+	drafts := make([]*roomv1.Draft, len(ops))
 	for i, o := range ops {
 		drafts[i] = o.draft
 	}
@@ -48,10 +54,11 @@ func link(ops []*op) {
 const draftOverhead = 32
 
 // published answers the publishes of a batch.
-func (c *Core) published(q *request, outcomes []*roomv1.Outcome) {
+func (c *Core) published(now time.Time, q *request, outcomes []*roomv1.Outcome) {
 	for i, o := range q.ops {
 		out := outcomes[i]
 		if r := out.GetRefused(); r != nil || out.GetSeq() == 0 {
+			c.roomFull(now, q.room, r)
 			c.fail(o, clientv1.ErrorCode(r.GetCode()), r.GetMessage(), r.GetRetryAfterMs())
 			continue
 		}
@@ -59,4 +66,17 @@ func (c *Core) published(q *request, outcomes []*roomv1.Outcome) {
 			Target: o.room, MessageId: o.draft.GetMessageId(), Seq: out.GetSeq(), Duplicate: out.GetDuplicate(),
 		}}})
 	}
+}
+
+// roomFull keeps what waits for a room from overtaking what the room has just refused for now.
+func (c *Core) roomFull(now time.Time, r *room, refused *roomv1.Refused) {
+	if clientv1.ErrorCode(refused.GetCode()) != clientv1.ErrorCode_ERROR_CODE_RATE_LIMITED {
+		return
+	}
+	c.offend(now)
+	at := now.Add(time.Duration(refused.GetRetryAfterMs()) * time.Millisecond)
+	if !r.fullUntil.After(now) {
+		r.fullUntil = at
+	}
+	r.fullLast = at
 }

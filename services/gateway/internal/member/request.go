@@ -217,7 +217,7 @@ func (c *Core) complete(now time.Time, q *request, from string, f *roomv1.Frame)
 	case *roomv1.Frame_Published:
 		if o.kind == opPublish && len(k.Published.GetOutcomes()) == len(q.ops) {
 			c.end(q)
-			c.published(q, k.Published.GetOutcomes())
+			c.published(now, q, k.Published.GetOutcomes())
 			c.pump(now, q.room)
 		}
 	case *roomv1.Frame_Page:

@@ -22,6 +22,8 @@ type room struct {
 	active           *op      // the join or leave that is being carried out
 	batch            *request // publishes that are out
 	waiting          []*op
+	// The room has refused messages for now: the first of them passes at fullUntil, the last one at fullLast. Nothing overtakes them.
+	fullUntil, fullLast time.Time
 }
 
 // enqueue gives an op its turn; nil is ignored.
@@ -80,14 +82,24 @@ func (c *Core) begin(now time.Time, r *room, o *op) {
 	case !c.may(o.needs(), r.id):
 		c.forbid(o)
 	case o.kind == opSignal:
-		c.sendSignal(r, o)
+		if !c.limitSignal(now, o) {
+			c.sendSignal(r, o)
+		}
 	default: // pages are large: they wait until the client has read enough
+		if after := c.limitRequest(now); after > 0 {
+			c.tooMuch(now, o, after, requestsText)
+			return
+		}
 		c.pages = append(c.pages, o)
 		c.wake(o.cmd.At.Add(c.cfg.AnswerWithin))
 	}
 }
 
 func (c *Core) beginJoin(now time.Time, r *room, o *op) {
+	if after := c.limitJoin(now, o); after > 0 {
+		c.tooMuch(now, o, after, requestsText)
+		return
+	}
 	if r.joined && o.cursor == nil {
 		c.out.Rejoin(r.id, o.id)
 		c.succeed(o, nil)

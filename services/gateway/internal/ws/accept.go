@@ -246,7 +246,12 @@ func (s *shared) end() {
 
 // later tells a client when to come back. The header has whole seconds.
 func (a *Acceptor) later(w http.ResponseWriter, after time.Duration) {
-	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(after.Seconds())))))
+	w.Header().Set("Retry-After", RetryAfter(after))
+}
+
+// RetryAfter is the header's value.
+func RetryAfter(after time.Duration) string {
+	return strconv.Itoa(max(1, int(math.Ceil(after.Seconds()))))
 }
 
 // retryAfter is a time for one who is refused whatever the load: not the same for all.
