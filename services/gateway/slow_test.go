@@ -25,9 +25,15 @@ func (g *bundle) dialSlow(room string) *slowClient {
 	require.NoError(g.t, err)
 	g.t.Cleanup(func() { _ = nc.Close() })
 	require.NoError(g.t, nc.(*net.TCPConn).SetReadBuffer(16<<10))
+	return g.slow(nc, room)
+}
+
+// slow joins over an open socket.
+func (g *bundle) slow(nc net.Conn, room string) *slowClient {
+	g.t.Helper()
 	require.NoError(g.t, nc.SetDeadline(time.Now().Add(2*patience)))
 	s := &slowClient{g: g, nc: nc, r: bufio.NewReader(nc)}
-	_, err = fmt.Fprintf(nc, "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	_, err := fmt.Fprintf(nc, "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	require.NoError(g.t, err)
 	res, err := http.ReadResponse(s.r, nil)
 	require.NoError(g.t, err)

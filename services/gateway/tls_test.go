@@ -6,9 +6,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,12 +30,12 @@ type secured struct {
 	files certs.Files
 }
 
-func setupTLS(t *testing.T) *secured {
+func setupTLS(t *testing.T, edit ...func(*Config)) *secured {
 	t.Helper()
 	dir := t.TempDir()
 	s := &secured{ca: certstest.NewCA(t), files: certs.Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}}
 	s.install(t, 1)
-	s.bundle = setup(t, 1, func(c *Config) { c.ClientTLS = s.files })
+	s.bundle = setup(t, 1, append(edit, func(c *Config) { c.ClientTLS = s.files })...)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.ca.Pool(), MinVersion: tls.VersionTLS12}}
 	t.Cleanup(transport.CloseIdleConnections)
 	s.http = &http.Client{Transport: transport}
@@ -144,6 +147,36 @@ func TestCertificateIsReplacedUnderLoad(t *testing.T) {
 		require.NoError(t, c.write(`{"ping":{}}`), "still open")
 		c.find("pong")
 	}
+}
+
+// A client that does not read is cut, also when a write to it that ran into its deadline has made its TLS unusable, and holds up
+// nobody else meanwhile: neither those in its room nor the wheel that looks after all connections.
+func TestSlowReaderBehindTLS(t *testing.T) {
+	t.Parallel()
+	s := setupTLS(t, func(c *Config) { c.WriteTimeout, c.PingEvery = time.Second, 2*time.Second })
+	var slow []*slowClient
+	for range 4 {
+		nc, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.service.Addr())
+		require.NoError(t, err)
+		require.NoError(t, nc.(*net.TCPConn).SetReadBuffer(16<<10))
+		t.Cleanup(func() { _ = nc.Close() })
+		slow = append(slow, s.slow(tls.Client(nc, &tls.Config{RootCAs: s.ca.Pool(), ServerName: "localhost", MinVersion: tls.VersionTLS12}), "room-1"))
+	}
+	reader, writer := s.join("room-1"), s.join("room-1")
+	content := strings.Repeat("x", 32<<10)
+	deadline := time.Now().Add(2 * patience)
+	for {
+		writer.send(`{"message":{"target":"room-1","content":%q}}`, content)
+		writer.find("ack")
+		reader.find("message")
+		if !slices.ContainsFunc(slow, (*slowClient).connected) {
+			break
+		}
+		require.True(t, time.Now().Before(deadline), "a client that does not read is still connected")
+	}
+	require.Eventually(t, func() bool { return s.service.acceptor.Active() == 2 }, patience, 10*time.Millisecond)
+	reader.send(`{"ping":{}}`)
+	reader.find("pong")
 }
 
 func (s *secured) tryDial(ctx context.Context) (*websocket.Conn, error) {
