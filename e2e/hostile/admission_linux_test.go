@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -44,25 +43,6 @@ func confined(tb testing.TB) (gateway *harness.Node, group *cgroup) {
 	require.NoError(tb, rooms.AwaitReady(ctx))
 	require.NoError(tb, gateway.AwaitReady(ctx))
 	return gateway, group
-}
-
-// attack opens a WebSocket on a socket and sends something; false: it was refused.
-func attack(nc net.Conn, frames ...[]byte) bool {
-	_ = nc.(*net.TCPConn).SetReadBuffer(4 << 10) //nolint:forcetypeassert // dialled so
-	_ = nc.SetDeadline(time.Now().Add(patience))
-	if _, err := nc.Write([]byte(goodHandshake + "\r\n")); err != nil {
-		return false
-	}
-	answer := make([]byte, 12)
-	if _, err := io.ReadFull(nc, answer); err != nil || string(answer) != "HTTP/1.1 101" {
-		return false
-	}
-	for _, f := range frames {
-		if _, err := nc.Write(f); err != nil {
-			return false
-		}
-	}
-	return true
 }
 
 // S9: a gateway with little memory that is attacked with connections, readers that do not read and large messages at the same time is

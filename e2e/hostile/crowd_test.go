@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -100,6 +101,30 @@ func (c *crowd) leave() {
 		_ = nc.Close()
 	}
 	c.conns = nil
+}
+
+// attack opens a WebSocket on a socket and sends something; false: it was refused.
+func attack(nc net.Conn, frames ...[]byte) bool {
+	_ = nc.(*net.TCPConn).SetReadBuffer(4 << 10) //nolint:forcetypeassert // dialled so
+	_ = nc.SetDeadline(time.Now().Add(patience))
+	if _, err := nc.Write([]byte(goodHandshake + "\r\n")); err != nil {
+		return false
+	}
+	var answer []byte
+	for one := make([]byte, 1); !bytes.HasSuffix(answer, []byte("\r\n\r\n")); answer = append(answer, one[0]) {
+		if _, err := nc.Read(one); err != nil {
+			return false
+		}
+	}
+	if !bytes.HasPrefix(answer, []byte("HTTP/1.1 101")) {
+		return false
+	}
+	for _, f := range frames {
+		if _, err := nc.Write(f); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // comeIn connects like a client that does what it is told: refused, it comes back when it may. It says how often it was refused.
