@@ -47,6 +47,8 @@ func TestErrorTable(t *testing.T) {
 		"corrupt journal": {persistence.ErrCorrupt, connect.CodeInternal, "INTERNAL", "internal error", 0},
 		"token":           {&auth.RefusedError{Reason: auth.ReasonSignature}, connect.CodeUnauthenticated, "UNAUTHENTICATED", "a valid bearer token with the scope parley:admin", 0},
 		"token, wrapped":  {fmt.Errorf("x: %w", &auth.RefusedError{Reason: auth.ReasonMissing}), connect.CodeUnauthenticated, "UNAUTHENTICATED", "a valid bearer token with the scope parley:admin", 0},
+		"keys":            {auth.ErrKeys, connect.CodeUnavailable, "UNAVAILABLE", "cannot be told now", time.Second},
+		"no moderator":    {errForbidden, connect.CodePermissionDenied, "FORBIDDEN", "the token does not allow this", 0},
 		"unused":          {errUnused, connect.CodeNotFound, "ROOM_NOT_FOUND", "the room was never used", 0},
 		"in flight":       {errBusy, connect.CodeResourceExhausted, "BUSY", "too many requests are in flight", 250 * time.Millisecond},
 		"caller gone":     {errors.Join(ask.ErrUnanswered, context.Canceled), connect.CodeCanceled, "", "went away", 0},
@@ -176,7 +178,7 @@ func TestReferenceListsTheErrors(t *testing.T) {
 	note(b.call("Ban", `{"room_id":""}`))
 	note(b.call("Ban", `{"room_id":"r"}`))
 	for _, err := range []error{
-		errBusy, errUnused, ask.ErrUnanswered, ask.ErrUnreachable, errAnswer, refused(clientv1.ErrorCode_ERROR_CODE_TOO_LARGE, 0),
+		errBusy, errUnused, errForbidden, ask.ErrUnanswered, ask.ErrUnreachable, errAnswer, refused(clientv1.ErrorCode_ERROR_CODE_TOO_LARGE, 0),
 	} {
 		b.rooms.says(nil, err)
 		note(b.call("Ban", `{"room_id":"r","member_id":"m"}`))
