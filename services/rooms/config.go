@@ -44,6 +44,8 @@ type Config struct {
 	// Version is what the directory shows.
 	Version string
 
+	// RateLimits bound what members post in one room. Default: they do not.
+	RateLimits RateLimits
 	// MaxContentBytes of one message; a larger one is TOO_LARGE. Default 64 KiB.
 	MaxContentBytes int
 	// RoomQueueBytes and NodeQueueBytes bound what waits for one room and for all of them. Defaults 8 MiB and 128 MiB.
@@ -176,6 +178,7 @@ func (c Config) validate() error {
 			fail("%s %d is not in 0–65535", p.name, p.port)
 		}
 	}
+	problems = append(problems, c.RateLimits.check())
 	for _, n := range []struct {
 		name  string
 		value int64

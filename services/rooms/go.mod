@@ -9,6 +9,7 @@ require (
 	github.com/parley-rt/parley/libs/opskit v0.0.0
 	github.com/parley-rt/parley/libs/persistence v0.0.0
 	github.com/parley-rt/parley/libs/protocol v0.0.0
+	github.com/parley-rt/parley/libs/ratelimit v0.0.0
 	github.com/stretchr/testify v1.12.1
 	github.com/tochemey/goakt/v4 v4.2.13
 	go.opentelemetry.io/otel v1.47.0
@@ -82,7 +83,7 @@ require (
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/otlptranslator v1.0.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
-	github.com/redis/go-redis/v9 v9.21.0 // indirect
+	github.com/redis/go-redis/v9 v9.23.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/reugn/go-quartz v0.15.2 // indirect
 	github.com/sean-/seed v0.0.0-20170313163322-e2103e2c3529 // indirect
@@ -117,7 +118,7 @@ require (
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
 	go.opentelemetry.io/otel/sdk/log v1.47.0 // indirect
 	go.opentelemetry.io/proto/otlp v1.11.1 // indirect
-	go.uber.org/atomic v1.11.0 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
 	go.uber.org/zap v1.28.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.6 // indirect
@@ -141,4 +142,5 @@ replace (
 	github.com/parley-rt/parley/libs/opskit => ../../libs/opskit
 	github.com/parley-rt/parley/libs/persistence => ../../libs/persistence
 	github.com/parley-rt/parley/libs/protocol => ../../libs/protocol
+	github.com/parley-rt/parley/libs/ratelimit => ../../libs/ratelimit
 )

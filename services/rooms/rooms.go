@@ -14,6 +14,7 @@ import (
 	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/protocol/names"
+	"github.com/parley-rt/parley/libs/ratelimit"
 	"github.com/parley-rt/parley/services/rooms/internal/door"
 	"github.com/parley-rt/parley/services/rooms/internal/room"
 	"github.com/parley-rt/parley/services/rooms/internal/roomhost"
@@ -33,8 +34,10 @@ type Service struct {
 
 	links *lateNode
 	meter *room.Meter
-	door  *door.Door
-	admin *admin
+	// limiter bounds what members post in rooms.
+	limiter *ratelimit.Limiter
+	door    *door.Door
+	admin   *admin
 
 	mu      sync.Mutex
 	started bool
@@ -67,6 +70,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		meter:   room.NewMeter(cfg.NodeQueueBytes),
 	}
 	var err error
+	if s.limiter, err = ratelimit.New(ratelimit.Config{MeterProvider: deps.MeterProvider}, nil); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+	}
 	if s.admin, err = newAdmin(s); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
@@ -142,6 +148,13 @@ func (s *Service) spawnHost(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("create metrics: %w", err)
 	}
+	rate := s.limiter.Own("room", ratelimit.Limit{Pieces: s.cfg.RateLimits.RoomMessages, Bytes: s.cfg.RateLimits.RoomBytes})
+	if rate.Off() {
+		rate = nil
+	}
+	if err := s.limiter.Start(); err != nil {
+		return err
+	}
 	host := roomhost.New(roomhost.Config{
 		Env: room.Env{
 			Node:    s.cfg.Node,
@@ -152,6 +165,7 @@ func (s *Service) spawnHost(ctx context.Context) error {
 			Tracer:  s.deps.TracerProvider.Tracer("github.com/parley-rt/parley/services/rooms"),
 			Limits: room.Limits{
 				MaxContentBytes: s.cfg.MaxContentBytes,
+				Messages:        rate,
 				Reads:           s.cfg.ReadsPerRoom,
 				CommitTimeout:   s.cfg.CommitTimeout,
 				StartTimeout:    s.cfg.StartTimeout,
@@ -271,6 +285,7 @@ func (s *Service) stop(ctx context.Context) error {
 			problems = append(problems, fmt.Errorf("stop local actor system: %w", err))
 		}
 		s.local, s.host = nil, nil
+		s.limiter.Close()
 		s.logger.Info("rooms node stopped")
 	}
 	return errors.Join(problems...)

@@ -28,6 +28,8 @@ type Settings struct {
 	MovesSettleAfter time.Duration `default:"10s" help:"How long the rooms nodes must have been the same before this node gives rooms to one that has joined."`
 	MovesRestFor     time.Duration `default:"2m" help:"How long a room stays after it came to this node before it is given to one that has joined."`
 
+	RateLimits RateLimits `embed:"" prefix:"rate-limit-"`
+
 	APIListen string      `name:"api-listen" placeholder:"HOST:PORT" help:"Address of the API for administrators. Empty: it is not served."`
 	Auth      auth.Config `embed:"" prefix:"auth-"`
 }
@@ -115,6 +117,6 @@ func (s *Settings) config() (Config, error) {
 		Host: node.Host, RemotingPort: node.RemotingPort, DiscoveryPort: node.DiscoveryPort, PeersPort: node.PeersPort,
 		Finder: node.Finder, Quorum: node.Quorum, TLS: node.TLS,
 		MovesPerSecond: s.MovesPerSecond, SettleAfter: s.MovesSettleAfter, RestFor: s.MovesRestFor,
-		APIListen: s.APIListen, Auth: s.Auth,
+		APIListen: s.APIListen, Auth: s.Auth, RateLimits: s.RateLimits,
 	}, nil
 }

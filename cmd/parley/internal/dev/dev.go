@@ -178,19 +178,20 @@ func (p *process) components() ([]opskit.Component, error) {
 	health.AddCheck("journal", p.backend.Ping)
 	neighbours := &actorkit.Neighbours{}
 	ops := opskit.NewOpsServer(opskit.OpsConfig{Listen: p.opts.OpsListen}, health, p.telemetry, p.logger)
+	var limits gateway.RateLimits
+	var roomLimits rooms.RateLimits
+	if p.opts.RateLimits {
+		limits, roomLimits = gateway.DefaultRateLimits(), rooms.DefaultRateLimits()
+	}
 	roomsService, err := rooms.New(rooms.Config{
 		DC: dc, Region: region, Node: "rooms-1", Host: "127.0.0.1", Quorum: 1, DataDir: p.data,
-		APIListen: p.opts.APIListen, Auth: auth.Config{Mode: auth.ModeNone},
+		APIListen: p.opts.APIListen, Auth: auth.Config{Mode: auth.ModeNone}, RateLimits: roomLimits,
 	}, rooms.Deps{
 		Backend: p.backend, Directory: p.directory, Neighbours: neighbours, Health: health, Logger: p.logger,
 		MeterProvider: p.telemetry.MeterProvider(), TracerProvider: p.telemetry.TracerProvider(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("rooms: %w", err)
-	}
-	var limits gateway.RateLimits
-	if p.opts.RateLimits {
-		limits = gateway.DefaultRateLimits()
 	}
 	gatewayService, err := gateway.New(gateway.Config{
 		DC: dc, Region: region, Node: "gateway-1", Host: "127.0.0.1", Quorum: 1, DataDir: p.data,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/ratelimit"
 	"github.com/parley-rt/parley/services/rooms/internal/room/core"
 )
 
@@ -22,6 +23,8 @@ type Links interface {
 type Limits struct {
 	// MaxContentBytes of one message. Default 64 KiB.
 	MaxContentBytes int
+	// Messages bounds the messages of members, and the bytes of their contents; nil: nothing does.
+	Messages *ratelimit.Own
 	// WindowMax is how many ids the dedupe window holds. Default core.WindowMax.
 	WindowMax int
 	// Reads and ReadQueue: journal reads of one room at a time, and how many may wait. Defaults 4 and 256.
