@@ -37,7 +37,9 @@ func Run(ctx context.Context, opts Options, s Scenario, progress Progress) (Comp
 			bare = append(bare, r)
 		}
 		progress.Begin(fmt.Sprintf("%s: parley, round %d", s.Title, round+1), s)
-		r, err := once(ctx, opts.Target, s)
+		target := opts.Target
+		target.tls = s.TLS
+		r, err := once(ctx, target, s)
 		if err != nil {
 			return Comparison{}, fmt.Errorf("scenario %s: %w", s.Name, err)
 		}

@@ -28,6 +28,8 @@ type Target struct {
 	Command []string
 	// DatabasePID is the process whose CPU, with that of its children, is charged as the database's; 0: there is none.
 	DatabasePID int
+	// tls: the server that is started shows clients a certificate made for the run.
+	tls bool
 }
 
 type server struct {
@@ -44,7 +46,7 @@ func (s *server) databaseUsage() (usage, error) {
 	return familyUsage(s.database)
 }
 
-var gatewayLine = regexp.MustCompile(`(?m)^\s*websocket\s+(ws://\S+)`)
+var gatewayLine = regexp.MustCompile(`(?m)^\s*websocket\s+(wss?://\S+)`)
 
 // startServer returns the target's server, started when it has no URL. The caller calls stop.
 func startServer(ctx context.Context, t Target) (*server, error) {
@@ -64,6 +66,13 @@ func startServer(ctx context.Context, t Target) (*server, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find own binary: %w", err)
+	}
+	if t.tls {
+		cert, key, err := makeCertificate(data)
+		if err != nil {
+			return nil, errors.Join(err, os.RemoveAll(data))
+		}
+		t.Args = append(t.Args[:len(t.Args):len(t.Args)], "--tls-cert", cert, "--tls-key", key)
 	}
 	args := append([]string{"dev", "--data", data, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"}, t.Args...)
 	if t.Command != nil {

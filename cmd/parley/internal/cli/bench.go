@@ -98,7 +98,7 @@ func (c *benchRoomsCommand) Run(ctx context.Context, streams Streams) error {
 type benchIdleCommand struct {
 	benchFlags
 	Connections int           `help:"Connections." default:"10000" env:"-"`
-	Rooms       int           `help:"Rooms that they are spread over; 0: one for each." default:"0" env:"-"`
+	Rooms       int           `help:"Rooms that they are spread over." default:"1" env:"-"`
 	TLS         bool          `name:"tls" help:"Encrypted, with a certificate made for the run." env:"-"`
 	Settle      time.Duration `help:"Time after the last has joined before idleness is measured." default:"5s" env:"-"`
 	Duration    time.Duration `help:"How long to watch." default:"15s" env:"-"`
@@ -106,13 +106,9 @@ type benchIdleCommand struct {
 
 // Run executes the command.
 func (c *benchIdleCommand) Run(ctx context.Context, streams Streams) error {
-	rooms := c.Rooms
-	if rooms == 0 {
-		rooms = c.Connections
-	}
-	s := bench.IdleConnections(rooms)
+	s := bench.IdleConnections(c.Rooms)
 	s.Connections, s.Warmup, s.Duration = c.Connections, c.Settle, c.Duration
-	s.Title = fmt.Sprintf("%d idle connections over %d rooms", c.Connections, rooms)
+	s.Title = fmt.Sprintf("%d idle connections over %d rooms", c.Connections, c.Rooms)
 	if c.TLS {
 		s.TLS, s.Budget.KiB = true, 14
 		s.Title += ", TLS"

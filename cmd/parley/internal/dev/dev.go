@@ -20,6 +20,7 @@ import (
 	dcopen "github.com/parley-rt/parley/libs/dcplane/open"
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/opskit/auth"
+	"github.com/parley-rt/parley/libs/opskit/certs"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/open"
 	"github.com/parley-rt/parley/libs/ratelimit"
@@ -47,7 +48,9 @@ type Options struct {
 	// does.
 	RateLimits bool
 	Redis      string
-	LogLevel   slog.Level
+	// TLS are the files of the certificate that clients are shown; empty: they connect without TLS.
+	TLS      certs.Files
+	LogLevel slog.Level
 }
 
 const (
@@ -196,7 +199,7 @@ func (p *process) components() ([]opskit.Component, error) {
 	gatewayService, err := gateway.New(gateway.Config{
 		DC: dc, Region: region, Node: "gateway-1", Host: "127.0.0.1", Quorum: 1, DataDir: p.data,
 		Listen: p.opts.Listen, Auth: auth.Config{Mode: auth.ModeNone}, DrainTimeout: drainTimeout,
-		RateLimits: limits,
+		RateLimits: limits, ClientTLS: p.opts.TLS,
 	}, gateway.Deps{
 		RateLimits: p.limits,
 		Backend:    p.backend, Directory: p.directory, Neighbours: neighbours, Health: health, Logger: p.logger,
@@ -224,8 +227,8 @@ func (p *process) announce(at addresses) error {
 		api = "http://" + reachable(at.api) + "   (parley room --help)"
 	}
 	_, err := fmt.Fprintf(p.out, `
-  chat page      http://%s/
-  websocket      ws://%s/ws
+  chat page      http%s://%s/
+  websocket      ws%s://%s/ws
   admin api      %s
   ops            http://%s   (/readyz /metrics /version)
   journal        %s
@@ -235,7 +238,7 @@ func (p *process) announce(at addresses) error {
 ready
 
 Open the chat page in two tabs, or type:  go run ./cmd/parley chat room-1%s
-`, reachable(at.gateway), reachable(at.gateway), api, reachable(at.ops), p.journal, p.control, p.data, serverFlag(at.gateway))
+`, p.secure(), reachable(at.gateway), p.secure(), reachable(at.gateway), api, reachable(at.ops), p.journal, p.control, p.data, p.serverFlag(at.gateway))
 	if err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
@@ -255,12 +258,20 @@ func reachable(addr string) string {
 }
 
 // serverFlag is what the next command needs when the gateway is not at its usual address.
-func serverFlag(listen string) string {
+func (p *process) serverFlag(listen string) string {
 	addr := reachable(listen)
-	if addr == DefaultListen {
+	if addr == DefaultListen && p.secure() == "" {
 		return ""
 	}
-	return " --server ws://" + addr + "/ws"
+	return " --server ws" + p.secure() + "://" + addr + "/ws"
+}
+
+// secure is what the schemes of addresses for clients end in.
+func (p *process) secure() string {
+	if p.opts.TLS == (certs.Files{}) {
+		return ""
+	}
+	return "s"
 }
 
 // Defaults of the flags.
