@@ -5,12 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/internal/gather"
 )
 
 // Times of one attempt to commit. Each is given twice the time of the one before; an attempt that is over may have been
@@ -55,9 +55,7 @@ type writer struct {
 func (w *writer) run() {
 	defer close(w.done)
 	for {
-		// Callers that were just answered come back with their next request at once: let those that are runnable do so
-		// before the batch is closed. Nothing is waited for.
-		runtime.Gosched()
+		gather.Runnable()
 		if !w.b.lanes.take(w.number, &w.batch) {
 			break
 		}

@@ -3,10 +3,10 @@ package sqlite
 import (
 	"fmt"
 	"log/slog"
-	"runtime"
 	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/internal/gather"
 	"github.com/parley-rt/parley/libs/persistence/internal/migrations"
 	"github.com/parley-rt/parley/libs/persistence/sqlite/internal/lite"
 )
@@ -60,7 +60,7 @@ type laneState struct {
 func (w *writer) run() {
 	defer close(w.done)
 	for {
-		gather()
+		gather.Runnable()
 		b := &batch{copied: make(chan struct{})}
 		if !w.queue.take(b, !w.purges.any()) {
 			return
@@ -71,28 +71,6 @@ func (w *writer) run() {
 		if w.purges.any() {
 			w.purge(len(b.requests) > 0)
 		}
-	}
-}
-
-// Bounds of gather: what is runnable has run when giving way took no longer than idle, and after gatherMost it is not
-// waited for any more.
-const (
-	gatherIdle = 5 * time.Microsecond
-	gatherMost = time.Millisecond
-)
-
-// gather lets what is runnable run before the next batch is closed: callers that were just answered come back with their
-// next request, over several goroutines. On a machine that has nothing else to do it returns at once, on a busy one a commit
-// is shared by more.
-func gather() {
-	began := time.Now()
-	for at := began; ; {
-		runtime.Gosched()
-		now := time.Now()
-		if now.Sub(at) < gatherIdle || now.Sub(began) > gatherMost {
-			return
-		}
-		at = now
 	}
 }
 
