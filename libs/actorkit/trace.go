@@ -50,8 +50,9 @@ func ExtractTrace(ctx context.Context, f Frame) context.Context {
 	return propagation.TraceContext{}.Extract(ctx, frameCarrier{&f})
 }
 
-// StartFrameSpan starts a consumer span for the handling of a frame, as a child of its trace. A frame without a trace
-// gets no span, so that heartbeats and bulk traffic do not make traces of their own. End the span in any case.
+// StartFrameSpan starts a consumer span for the handling of a frame, as a child of its trace. A frame without a trace, which is
+// also one whose trace is not recorded, gets no span, so that heartbeats and bulk traffic do not make traces of their own. End
+// the span in any case.
 func StartFrameSpan(ctx context.Context, tracer trace.Tracer, name string, f Frame) (context.Context, trace.Span) {
 	if f.Traceparent == "" {
 		return ctx, noop.Span{}
