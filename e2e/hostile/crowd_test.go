@@ -175,18 +175,24 @@ func tryKnock(ctx context.Context, addr string) (status int, after time.Duration
 	return res.StatusCode, time.Duration(seconds) * time.Second, err
 }
 
-// metric sums a metric over its labels, of those lines that contain the words.
-func metric(tb testing.TB, opsURL, name string, words ...string) (sum float64) {
+// get returns what a URL shows.
+func get(tb testing.TB, url string) string {
 	tb.Helper()
-	req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, opsURL+"/metrics", nil)
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, url, nil)
 	require.NoError(tb, err)
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(tb, err)
 	body, err := io.ReadAll(res.Body)
 	require.NoError(tb, err)
 	require.NoError(tb, res.Body.Close())
+	return string(body)
+}
+
+// metric sums a metric over its labels, of those lines that contain the words.
+func metric(tb testing.TB, opsURL, name string, words ...string) (sum float64) {
+	tb.Helper()
 lines:
-	for line := range strings.SplitSeq(string(body), "\n") {
+	for line := range strings.SplitSeq(get(tb, opsURL+"/metrics"), "\n") {
 		if !strings.HasPrefix(line, name+"{") && !strings.HasPrefix(line, name+" ") {
 			continue
 		}
@@ -245,6 +251,7 @@ func TestHalfOpenSockets(t *testing.T) {
 
 // S9: handshakes that come byte by byte are cut after their time, or earlier when others need the room.
 func TestSlowHandshakes(t *testing.T) {
+	t.Parallel()
 	const n = 1000
 	_, addr := alone(t)
 	canary := release(t, addr)

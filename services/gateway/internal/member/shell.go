@@ -18,6 +18,7 @@ import (
 	"github.com/parley-rt/parley/libs/actorkit"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
+	"github.com/parley-rt/parley/libs/protocol/ids"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 	"github.com/parley-rt/parley/services/gateway/internal/hub"
 	"github.com/parley-rt/parley/services/gateway/internal/route"
@@ -93,7 +94,7 @@ func (d *Deps) span(cmd *Command) trace.Span {
 	_, span := d.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(cmd.At))
 	if span.IsRecording() {
 		attributes = append(attributes, attribute.String("messaging.system", "parley"))
-		if room := roomOf(cmd.Env); room != "" {
+		if room := roomOf(cmd.Env); ids.CheckRoom(room) == nil { // what was not checked may be anything
 			attributes = append(attributes, attribute.String("messaging.destination.template", "room"), attribute.String("messaging.destination.name", room))
 		}
 		span.SetAttributes(attributes...)
