@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 )
@@ -50,6 +51,7 @@ func Run(ctx context.Context, opts Options, s Scenario, progress Progress) (Comp
 
 // once is one turn of one server.
 func once(ctx context.Context, t Target, s Scenario) (r Result, err error) {
+	s.run = strconv.FormatUint(uint64(rand.Uint32()), 36)
 	srv, err := startServer(ctx, t)
 	if err != nil {
 		return Result{}, err

@@ -32,6 +32,8 @@ type Scenario struct {
 	Unit Unit
 	// Budget is the least ratio to the bare hub, or the least work per CPU second, or the most KiB per connection.
 	Budget Budget
+	// run is part of the rooms' names: a journal may have those of an earlier run.
+	run string
 }
 
 // Kind is the shape of a scenario.

@@ -60,7 +60,7 @@ func traffic(g *generator, srv *server, s Scenario) (Result, error) {
 func newConns(s Scenario) []*conn {
 	conns := make([]*conn, s.Connections)
 	for i := range conns {
-		conns[i] = &conn{room: fmt.Sprintf("bench-%d", i%s.Rooms)}
+		conns[i] = &conn{room: fmt.Sprintf("bench-%s-%d", s.run, i%s.Rooms)}
 	}
 	return conns
 }

@@ -28,8 +28,7 @@ type benchCommand struct {
 type benchFlags struct {
 	URL         string        `help:"WebSocket address of a running server; default: start one on a fresh data directory." placeholder:"ws://…" env:"-"`
 	PID         int           `help:"Process to charge CPU to; needed with --url." env:"-"`
-	JournalURL  opskit.Secret `name:"journal-url" help:"Journal of the server that is started: postgres://…; default: SQLite." placeholder:"URL" env:"-"`
-	DatabasePID int           `name:"database-pid" help:"First process of the database on this machine, whose CPU is charged, too." env:"-"`
+	JournalURL  opskit.Secret `name:"journal-url" help:"Journal of the server that is started: a Postgres on this machine, whose CPU is charged, too; default: SQLite." placeholder:"URL" env:"-"`
 	DevFlags    []string      `name:"dev-flag" help:"Another flag for the server that is started, such as --dev-flag=--redis=URL." placeholder:"FLAG" env:"-"`
 	Rounds      int           `help:"Turns of each server; the median counts." default:"1" env:"-"`
 	Alone       bool          `help:"Leave the bare hub out." env:"-"`
@@ -181,11 +180,15 @@ func (c *benchHubCommand) Run(ctx context.Context, streams Streams) error {
 var errFaults = errors.New("messages were missing, came twice or were refused: see the report")
 
 func (f *benchFlags) run(ctx context.Context, streams Streams, scenarios ...bench.Scenario) error {
-	target := bench.Target{URL: f.URL, PID: f.PID, DatabasePID: f.DatabasePID, Args: f.DevFlags}
+	target := bench.Target{URL: f.URL, PID: f.PID, Args: f.DevFlags}
 	journal := "SQLite"
 	if url := f.JournalURL.Reveal(); url != "" {
+		var err error
+		if target.DatabasePID, err = bench.DatabaseProcess(ctx, url); err != nil {
+			return fmt.Errorf("bench: %w", err)
+		}
 		target.Args = append(target.Args, "--journal", url)
-		journal = "Postgres"
+		journal = "Postgres, whose CPU is charged, too"
 	}
 	if f.URL != "" {
 		journal = "that of the server"
