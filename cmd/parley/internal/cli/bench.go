@@ -26,15 +26,15 @@ type benchCommand struct {
 
 // benchFlags are common to all scenarios.
 type benchFlags struct {
-	URL         string        `help:"WebSocket address of a running server; default: start one on a fresh data directory." placeholder:"ws://…" env:"-"`
-	PID         int           `help:"Process to charge CPU to; needed with --url." env:"-"`
-	JournalURL  opskit.Secret `name:"journal-url" help:"Journal of the server that is started: a Postgres on this machine, whose CPU is charged, too; default: SQLite." placeholder:"URL" env:"-"`
-	DevFlags    []string      `name:"dev-flag" help:"Another flag for the server that is started, such as --dev-flag=--redis=URL." placeholder:"FLAG" env:"-"`
-	Rounds      int           `help:"Turns of each server; the median counts." default:"1" env:"-"`
-	Alone       bool          `help:"Leave the bare hub out." env:"-"`
-	Payload     int           `help:"Bytes of content per message." default:"128" env:"-"`
-	JSON        bool          `help:"Print one JSON document." env:"-" xor:"format"`
-	Markdown    bool          `help:"Print one table for documentation." env:"-" xor:"format"`
+	URL        string        `help:"WebSocket address of a running server; default: start one on a fresh data directory." placeholder:"ws://…" env:"-"`
+	PID        int           `help:"Process to charge CPU to; needed with --url." env:"-"`
+	JournalURL opskit.Secret `name:"journal-url" help:"Journal of the server that is started: a Postgres on this machine, whose CPU is charged, too; default: SQLite." placeholder:"URL" env:"-"`
+	DevFlags   []string      `name:"dev-flag" help:"Another flag for the server that is started, such as --dev-flag=--redis=URL." placeholder:"FLAG" env:"-"`
+	Rounds     int           `help:"Turns of each server; the median counts." default:"1" env:"-"`
+	Alone      bool          `help:"Leave the bare hub out." env:"-"`
+	Payload    int           `help:"Bytes of content per message." default:"128" env:"-"`
+	JSON       bool          `help:"Print one JSON document." env:"-" xor:"format"`
+	Markdown   bool          `help:"Print one table for documentation." env:"-" xor:"format"`
 }
 
 // timeFlags are those of scenarios that last as long as one says.
