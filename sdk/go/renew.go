@@ -54,6 +54,7 @@ func renewIn(now, expires time.Time, random float64) time.Duration {
 // said when the token expires is not told a new one.
 func (c *Client) keepToken(ctx context.Context) {
 	failures := 0
+	var hint time.Duration // what the server asked for
 	for {
 		expires := c.Session().TokenExpiresAt
 		if expires.IsZero() {
@@ -61,7 +62,7 @@ func (c *Client) keepToken(ctx context.Context) {
 		}
 		wait := renewIn(time.Now(), expires, rand.Float64())
 		if failures > 0 {
-			wait = renewRetry + retryDelay(failures, 0, rand.Float64())
+			wait = renewRetry + retryDelay(failures, hint, rand.Float64())
 		}
 		if !sleep(ctx, wait) {
 			return
@@ -77,6 +78,10 @@ func (c *Client) keepToken(ctx context.Context) {
 			return // the connection ends when the token does
 		}
 		failures++
+		hint = 0
+		if refused, ok := errors.AsType[*Error](err); ok {
+			hint = refused.RetryAfter
+		}
 		c.cfg.Logger.Warn("token not renewed", "err", err, "expires_at", expires)
 	}
 }
