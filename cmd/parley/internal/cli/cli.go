@@ -49,14 +49,14 @@ func Run(args []string, streams Streams) int {
 	case errors.Is(err, opskit.ErrHelp):
 		return 0
 	case err != nil:
-		_, _ = fmt.Fprintf(streams.Err, "parley: %v\nparley --help lists commands and flags\n", err)
+		_, _ = fmt.Fprintf(streams.Err, "parley: %s\nparley --help lists commands and flags\n", visibleLines(err.Error()))
 		return 2
 	}
 	ctx, stop := opskit.NotifyContext(context.Background())
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	if err := parsed.Run(streams); err != nil && !errors.Is(err, context.Canceled) {
-		_, _ = fmt.Fprintln(streams.Err, "parley:", err)
+		_, _ = fmt.Fprintln(streams.Err, "parley:", visibleLines(err.Error()))
 		if errors.As(err, new(usageError)) {
 			return 2
 		}

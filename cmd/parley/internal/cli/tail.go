@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	parley "github.com/parley-rt/parley/sdk/go"
@@ -115,6 +116,15 @@ func visible(content string) string {
 		}
 	}
 	return string(clean)
+}
+
+// visibleLines is visible for a text of several lines, such as an error that has somebody's words in it.
+func visibleLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = visible(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func printJSON(w io.Writer, m parley.Message) error {
