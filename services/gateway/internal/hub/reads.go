@@ -155,6 +155,9 @@ func (t *Topic) advance(now time.Time, s *sub) {
 		}
 		i, ok := s.fan.ring.after(s.cursor)
 		if !ok {
+			if t.turnToKept(now, s) {
+				continue
+			}
 			s.state = subReading
 			t.reads.add(s)
 			t.startReads(now)
@@ -240,6 +243,11 @@ func (t *Topic) Page(now time.Time, number uint64, p *roomv1.Page) {
 	for _, s := range subs {
 		s.state = subIdle
 		t.turn(now, s, p, &pages, len(subs))
+	}
+	for i, compiled := range pages {
+		if compiled != nil && t.fans[i] != nil {
+			t.keep(now, t.fans[i], q.after, p, compiled)
+		}
 	}
 	t.startReads(now)
 }

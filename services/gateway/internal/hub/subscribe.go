@@ -197,6 +197,7 @@ func (t *Topic) Differs(now time.Time, from string) {
 
 // Tick does what is due.
 func (t *Topic) Tick(now time.Time) {
+	t.expire(now)
 	switch {
 	case t.phase == phaseSubscribing && t.asked == "":
 		if !now.Before(t.retryAt) {
@@ -217,7 +218,7 @@ func (t *Topic) Tick(now time.Time) {
 
 // Busy says that Tick has something to wait for.
 func (t *Topic) Busy() bool {
-	return t.phase == phaseSubscribing || t.reads.busy() || len(t.changed) > 0 || t.owesFull || t.check != 0 || t.unsure || len(t.subs) == 0
+	return t.phase == phaseSubscribing || t.reads.busy() || len(t.changed) > 0 || t.owesFull || t.check != 0 || t.unsure || len(t.subs) == 0 || len(t.kept) > 0
 }
 
 // count notes a connection that came or went.

@@ -115,6 +115,7 @@ type Topic struct {
 	subs  map[Sink]*sub
 	fans  [2]*fan
 	reads reads
+	kept  []keptPage // oldest first
 
 	online     map[string]uint32 // connections by member
 	changed    map[string]struct{}
@@ -252,6 +253,7 @@ func (t *Topic) Empty(now time.Time) bool {
 // Close ends the subscription.
 func (t *Topic) Close() {
 	t.reads.clear(t.up)
+	t.unkeep(len(t.kept))
 	if t.node != "" {
 		// A lost one costs a few deliveries that nobody wants, until the room hears of a change here.
 		_ = t.up.SendTo(t.node, &roomv1.Frame{RoomId: t.room, Kind: &roomv1.Frame_Unsubscribe{Unsubscribe: &roomv1.Unsubscribe{}}})
@@ -260,6 +262,7 @@ func (t *Topic) Close() {
 
 // Fail closes every connection, which then resumes. For a topic whose state cannot be trusted any more.
 func (t *Topic) Fail() {
+	t.unkeep(len(t.kept))
 	for sink, s := range t.subs {
 		s.turnTo(nil, 0)
 		sink.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
