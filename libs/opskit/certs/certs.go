@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -135,7 +136,7 @@ func (p *Pair) look(ctx context.Context) {
 		p.pending = err
 		return
 	}
-	if before := p.current.Load(); bytes.Equal(before.Certificate[0], parsed.Certificate[0]) && len(before.Certificate) == len(parsed.Certificate) {
+	if slices.EqualFunc(p.current.Load().Certificate, parsed.Certificate, bytes.Equal) {
 		return // a change that was taken back
 	}
 	p.use(parsed)

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/pem"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -67,6 +69,20 @@ func TestNewPairIsUsed(t *testing.T) {
 	b.write(b.ca.Issue(11))
 	require.Equal(t, int64(11), b.look())
 	require.Contains(t, b.logs.String(), "certificate replaced")
+}
+
+// The same certificate with another chain to its authority, for when an intermediate one was renewed.
+func TestNewChainIsUsed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	cert, key := b.ca.Issue(11)
+	for i := range 2 {
+		intermediate := certstest.NewCA(t).PEM
+		b.write(slices.Concat(cert, intermediate), key)
+		b.look()
+		block, _ := pem.Decode(intermediate)
+		require.Equal(t, block.Bytes, b.pair.current.Load().Certificate[1], i)
+	}
 }
 
 // One file after the other: in between nothing changes and nobody is alarmed.
