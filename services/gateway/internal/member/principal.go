@@ -103,8 +103,12 @@ func (c *Core) notProven(err error) {
 
 // Expired says that it is time to look whether the proof has expired.
 func (c *Core) Expired(now time.Time) {
-	if c.principal != nil && !now.Before(c.principal.closeAt()) {
+	switch {
+	case c.principal == nil:
+	case !now.Before(c.principal.closeAt()):
 		c.close(clientv1.CloseCode_CLOSE_CODE_TOKEN_EXPIRED)
+	default: // the client has a newer token, or the clock went back: whoever was told is not told again by itself
+		c.watchExpiry()
 	}
 }
 
