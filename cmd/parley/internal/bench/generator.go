@@ -267,6 +267,9 @@ func (g *generator) ack(c *conn, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	if c.number-number >= uint64(len(c.due)) { // its time was overwritten by a later one's, which would flatter the server
+		return fmt.Errorf("%d publishes of one connection are unacknowledged, and the times of %d are kept: lower the rate", c.outstanding, len(c.due))
+	}
 	took := g.now() - c.due[number%uint64(len(c.due))]
 	g.acked++
 	g.ackSum += took

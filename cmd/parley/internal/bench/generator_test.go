@@ -131,3 +131,32 @@ func TestRunNeedsTheProcessOfARunningServer(t *testing.T) {
 	_, err := Run(t.Context(), Options{Alone: true, Target: Target{URL: "ws://127.0.0.1:1/ws"}}, s, NewProgress(io.Discard, 1))
 	require.ErrorContains(t, err, "--pid", "CPU time is half of the result")
 }
+
+// Those that came first are written to first: their latency alone would be the best of all.
+func TestProbesAreSpread(t *testing.T) {
+	t.Parallel()
+	for _, of := range []int{1, 3, probes, 64, 1000} {
+		var at []int
+		for i := range of {
+			if isProbe(i, of) {
+				at = append(at, i)
+			}
+		}
+		require.Len(t, at, min(of, probes))
+		require.Equal(t, of-1, at[len(at)-1], "the last of %d", of)
+		if of > probes {
+			require.Positive(t, at[0])
+		}
+	}
+}
+
+// An acknowledgement whose time is not known any more ends the run instead of counting as a quick one.
+func TestForgottenTimesAreNoLatencies(t *testing.T) {
+	t.Parallel()
+	g := &generator{acks: newHistogram(), measuring: true, started: time.Now()}
+	c := &conn{due: make([]int64, 4), number: 5, outstanding: 5}
+	require.ErrorContains(t, g.ack(c, []byte(`{"ack":{"target":"r","message_id":"1","seq":"1"}}`)), "lower the rate")
+	require.Zero(t, g.acks.TotalCount())
+	require.NoError(t, g.ack(c, []byte(`{"ack":{"target":"r","message_id":"2","seq":"2"}}`)))
+	require.EqualValues(t, 1, g.acks.TotalCount())
+}

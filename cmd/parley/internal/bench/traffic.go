@@ -18,7 +18,7 @@ func traffic(g *generator, srv *server, s Scenario) (Result, error) {
 		ring *= 2
 	}
 	for i, c := range conns {
-		c.probe = i < probes
+		c.probe = isProbe(i, len(conns))
 		if i < s.Publishers {
 			c.due = make([]int64, ring)
 		}
@@ -56,6 +56,9 @@ func traffic(g *generator, srv *server, s Scenario) (Result, error) {
 	}
 	return r, nil
 }
+
+// isProbe spreads the probes evenly over the connections: servers write to those first that came first.
+func isProbe(i, of int) bool { return i*probes/of != (i+1)*probes/of }
 
 func newConns(s Scenario) []*conn {
 	conns := make([]*conn, s.Connections)
