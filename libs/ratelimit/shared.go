@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// margin is added to what those are told who are refused by a share: the next view of the key may be a round trip off.
+// margin is added to what those are told who are refused by a share, and so is how long the store took to answer: it may have looked
+// at its clock at any moment of that, and the next view may differ by as much.
 const margin = 20 * time.Millisecond
 
 // shards of a table: so many decisions can be made at once.
@@ -40,6 +41,8 @@ type entry struct {
 	// viewed is when the view was asked for that the uses stand on; 0: never. share is of the limit, good for Active from then.
 	viewed int64
 	share  float64
+	// unsure is how long the store took to give that view, ns.
+	unsure int64
 	// dirty: the entry is in the shard's list. flying: a report of it is under way.
 	dirty, flying bool
 }
@@ -109,7 +112,7 @@ func (s *Shared) wait(e *entry, now int64, c Cost, share float64) (after time.Du
 		after = max(after, time.Duration(e.uses[i].wait(now, rates[i], amounts[i], share)))
 	}
 	if after > 0 && s.l.store != nil {
-		after += margin
+		after += margin + time.Duration(e.unsure)
 	}
 	return after
 }
@@ -241,12 +244,12 @@ func (s *Shared) depart(sh *shard, e *entry, now int64) flight {
 	return f
 }
 
-// landed takes the store's view of an entry, which was asked for at sent.
-func (f flight) landed(sent int64, v View) {
+// landed takes the store's view of an entry, which was asked for at sent and given at now.
+func (f flight) landed(sent, now int64, v View) {
 	f.sh.mu.Lock()
 	defer f.sh.mu.Unlock()
 	e := f.e
-	e.flying, e.viewed, e.share = false, sent, 1/float64(max(v.Nodes, 1))
+	e.flying, e.viewed, e.share, e.unsure = false, sent, 1/float64(max(v.Nodes, 1)), max(0, now-sent)
 	for i := range e.uses {
 		u := &e.uses[i]
 		u.flying = 0

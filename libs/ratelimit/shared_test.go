@@ -182,6 +182,31 @@ func TestABurstIsOneNodesAlone(t *testing.T) {
 	}
 }
 
+// Nodes that know of each other share what there is: together they let nothing pass that one would not, however they hurry.
+func TestNodesThatKnowOfEachOtherDoNotOvershoot(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, ratelimit.Limit{Pieces: ratelimit.Rate{PerSecond: 0.01, Burst: 100}})
+	total := 0
+	take := func(s *ratelimit.Shared, most int) {
+		for range most {
+			if _, ok := s.Take(c.now, "k", ratelimit.One); ok {
+				total++
+			}
+		}
+	}
+	for range 2 {
+		for _, s := range c.scopes {
+			take(s, 1)
+		}
+		c.pass(t.Context(), every)
+	}
+	for _, s := range c.scopes {
+		take(s, 1000)
+	}
+	require.LessOrEqual(t, total, 100)
+	require.GreaterOrEqual(t, total, 95)
+}
+
 // At most so many keys are remembered, those that have regained everything are forgotten, and of the others none: who has no place
 // passes, and is counted.
 func TestKeysAreBounded(t *testing.T) {

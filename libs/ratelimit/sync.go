@@ -128,8 +128,9 @@ func (l *Limiter) fly(ctx context.Context, flights []flight) (ok bool) {
 	defer cancel()
 	sent := l.cfg.Now().UnixNano()
 	views, err := l.store.Sync(asking, l.cfg.Node, reports)
+	now := l.cfg.Now().UnixNano()
 	for i, v := range views {
-		flights[i].landed(sent, v)
+		flights[i].landed(sent, now, v)
 	}
 	l.synced.Add(uint64(len(views)))
 	if err != nil {

@@ -11,7 +11,10 @@ import (
 	"github.com/parley-rt/parley/libs/ratelimit/ratelimittest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	ratelimittest.Parallel()
+	goleak.VerifyTestMain(m)
+}
 
 func TestStore(t *testing.T) {
 	t.Parallel()

@@ -25,9 +25,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	ratelimittest.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	var err error
-	if server, err = redistest.New(ctx, "--databases", "100"); err != nil {
+	if server, err = redistest.New(ctx, "--databases", "1000"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -89,7 +90,9 @@ func TestAddresses(t *testing.T) {
 func TestKeysExpire(t *testing.T) {
 	t.Parallel()
 	s := openAt(t, server.URL()) // database 0 is this test's
-	_, err := s.Sync(t.Context(), "a", []ratelimit.Report{{Key: "k", Used: [2]time.Duration{time.Second, 0}, Most: [2]time.Duration{time.Minute, time.Minute}}})
+	_, err := server.Do(t.Context(), "FLUSHDB")
+	require.NoError(t, err)
+	_, err = s.Sync(t.Context(), "a", []ratelimit.Report{{Key: "k", Used: [2]time.Duration{time.Second, 0}, Most: [2]time.Duration{time.Minute, time.Minute}}})
 	require.NoError(t, err)
 	_, ok, err := s.Take(t.Context(), "t", [2]time.Duration{time.Minute, 0}, [2]time.Duration{time.Minute, 0})
 	require.NoError(t, err)
