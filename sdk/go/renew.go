@@ -23,6 +23,9 @@ const (
 // ErrNoToken says that there will be no token any more, when what GetToken returns wraps it: the Client ends.
 var ErrNoToken = errors.New("no token can be had")
 
+// errSameToken is for those who keep a token until it has expired.
+var errSameToken = errors.New("the new token expires no later than the old one")
+
 // TokenError is a failure of Config.GetToken.
 type TokenError struct{ Err error }
 
@@ -68,6 +71,9 @@ func (c *Client) keepToken(ctx context.Context) {
 			return
 		}
 		err := c.renew(ctx)
+		if now := c.Session().TokenExpiresAt; err == nil && !now.IsZero() && !now.After(expires) {
+			err = errSameToken // without a pause it would be shown over and over as its end comes near
+		}
 		switch {
 		case err == nil:
 			failures = 0

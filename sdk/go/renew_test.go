@@ -79,6 +79,23 @@ func TestTokenIsRenewed(t *testing.T) {
 	require.Equal(t, parley.Connected, client.State())
 }
 
+// A program that gives out the same token until it has expired has it shown now and then, and not as fast as the server answers,
+// which would take that for abuse.
+func TestSameTokenAgain(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	cfg := fast()
+	cfg.GetToken = func(context.Context) (string, error) { return "jwt", nil }
+	client, p := dialExpiring(t, s, cfg, 200*time.Millisecond)
+	expires := client.Session().TokenExpiresAt
+	_, id := p.renew()
+	p.send(&clientv1.Envelope{Id: id, Kind: &clientv1.Envelope_Renewed{Renewed: &clientv1.Renewed{ExpiresAt: timestamppb.New(expires)}}})
+	p.silence(700 * time.Millisecond)
+	_, id = p.renew()
+	p.send(renewed(id, time.Hour))
+	require.Eventually(t, func() bool { return client.Session().TokenExpiresAt.After(expires) }, patience, time.Millisecond)
+}
+
 // A server from before renewals is left alone; when the token has expired the client comes back with another one.
 func TestServerWithoutRenewal(t *testing.T) {
 	t.Parallel()
