@@ -25,8 +25,8 @@ type RateLimits struct {
 	ConnectionMessages ratelimit.Rate `default:"500:2500" help:"Messages of one connection."`
 	ConnectionBytes    ratelimit.Rate `default:"2097152:16777216" help:"Bytes of their contents."`
 	ConnectionSignals  ratelimit.Rate `default:"100:500" help:"Signals of one connection."`
-	ConnectionRequests ratelimit.Rate `default:"20:200" help:"Joins, pages of history, questions for presence and new tokens of one connection. The rooms that it resumes with are not counted."`
-	Refusals           ratelimit.Rate `default:"10:2000" help:"Frames of one connection that may be refused because of these limits; one that goes on is closed with 4505."`
+	ConnectionRequests ratelimit.Rate `default:"20:200" help:"Joins, pages of history, questions for presence, new tokens and pings of one connection. The rooms that it resumes with are not counted."`
+	Refusals           ratelimit.Rate `default:"10:2000" help:"Frames of one connection that may be refused because of these limits, or because they are wrong or not allowed; one that goes on is closed with 4505."`
 }
 
 // DefaultRateLimits are those of a gateway whose operator says nothing.

@@ -74,11 +74,14 @@ func (c *Core) command(now time.Time, cmd *Command) {
 	}
 	switch k := env.GetKind().(type) {
 	case *clientv1.Envelope_Ping:
+		if c.limitFrame(now, cmd) {
+			return
+		}
 		c.out.Reply(&clientv1.Envelope{Id: env.GetId(), Kind: &clientv1.Envelope_Pong{Pong: &clientv1.Pong{}}})
 		c.out.Release(cmd.Bytes)
 		c.out.Done(cmd, outcomeOK)
 	case *clientv1.Envelope_Renew:
-		if !c.limitRenewal(now, cmd) {
+		if !c.limitFrame(now, cmd) {
 			c.renew(cmd, k.Renew.GetToken())
 		}
 	case *clientv1.Envelope_Hello:
@@ -206,6 +209,9 @@ func echoMessage(env *clientv1.Envelope) string {
 
 // refuse answers a command that never became an op.
 func (c *Core) refuse(cmd *Command, id uint32, code clientv1.ErrorCode, message, room, messageID string) {
+	if faulty(code) {
+		c.offend(cmd.At)
+	}
 	c.out.Reply(errorFrame(cmd, id, code, message, 0, room, messageID))
 	c.out.Release(cmd.Bytes)
 	c.out.Done(cmd, codes.ErrorName(code))
@@ -217,6 +223,9 @@ func (c *Core) fail(o *op, code clientv1.ErrorCode, message string, retryAfterMS
 		return
 	}
 	c.answered(o)
+	if faulty(code) {
+		c.offend(o.cmd.At)
+	}
 	c.out.Reply(errorFrame(o.cmd, o.id, code, message, retryAfterMS, o.room, o.draft.GetMessageId()))
 	c.release(o)
 	c.out.Done(o.cmd, codes.ErrorName(code))

@@ -11,11 +11,13 @@ import (
 
 // Limits are how much clients may ask for. All connections share them.
 type Limits struct {
-	// Messages, Signals and Requests (joins, history, presence, new tokens) of one connection.
+	// Messages, Signals and Requests (joins, leaves of rooms that are not joined, history, presence, new tokens, pings) of one
+	// connection.
 	Messages, Signals, Requests *ratelimit.Own
 	// Member bounds the messages and signals of all connections of a member.
 	Member *ratelimit.Shared
-	// Refusals are how many frames of a connection may be refused because of these limits; more closes it with 4505.
+	// Refusals are how many frames of a connection may be refused because of these limits, or because they never are any good (see
+	// faulty); more closes it with 4505.
 	Refusals *ratelimit.Own
 }
 
@@ -112,8 +114,8 @@ func (c *Core) limitJoin(now time.Time, o *op) time.Duration {
 	return c.limitRequest(now)
 }
 
-// limitRenewal refuses a new token, whose check takes time, when there were too many.
-func (c *Core) limitRenewal(now time.Time, cmd *Command) (refused bool) {
+// limitFrame refuses a request that concerns no room when there were too many: a new token, whose check takes time, or a ping.
+func (c *Core) limitFrame(now time.Time, cmd *Command) (refused bool) {
 	after := c.limitRequest(now)
 	if after == 0 {
 		return false
@@ -137,6 +139,18 @@ func (c *Core) tooMuch(now time.Time, o *op, after time.Duration, message string
 // millis rounds up, so that it is not too soon then.
 func millis(d time.Duration) uint32 {
 	return uint32(min((d + time.Millisecond - 1).Milliseconds(), math.MaxUint32))
+}
+
+// faulty refusals are the client's own doing, whatever there is to do: answering them without an end would be work without a limit.
+func faulty(code clientv1.ErrorCode) bool {
+	switch code {
+	case clientv1.ErrorCode_ERROR_CODE_BAD_FRAME, clientv1.ErrorCode_ERROR_CODE_UNKNOWN_KIND, clientv1.ErrorCode_ERROR_CODE_HELLO_LATE,
+		clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, clientv1.ErrorCode_ERROR_CODE_INVALID_ROOM,
+		clientv1.ErrorCode_ERROR_CODE_NOT_JOINED, clientv1.ErrorCode_ERROR_CODE_FORBIDDEN:
+		return true
+	default:
+		return false
+	}
 }
 
 // offend counts a refusal. A client that does not heed when it is told to come again is sent away, once this input is dealt with.

@@ -206,3 +206,39 @@ func TestResumingIsNotLimited(t *testing.T) {
 	require.Equal(t, 3, joins)
 	require.Empty(t, w.told())
 }
+
+// Nothing that a client may send is answered without an end: neither what never is any good, nor what costs nothing by itself.
+func TestFloodsOfAnyKindEnd(t *testing.T) {
+	t.Parallel()
+	for name, frame := range map[string]string{
+		"nonsense":                   `{`,
+		"unknown kinds":              `{"fly":{}}`,
+		"kinds of the server":        `{"pong":{}}`,
+		"late hellos":                `{"hello":{}}`,
+		"rooms that are none":        `{"leave_room":{"room_id":"/"}}`,
+		"unusable arguments":         `{"history":{"room_id":"a","before_seq":"0"}}`,
+		"messages to other rooms":    `{"message":{"target":"b","content":"x"}}`,
+		"signals to other rooms":     `{"signal":{"target":"b"}}`,
+		"pages of other rooms":       `{"history":{"room_id":"b"}}`,
+		"leaves of other rooms":      `{"leave_room":{"room_id":"b"}}`,
+		"pings":                      `{"ping":{}}`,
+		"new tokens, with none used": `{"renew":{"token":"jwt"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := joined(t, limited(t, rates{
+				requests: ratelimit.Rate{PerSecond: 20, Burst: 20}, refusals: ratelimit.Rate{PerSecond: 10, Burst: 50},
+			}))
+			for range 20 {
+				w.client("%s", frame)
+			}
+			require.Zero(t, w.closed, "a few are no harm")
+			for range 80 {
+				if w.closed == 0 {
+					w.client("%s", frame)
+				}
+			}
+			require.Equal(t, clientv1.CloseCode_CLOSE_CODE_ABUSE, w.closed)
+		})
+	}
+}

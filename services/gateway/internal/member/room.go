@@ -171,6 +171,10 @@ func (c *Core) beginLeave(now time.Time, r *room, o *op) {
 	}
 	if _, listed := c.wanted[r.id]; listed { // a join of it failed, and the room may not know that
 		c.leaveBehind(r.id, o.cmd)
+	} else if after := c.limitRequest(now); after > 0 { // of others there are no more than joins
+		r.active = nil
+		c.tooMuch(now, o, after, requestsText)
+		return
 	}
 	if c.list(r, o, false) {
 		c.left(now, r, o)
