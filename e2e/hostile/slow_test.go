@@ -345,6 +345,7 @@ const stalledBound = 160 * mib
 // S9: when all readers of a room stop, memory stays within its bound, who publishes goes on, others are unharmed; they are closed,
 // and go on exactly where they were (S5).
 func TestAllReadersStop(t *testing.T) {
+	t.Parallel()
 	server, addr := alone(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
