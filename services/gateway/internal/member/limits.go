@@ -24,6 +24,8 @@ type Limits struct {
 // meters are what a connection has used of Limits. Most connections have none: they only listen.
 type meters struct {
 	messages, signals, requests, refusals ratelimit.Meter
+	// forgiven is how many refusals are not counted: see pass.
+	forgiven int
 	// until is when the first of the publishes passes that were refused. Before, none does: they would overtake it.
 	until time.Time
 	// owed is what was refused since publishes last passed: each is told when it passes behind those before it.
@@ -55,6 +57,7 @@ func (c *Core) limitPublish(now time.Time, r *room, o *op) (refused bool) {
 		total = ratelimit.Cost{Pieces: m.owed.Pieces + cost.Pieces, Bytes: m.owed.Bytes + cost.Bytes}
 	} else if l.takeMessage(now, &m.messages, l.Messages, c.session.Member, cost) {
 		m.owed = ratelimit.Cost{}
+		m.pass()
 		return false
 	}
 	after := max(l.Messages.Wait(now, &m.messages, total), l.Member.Wait(now, c.session.Member, total), time.Millisecond)
@@ -89,6 +92,7 @@ func (c *Core) limitSignal(now time.Time, o *op) (refused bool) {
 	}
 	m, cost := c.meter(), ratelimit.Cost{Pieces: 1, Bytes: len(o.frame.GetSignal().GetContent())}
 	if l.takeMessage(now, &m.signals, l.Signals, c.session.Member, cost) {
+		m.pass()
 		return false
 	}
 	after := max(l.Signals.Wait(now, &m.signals, cost), l.Member.Wait(now, c.session.Member, cost), time.Millisecond)
@@ -102,7 +106,11 @@ func (c *Core) limitRequest(now time.Time) (after time.Duration) {
 	if l == nil {
 		return 0
 	}
-	after, _ = l.Requests.Take(now, &c.meter().requests, ratelimit.One)
+	m := c.meter()
+	after, ok := l.Requests.Take(now, &m.requests, ratelimit.One)
+	if ok {
+		m.pass()
+	}
 	return after
 }
 
@@ -153,11 +161,30 @@ func faulty(code clientv1.ErrorCode) bool {
 	}
 }
 
+const (
+	// forgiveness is how many refusals a frame that passes makes up for. Who sends many at once, is refused some and sends those
+	// again when they pass is refused as often as not, for as long as it has more than its rate, and does nothing wrong; who
+	// does not heed is refused many times as often.
+	forgiveness = 2
+	// mostForgiven is how far that goes ahead: about what is on its way when the first is refused.
+	mostForgiven = 128
+)
+
+// pass notes a frame that was not too much.
+func (m *meters) pass() { m.forgiven = min(m.forgiven+forgiveness, mostForgiven) }
+
 // offend counts a refusal. A client that does not heed when it is told to come again is sent away, once this input is dealt with.
 func (c *Core) offend(now time.Time) {
-	if l := c.cfg.Limits; l != nil {
-		if _, ok := l.Refusals.Take(now, &c.meter().refusals, ratelimit.One); !ok {
-			c.abusive = true
-		}
+	l := c.cfg.Limits
+	if l == nil {
+		return
+	}
+	m := c.meter()
+	if m.forgiven > 0 {
+		m.forgiven--
+		return
+	}
+	if _, ok := l.Refusals.Take(now, &m.refusals, ratelimit.One); !ok {
+		c.abusive = true
 	}
 }

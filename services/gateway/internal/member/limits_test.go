@@ -148,7 +148,7 @@ func TestNothingOvertakesWhatTheRoomRefused(t *testing.T) {
 func TestWhoDoesNotHeedIsClosed(t *testing.T) {
 	t.Parallel()
 	w := joined(t, limited(t, rates{messages: ratelimit.Rate{PerSecond: 1, Burst: 1}, refusals: ratelimit.Rate{PerSecond: 1, Burst: 50}}))
-	for i := range 51 {
+	for i := range 1 + 2*forgiveness + 50 { // the join and the first message pass
 		require.Zero(t, w.closed, "message %d", i)
 		w.publish(fmt.Sprint("m", i))
 		w.answerAll()
@@ -157,6 +157,35 @@ func TestWhoDoesNotHeedIsClosed(t *testing.T) {
 	w.publish("one more")
 	require.Equal(t, clientv1.CloseCode_CLOSE_CODE_ABUSE, w.closed)
 	require.Zero(t, w.window)
+}
+
+// Who has more than its rate for a long time, as sdk/go sends it: 64 at once, those that are refused again when they pass, and so on.
+func TestWhoHeedsIsNeverClosed(t *testing.T) {
+	t.Parallel()
+	w := joined(t, limited(t, rates{messages: ratelimit.Rate{PerSecond: 100, Burst: 100}, refusals: ratelimit.Rate{PerSecond: 1, Burst: 50}}))
+	begin, sent := w.now, 0
+	for range 100 {
+		var window []string
+		for range 64 {
+			window = append(window, fmt.Sprintf("m%05d", sent))
+			sent++
+		}
+		for _, id := range window {
+			w.publish(id)
+		}
+		w.answerAll()
+		told := w.told()
+		at := w.now
+		for _, id := range window {
+			if after, refused := told[id]; refused {
+				w.now = at.Add(after)
+				w.publish(id)
+				require.Equal(t, []string{id}, w.answerAll())
+			}
+		}
+		require.Zero(t, w.closed, "after %d messages", sent)
+	}
+	require.InDelta(t, sent-100, w.now.Sub(begin).Seconds()*100, 2, "at its rate")
 }
 
 func TestSignalsAndRequestsAreLimited(t *testing.T) {
