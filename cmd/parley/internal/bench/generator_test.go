@@ -107,7 +107,7 @@ func TestGeneratorSeesGapsAndRepeats(t *testing.T) {
 func TestClosedLoopChargesAStallForWhatItHeldUp(t *testing.T) {
 	t.Parallel()
 	g := &generator{acks: newHistogram(), measuring: true, expected: 1000, started: time.Now().Add(-time.Second)}
-	c := &conn{due: []int64{0}}
+	c := &conn{due: []int64{0}, number: 1, outstanding: 1}
 	require.NoError(t, g.ack(c, []byte(`{"ack":{"message_id":"1","seq":"1"}}`)))
 	require.InDelta(t, 1000, g.acks.TotalCount(), 5, "one publish took a second where one a millisecond was usual")
 	require.InDelta(t, 500_000, g.acks.ValueAtQuantile(50), 10_000)
