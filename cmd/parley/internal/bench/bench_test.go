@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -86,13 +87,12 @@ func TestBudgetIsMissedWithFaultsAndWithoutFigures(t *testing.T) {
 		c    Comparison
 		want bool
 	}{
-		"met":              {Comparison{Budget: Budget{Ratio: 0.5, PerCPU: 10}, Ratio: 0.6, BareHub: &Result{}, Parley: Result{PerCPU: 11}}, true},
-		"ratio too low":    {Comparison{Budget: Budget{Ratio: 0.5, PerCPU: 10}, Ratio: 0.4, BareHub: &Result{}, Parley: Result{PerCPU: 11}}, false},
-		"too dear":         {Comparison{Budget: Budget{Ratio: 0.5, PerCPU: 10}, Ratio: 0.6, BareHub: &Result{}, Parley: Result{PerCPU: 9}}, false},
-		"too heavy":        {Comparison{Budget: Budget{KiB: 8}, Parley: Result{KiBLater: 8.1}}, false},
-		"light enough":     {Comparison{Budget: Budget{KiB: 8}, Parley: Result{KiBLater: 8}}, true},
-		"with a gap":       {Comparison{Budget: Budget{KiB: 8}, Parley: Result{KiBLater: 1, Gaps: 1}}, false},
-		"the hub's refuse": {Comparison{Budget: Budget{Ratio: 0.5}, Ratio: 1, BareHub: &Result{Refused: 1}}, false},
+		"met":           {Comparison{Budget: Budget{Ratio: 0.5, PerCPU: 10}, Ratio: 0.6, BareHub: &Result{}, Parley: Result{PerCPU: 11}}, true},
+		"ratio too low": {Comparison{Budget: Budget{Ratio: 0.5, PerCPU: 10}, Ratio: 0.4, BareHub: &Result{}, Parley: Result{PerCPU: 11}}, false},
+		"too dear":      {Comparison{Budget: Budget{Ratio: 0.5, PerCPU: 10}, Ratio: 0.6, BareHub: &Result{}, Parley: Result{PerCPU: 9}}, false},
+		"too heavy":     {Comparison{Budget: Budget{KiB: 8}, Parley: Result{KiBLater: 8.1}}, false},
+		"light enough":  {Comparison{Budget: Budget{KiB: 8}, Parley: Result{KiBLater: 8}}, true},
+		"with a gap":    {Comparison{Budget: Budget{KiB: 8}, Parley: Result{KiBLater: 1}, Faults: 1}, false},
 	} {
 		test.c.judge()
 		require.NotNil(t, test.c.Met, name)
@@ -101,6 +101,37 @@ func TestBudgetIsMissedWithFaultsAndWithoutFigures(t *testing.T) {
 	c := Comparison{Budget: Budget{Ratio: 0.5}}
 	c.judge()
 	require.Nil(t, c.Met, "nothing to compare with")
+}
+
+// A fault counts in whatever round it was, of either server.
+func TestFaultsOfAnyRoundCount(t *testing.T) {
+	t.Parallel()
+	good := []Result{{PerCPU: 1}, {PerCPU: 2}, {PerCPU: 3}}
+	for i := range good {
+		bad := slices.Clone(good)
+		bad[i].Gaps, bad[i].Refused = 1, 2
+		for _, c := range []Comparison{
+			compare(Fanout(), slices.Clone(bad), slices.Clone(good)), compare(Fanout(), slices.Clone(good), bad),
+		} {
+			require.EqualValues(t, 3, c.Faults, "round %d", i)
+			require.Equal(t, "**3 faults**", c.verdict())
+		}
+	}
+	require.Zero(t, compare(Fanout(), slices.Clone(good), good).Faults)
+}
+
+// A bare hub that was held up flatters whoever is compared with it.
+func TestWeakHubIsNoComparison(t *testing.T) {
+	t.Parallel()
+	with := func(hub float64) Comparison {
+		return compare(Fanout(), []Result{{PerCPU: 3e6}}, []Result{{PerCPU: hub}})
+	}
+	weak := with(3_900_000)
+	require.Nil(t, weak.Met)
+	require.Contains(t, weak.verdict(), "not told")
+	c := with(4_100_000)
+	require.NotNil(t, c.Met)
+	require.Equal(t, "met", c.verdict())
 }
 
 func serverFrame(size int) []byte {

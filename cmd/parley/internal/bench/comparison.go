@@ -18,16 +18,24 @@ type Comparison struct {
 	Budget Budget  `json:"budget"`
 	// Met tells whether every part of the budget is; absent without one.
 	Met *bool `json:"budget_met,omitempty"`
-	// Faults are what makes the figures worthless: messages that were missing or came twice, publishes that were refused.
+	// Faults are what makes the figures worthless, in any round: messages that were missing or came twice, publishes that were refused.
 	Faults uint64 `json:"faults"`
 }
 
-func (c *Comparison) judge() {
-	c.Faults = c.Parley.Gaps + c.Parley.Refused
-	if c.BareHub != nil {
-		c.Faults += c.BareHub.Gaps + c.BareHub.Refused
+func faults(rounds []Result) (sum uint64) {
+	for _, r := range rounds {
+		sum += r.Gaps + r.Refused
 	}
-	if c.Budget == (Budget{}) || c.Budget.Ratio > 0 && c.BareHub == nil {
+	return sum
+}
+
+// weakHub says that the bare hub had too little of the machine for a comparison with it to say anything.
+func (c *Comparison) weakHub() bool {
+	return c.BareHub != nil && c.BareHub.PerCPU < c.Budget.BareHubPerCPU
+}
+
+func (c *Comparison) judge() {
+	if c.Budget == (Budget{}) || c.Budget.Ratio > 0 && (c.BareHub == nil || c.weakHub()) {
 		return
 	}
 	met := c.Faults == 0 &&

@@ -81,7 +81,7 @@ func (r Report) WriteTable(w io.Writer) error {
 		if c.Ratio > 0 {
 			row("ratio", fmt.Sprintf("%.2f", c.Ratio), "")
 		}
-		if c.Met != nil {
+		if c.Met != nil || c.weakHub() {
 			row("budget", c.budget()+": "+c.verdict(), "")
 		}
 		if c.Parley.ClientBound {
@@ -171,6 +171,8 @@ func (c Comparison) verdict() string {
 	switch {
 	case c.Faults > 0:
 		return fmt.Sprintf("**%d faults**", c.Faults)
+	case c.weakHub():
+		return "not told: the bare hub reached less than " + short(c.Budget.BareHubPerCPU)
 	case c.Met == nil:
 		return ""
 	case *c.Met:

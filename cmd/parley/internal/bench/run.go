@@ -96,7 +96,7 @@ func compare(s Scenario, results, bare []Result) Comparison {
 	}
 	c := Comparison{
 		Scenario: s.Name, Title: s.Title, Rooms: s.Rooms, Connections: s.Connections, Payload: s.Payload, InFlight: s.InFlight, Rate: s.Rate,
-		Unit: s.Unit, Budget: s.Budget, Parley: middle(results),
+		Unit: s.Unit, Budget: s.Budget, Parley: middle(results), Faults: faults(results) + faults(bare),
 	}
 	if len(bare) > 0 {
 		b := middle(bare)

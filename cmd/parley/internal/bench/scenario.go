@@ -67,6 +67,8 @@ type Budget struct {
 	Ratio  float64 `json:"ratio_to_bare_hub,omitempty"`
 	PerCPU float64 `json:"per_server_cpu_second,omitempty"`
 	KiB    float64 `json:"kib_per_connection,omitempty"`
+	// BareHubPerCPU is what the bare hub has to reach for Ratio to count.
+	BareHubPerCPU float64 `json:"bare_hub_per_cpu_second,omitempty"`
 }
 
 // maxWindow bounds the publishes in flight whose times are kept.

@@ -8,7 +8,7 @@ import "time"
 func Fanout() Scenario {
 	return Scenario{
 		Name: "fanout", Title: "fan-out, 1 room × 1,000, window 64", Rooms: 1, Connections: 1000, Publishers: 1, InFlight: 64, Window: 64,
-		Unit: Deliveries, Budget: Budget{Ratio: 0.5}, Payload: 128, Warmup: 2 * time.Second, Duration: 5 * time.Second,
+		Unit: Deliveries, Budget: Budget{Ratio: 0.5, BareHubPerCPU: 4_000_000}, Payload: 128, Warmup: 2 * time.Second, Duration: 5 * time.Second,
 	}
 }
 
