@@ -106,11 +106,7 @@ func (c *Core) limitRequest(now time.Time) (after time.Duration) {
 	if l == nil {
 		return 0
 	}
-	m := c.meter()
-	after, ok := l.Requests.Take(now, &m.requests, ratelimit.One)
-	if ok {
-		m.pass()
-	}
+	after, _ = l.Requests.Take(now, &c.meter().requests, ratelimit.One)
 	return after
 }
 
@@ -162,7 +158,7 @@ func faulty(code clientv1.ErrorCode) bool {
 }
 
 const (
-	// forgiveness is how many refusals a frame that passes makes up for. Who sends many at once, is refused some and sends those
+	// forgiveness is how many refusals a message or signal that passes makes up for. Who sends many at once, is refused some and sends those
 	// again when they pass is refused as often as not, for as long as it has more than its rate, and does nothing wrong; who
 	// does not heed is refused many times as often.
 	forgiveness = 2
@@ -170,7 +166,7 @@ const (
 	mostForgiven = 128
 )
 
-// pass notes a frame that was not too much.
+// pass notes a message or signal that was not too much.
 func (m *meters) pass() { m.forgiven = min(m.forgiven+forgiveness, mostForgiven) }
 
 // offend counts a refusal. A client that does not heed when it is told to come again is sent away, once this input is dealt with.
