@@ -9,6 +9,7 @@ type Backend interface {
 	Maintenance
 	SessionStore
 	LeaseStore
+	BlockStore
 
 	// Ping proves that the backend takes writes.
 	Ping(ctx context.Context) error

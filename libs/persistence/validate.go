@@ -95,7 +95,7 @@ func ValidateRead(key StreamKey, limit int) error {
 	return key.Validate()
 }
 
-// ValidateReadLane checks the limit of Feed.ReadLane. ErrInvalid.
+// ValidateReadLane checks the limit of Feed.ReadLane and of the reads of blocks. ErrInvalid.
 func ValidateReadLane(limit int) error {
 	if limit < 1 || limit > MaxRead {
 		return fmt.Errorf("limit %d, must be 1 to %d: %w", limit, MaxRead, ErrInvalid)

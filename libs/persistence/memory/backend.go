@@ -35,6 +35,9 @@ type Backend struct {
 
 	sessions map[persistence.SessionID]*session
 	leases   map[string]persistence.Lease
+	blocks   map[string]persistence.Block
+	// blockRevision is the newest block's.
+	blockRevision uint64
 }
 
 var _ persistence.Backend = (*Backend)(nil)
@@ -50,6 +53,7 @@ func New(opts Options) *Backend {
 		checkpoints: map[checkpointKey]persistence.Checkpoint{},
 		sessions:    map[persistence.SessionID]*session{},
 		leases:      map[string]persistence.Lease{},
+		blocks:      map[string]persistence.Block{},
 	}
 	for range max(1, opts.Lanes) {
 		b.lanes = append(b.lanes, &lane{})

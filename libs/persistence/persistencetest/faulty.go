@@ -44,6 +44,11 @@ const (
 	OpAcquireLease          Op = "AcquireLease"
 	OpRenewLease            Op = "RenewLease"
 	OpReleaseLease          Op = "ReleaseLease"
+	OpBlockMember           Op = "BlockMember"
+	OpUnblockMember         Op = "UnblockMember"
+	OpBlockOf               Op = "BlockOf"
+	OpListBlocks            Op = "ListBlocks"
+	OpBlocksSince           Op = "BlocksSince"
 	OpPing                  Op = "Ping"
 )
 

@@ -178,6 +178,31 @@ func (f *faulty) ReleaseLease(ctx context.Context, l persistence.Lease) error {
 	return f.plan.run(ctx, OpReleaseLease, "", func() error { return f.b.ReleaseLease(ctx, l) })
 }
 
+func (f *faulty) BlockMember(ctx context.Context, member string, lasting time.Duration, reason, by string) (persistence.Block, error) {
+	return answer(ctx, f, OpBlockMember, "", func() (persistence.Block, error) { return f.b.BlockMember(ctx, member, lasting, reason, by) })
+}
+
+func (f *faulty) UnblockMember(ctx context.Context, member string) (bool, error) {
+	return answer(ctx, f, OpUnblockMember, "", func() (bool, error) { return f.b.UnblockMember(ctx, member) })
+}
+
+func (f *faulty) BlockOf(ctx context.Context, member string) (*persistence.Block, error) {
+	return answer(ctx, f, OpBlockOf, "", func() (*persistence.Block, error) { return f.b.BlockOf(ctx, member) })
+}
+
+func (f *faulty) ListBlocks(ctx context.Context, after string, limit int) ([]persistence.Block, error) {
+	return answer(ctx, f, OpListBlocks, "", func() ([]persistence.Block, error) { return f.b.ListBlocks(ctx, after, limit) })
+}
+
+func (f *faulty) BlocksSince(ctx context.Context, since uint64, limit int) ([]persistence.Block, uint64, error) {
+	var newest uint64
+	blocks, err := answer(ctx, f, OpBlocksSince, "", func() (blocks []persistence.Block, err error) {
+		blocks, newest, err = f.b.BlocksSince(ctx, since, limit)
+		return blocks, err
+	})
+	return blocks, newest, err
+}
+
 func (f *faulty) Ping(ctx context.Context) error {
 	return f.plan.run(ctx, OpPing, "", func() error { return f.b.Ping(ctx) })
 }

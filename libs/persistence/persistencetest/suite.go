@@ -54,6 +54,7 @@ func Exercise(t *testing.T, opts Options) {
 		{"Restored", restoredTests},
 		{"Session", sessionTests},
 		{"Lease", leaseTests},
+		{"Block", blockTests},
 		{"Concurrency", concurrencyTests},
 		{"Mass", massTests},
 		{"Lifecycle", lifecycleTests},

@@ -77,17 +77,17 @@ func TestMigrateUpDownUp(t *testing.T) {
 	for range 2 { // a second time from nothing
 		require.NoError(t, m.MigrateUp(t.Context()))
 		require.NoError(t, m.MigrateUp(t.Context()), "again is nothing")
-		require.Equal(t, []int{1, 2}, appliedVersions(t, m))
+		require.Equal(t, []int{1, 2, 3}, appliedVersions(t, m))
 		b := open(t, url, postgres.Options{NoMigration: true})
 		require.EqualValues(t, 1, store(t, b))
 		closeBackend(t, b)
 		// As a drop leaves it that was interrupted.
 		execIn(t, url, `ALTER TABLE {schema}.journal_event DETACH PARTITION {schema}.journal_event_p0`)
 
-		for _, version := range []int{-1, 3} {
+		for _, version := range []int{-1, 4} {
 			require.ErrorIs(t, m.MigrateDown(t.Context(), version), persistence.ErrInvalid)
 		}
-		require.NoError(t, m.MigrateDown(t.Context(), 2), "it is there already")
+		require.NoError(t, m.MigrateDown(t.Context(), 3), "it is there already")
 		require.NoError(t, m.MigrateDown(t.Context(), 0))
 		require.NoError(t, m.MigrateDown(t.Context(), 0), "again is nothing")
 		require.Empty(t, appliedVersions(t, m))
@@ -115,10 +115,10 @@ func TestSchemaOfAnotherBinary(t *testing.T) {
 	const insert = `INSERT INTO {schema}.journal_migration (version, name, checksum, compatible) VALUES `
 	for _, test := range []struct{ name, change, says string }{
 		{"edited", `UPDATE {schema}.journal_migration SET checksum = 'other'`, "schema version 1 (journal) is not the one of this binary"},
-		{"newer", insert + `(3, 'future', 'x', 3)`, "needs a binary that knows version 3; this one knows up to 2"},
-		{"newest", insert + `(3, 'adds', 'x', 1), (4, 'changes', 'x', 3)`, "schema is at version 4, which needs a binary that knows version 3"},
+		{"newer", insert + `(4, 'future', 'x', 4)`, "needs a binary that knows version 4; this one knows up to 3"},
+		{"newest", insert + `(4, 'adds', 'x', 1), (5, 'changes', 'x', 4)`, "schema is at version 5, which needs a binary that knows version 4"},
 		{"in part", `DELETE FROM {schema}.journal_migration WHERE version = 1`, "has version 2 without 1"},
-		{"compatible", insert + `(3, 'adds', 'x', 1), (4, 'adds', 'x', 1)`, ""},
+		{"compatible", insert + `(4, 'adds', 'x', 1), (5, 'adds', 'x', 1)`, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -130,7 +130,7 @@ func TestSchemaOfAnotherBinary(t *testing.T) {
 				store(t, opened(t, url, postgres.Options{}))
 				store(t, opened(t, url, postgres.Options{NoMigration: true}))
 				require.NoError(t, m.MigrateUp(t.Context()))
-				require.Equal(t, []int{1, 2, 3, 4}, appliedVersions(t, m))
+				require.Equal(t, []int{1, 2, 3, 4, 5}, appliedVersions(t, m))
 				err := m.MigrateDown(t.Context(), 0)
 				require.ErrorIs(t, err, persistence.ErrSchemaVersion, "whoever cannot undo the newest step undoes none")
 				require.ErrorContains(t, err, "does not know the way back from version")

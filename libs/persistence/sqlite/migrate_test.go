@@ -104,7 +104,7 @@ func TestMigrateThereAndBack(t *testing.T) {
 	require.NoError(t, m.MigrateDown(t.Context(), 1))
 	status, err := m.MigrationStatus(t.Context())
 	require.NoError(t, err)
-	require.Len(t, status, 3)
+	require.Len(t, status, 4)
 	require.Equal(t, "journal", status[0].Name)
 	require.False(t, status[0].AppliedAt.IsZero())
 	require.Equal(t, persistence.MigrationStatus{Version: 2, Name: "feed"}, status[1])
@@ -153,10 +153,10 @@ func TestMigrateDownToNothing(t *testing.T) {
 	require.NoError(t, b.Close(t.Context()))
 
 	m := openedMigrator(t, path)
-	for _, version := range []int{-1, 4} {
+	for _, version := range []int{-1, 5} {
 		require.ErrorIs(t, m.MigrateDown(t.Context(), version), persistence.ErrInvalid)
 	}
-	require.NoError(t, m.MigrateDown(t.Context(), 3), "it is there already")
+	require.NoError(t, m.MigrateDown(t.Context(), 4), "it is there already")
 	require.NoError(t, m.MigrateDown(t.Context(), 0))
 	n, err := queryInt(m.conn, "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")
 	require.NoError(t, err)
@@ -164,7 +164,7 @@ func TestMigrateDownToNothing(t *testing.T) {
 	require.NoError(t, m.MigrateDown(t.Context(), 0), "again is nothing")
 	status, err := m.MigrationStatus(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, []persistence.MigrationStatus{{Version: 1, Name: "journal"}, {Version: 2, Name: "feed"}, {Version: 3, Name: "session_attempt"}}, status)
+	require.Equal(t, []persistence.MigrationStatus{{Version: 1, Name: "journal"}, {Version: 2, Name: "feed"}, {Version: 3, Name: "session_attempt"}, {Version: 4, Name: "blocked_member"}}, status)
 	require.NoError(t, m.Close(t.Context()))
 
 	b = openAt(t, path)
@@ -190,11 +190,11 @@ func TestOlderBinaryRefusesNewerSchema(t *testing.T) {
 	}
 	status, err := old.MigrationStatus(t.Context())
 	require.NoError(t, err)
-	require.Len(t, status, 3)
+	require.Len(t, status, 4)
 	require.Equal(t, "feed", status[1].Name)
 	n, err := queryInt(old.conn, "SELECT count(*) FROM journal_migration")
 	require.NoError(t, err)
-	require.EqualValues(t, 3, n, "nothing was changed")
+	require.EqualValues(t, 4, n, "nothing was changed")
 }
 
 // A step that only adds is not in the way of a binary from before it.
@@ -203,15 +203,15 @@ func TestOlderBinaryRunsWithCompatibleSchema(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal.db")
 	require.NoError(t, openAt(t, path).Close(t.Context()))
 	m := openedMigrator(t, path)
-	require.NoError(t, m.conn.Exec("INSERT INTO journal_migration (version, name, checksum, applied_at, compatible) VALUES (4, 'adds', 'x', 1, 3)"))
+	require.NoError(t, m.conn.Exec("INSERT INTO journal_migration (version, name, checksum, applied_at, compatible) VALUES (5, 'adds', 'x', 1, 4)"))
 	require.NoError(t, m.MigrateUp(t.Context()))
 	err := m.MigrateDown(t.Context(), 1)
 	require.ErrorIs(t, err, persistence.ErrSchemaVersion)
-	require.ErrorContains(t, err, "does not know the way back from version 4")
+	require.ErrorContains(t, err, "does not know the way back from version 5")
 	status, err := m.MigrationStatus(t.Context())
 	require.NoError(t, err)
-	require.Len(t, status, 4)
-	require.Equal(t, "adds", status[3].Name)
+	require.Len(t, status, 5)
+	require.Equal(t, "adds", status[4].Name)
 	require.NoError(t, m.Close(t.Context()))
 	b := openAt(t, path)
 	require.NoError(t, <-b.appending(claimOf(t, b, "room/1"), 0, event("x")))

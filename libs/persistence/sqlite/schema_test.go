@@ -22,8 +22,8 @@ func connectTo(t *testing.T, path string) *lite.Conn {
 func TestSchemaOfAnotherVersion(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, change, says string }{
-		{"newer", "INSERT INTO journal_migration VALUES (4, 'future', 'x', 0, 4)",
-			"schema is at version 4, which needs a binary that knows version 4; this one knows up to 3: run a newer one"},
+		{"newer", "INSERT INTO journal_migration VALUES (5, 'future', 'x', 0, 5)",
+			"schema is at version 5, which needs a binary that knows version 5; this one knows up to 4: run a newer one"},
 		{"edited", "UPDATE journal_migration SET checksum = 'other'", "schema version 1 (journal) is not the one of this binary"},
 		{"in part", "DELETE FROM journal_migration WHERE version = 1", "schema has version 2 without 1"},
 		{"of another application", "PRAGMA application_id = 7", "another application"},

@@ -39,6 +39,8 @@ type writeStatements struct {
 
 	lease, acquireLease, renewLease, releaseLease *lite.Stmt
 
+	blockRevision, blockMember, unblockMember, endedBlocks *lite.Stmt
+
 	all []*lite.Stmt
 }
 
@@ -130,6 +132,13 @@ func prepareWrites(c *lite.Conn) (*writeStatements, error) {
 			ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, epoch = excluded.epoch, expires_at = excluded.expires_at`},
 		{&st.renewLease, `UPDATE lease SET expires_at = ?4 WHERE name = ?1 AND owner = ?2 AND epoch = ?3`},
 		{&st.releaseLease, `UPDATE lease SET owner = '', expires_at = 0 WHERE name = ?1 AND owner = ?2 AND epoch = ?3`},
+
+		{&st.blockRevision, `UPDATE block_revision SET revision = revision + 1 RETURNING revision`},
+		{&st.blockMember, `INSERT INTO blocked_member (member, reason, by, at, until, revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+			ON CONFLICT (member) DO UPDATE SET reason = excluded.reason, by = excluded.by, at = excluded.at, until = excluded.until,
+			revision = excluded.revision`},
+		{&st.unblockMember, `DELETE FROM blocked_member WHERE member = ?1 RETURNING until`},
+		{&st.endedBlocks, `DELETE FROM blocked_member WHERE until > 0 AND until <= ?1`},
 	} {
 		stmt, err := c.Prepare(s.sql)
 		if err != nil {

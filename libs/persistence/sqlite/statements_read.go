@@ -19,8 +19,12 @@ type readStatements struct {
 	checkpointsBehind             *lite.Stmt
 	generation                    *lite.Stmt
 
+	blockOf, blocks, blocksSince, newestBlock *lite.Stmt
+
 	all []*lite.Stmt
 }
+
+const blockColumns = `member, reason, by, at, until, revision FROM blocked_member WHERE (until = 0 OR until > ?1)`
 
 const eventColumns = `seq, epoch, at, codec, message_id, manifest, meta, payload`
 
@@ -56,6 +60,10 @@ func prepareReads(c *lite.Conn) (*readStatements, error) {
 		{&st.checkpoints, `SELECT name, lane, pos, epoch, owner FROM journal_checkpoint ORDER BY name, lane`},
 		{&st.checkpointsBehind, `SELECT DISTINCT name FROM journal_checkpoint WHERE pos < ?1 ORDER BY name`},
 		{&st.generation, `SELECT generation FROM session WHERE id = ?1 AND expires_at > ?2`},
+		{&st.blockOf, `SELECT ` + blockColumns + ` AND member = ?2`},
+		{&st.blocks, `SELECT ` + blockColumns + ` AND member > ?2 ORDER BY member LIMIT ?3`},
+		{&st.blocksSince, `SELECT ` + blockColumns + ` AND revision > ?2 ORDER BY revision LIMIT ?3`},
+		{&st.newestBlock, `SELECT revision FROM block_revision`},
 		{&st.partitions, `SELECT part, after_pos, ifnull(last_pos, ?1), last_pos IS NULL FROM journal_segment
 			ORDER BY part, after_pos`},
 		{&st.blockers, `SELECT count(*) FROM ` + blockedStreams},

@@ -1,0 +1,2 @@
+DROP TABLE block_revision;
+DROP TABLE blocked_member;
