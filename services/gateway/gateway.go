@@ -179,6 +179,7 @@ func (s *Service) start(ctx context.Context) error {
 	if s.auth != nil {
 		s.loops.Go(func() { s.auth.verifier.Run(loopCtx) })
 	}
+	s.loops.Go(func() { s.sessions.KeepOut(loopCtx, s.registry, s.logger) })
 	s.loops.Go(func() { s.sessions.Keep(loopCtx, s.registry, opskit.RateLimited(s.logger)) })
 
 	// Rooms nodes learn from the directory where to answer to.

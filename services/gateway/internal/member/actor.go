@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/persistence"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
@@ -30,6 +31,7 @@ type (
 	replacedMsg struct{}
 	// sessionGoneMsg says that the session's row is expired or deleted.
 	sessionGoneMsg struct{}
+	blockedMsg     struct{ block persistence.Block }
 	drainMsg       struct{ afterMS uint32 }
 	linkDownMsg    struct{ node string }
 	linkLostMsg    struct{ node string }
@@ -147,6 +149,8 @@ func (a *Actor) Receive(rctx *actor.ReceiveContext) {
 		a.core.Replaced()
 	case *sessionGoneMsg:
 		a.core.SessionGone()
+	case *blockedMsg:
+		a.core.Blocked(now, &m.block)
 	case *drainMsg:
 		a.core.Drain(now, m.afterMS)
 	case *faultMsg:
@@ -216,7 +220,7 @@ func (a *Actor) opened(now time.Time, m *openedMsg) {
 	}
 	a.core.SessionOpened(now, m.opened)
 	// One that came too late for its connection is left to expire.
-	if id, _ := a.core.Session(); id != "" && !a.d.Registry.claim(m.opened.id, m.opened.Generation, a.entry) {
+	if id, _ := a.core.Session(); id != "" && !a.d.Registry.claim(m.opened.id, m.opened.Generation, m.opened.Member, a.entry) {
 		a.core.Replaced()
 	}
 }

@@ -97,6 +97,8 @@ type Command struct {
 type Opened struct {
 	// Err: the store could not tell. Everything else is then meaningless.
 	Err error
+	// Blocked: the member may not connect. Everything else is then meaningless.
+	Blocked *persistence.Block
 	// Token is for the client to resume with.
 	Token      string
 	ID         string

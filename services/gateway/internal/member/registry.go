@@ -46,6 +46,7 @@ type entry struct {
 
 type held struct {
 	generation uint64
+	member     string
 	entry      *entry
 }
 
@@ -103,14 +104,14 @@ func (r *Registry) wake(e *entry, at time.Time) {
 
 // claim makes a connection the session's. An older one of this node is told that it was replaced; false: there is a newer
 // one.
-func (r *Registry) claim(id persistence.SessionID, generation uint64, e *entry) bool {
+func (r *Registry) claim(id persistence.SessionID, generation uint64, member string, e *entry) bool {
 	r.mu.Lock()
 	old, ok := r.bySession[id]
 	if ok && old.generation > generation {
 		r.mu.Unlock()
 		return false
 	}
-	r.bySession[id] = held{generation, e}
+	r.bySession[id] = held{generation, member, e}
 	r.mu.Unlock()
 	if ok && old.entry != e {
 		tell(old.entry.pid, &replacedMsg{})

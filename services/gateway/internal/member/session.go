@@ -25,6 +25,10 @@ func (c *Core) SessionOpened(now time.Time, s Opened) {
 		c.close(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
 		return
 	}
+	if s.Blocked != nil {
+		c.Blocked(now, s.Blocked)
+		return
+	}
 	c.phase, c.session = phaseOpen, s
 	for _, r := range s.Rooms {
 		c.wanted[r] = struct{}{}

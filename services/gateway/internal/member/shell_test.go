@@ -263,7 +263,7 @@ func TestFaultInAMember(t *testing.T) {
 
 // storeBy panics where it is told to.
 type storeBy struct {
-	persistence.SessionStore
+	Store
 	open, save bool
 }
 
@@ -271,14 +271,14 @@ func (s *storeBy) CreateSession(ctx context.Context, id persistence.SessionID, h
 	if s.open {
 		panic("as if")
 	}
-	return s.SessionStore.CreateSession(ctx, id, h, member, ttl)
+	return s.Store.CreateSession(ctx, id, h, member, ttl)
 }
 
 func (s *storeBy) SaveSessionRooms(ctx context.Context, id persistence.SessionID, generation uint64, rooms []string, ttl time.Duration) error {
 	if s.save {
 		panic("as if")
 	}
-	return s.SessionStore.SaveSessionRooms(ctx, id, generation, rooms, ttl)
+	return s.Store.SaveSessionRooms(ctx, id, generation, rooms, ttl)
 }
 
 // S9: the session store is asked beside the actor; a fault there ends one connection and not the process.
@@ -286,7 +286,7 @@ func TestFaultInATask(t *testing.T) {
 	t.Parallel()
 	for _, store := range []*storeBy{{open: true}, {save: true}} {
 		s := newShell(t)
-		store.SessionStore = memory.New(memory.Options{})
+		store.Store = memory.New(memory.Options{})
 		s.d.Sessions = NewSessions(store, time.Hour, NewGuest)
 		c := s.connect()
 		c.send(`{"join_room":{"room_id":"r"}}`)
@@ -340,9 +340,9 @@ func TestRegistryKeepsTheNewestConnectionOfASession(t *testing.T) {
 	id := newSessionID()
 	first, second := s.connect(), s.connect()
 	e1, e2 := r.add(1, first.pid), r.add(2, second.pid)
-	require.True(t, r.claim(id, 2, e2))
-	require.False(t, r.claim(id, 1, e1), "the older one came late")
-	require.True(t, r.claim(id, 3, e1))
+	require.True(t, r.claim(id, 2, "", e2))
+	require.False(t, r.claim(id, 1, "", e1), "the older one came late")
+	require.True(t, r.claim(id, 3, "", e1))
 	second.socket.wait(t)
 	require.Equal(t, clientv1.CloseCode_CLOSE_CODE_SESSION_REPLACED, second.socket.code)
 	r.release(id, e2)
@@ -369,7 +369,7 @@ func TestRegistryLosesSessions(t *testing.T) {
 	} {
 		c := s.connect()
 		e := r.add(s.d.next.Add(1), c.pid)
-		require.True(t, r.claim(id, 4, e))
+		require.True(t, r.claim(id, 4, "", e))
 		r.lose([]persistence.HeldSession{{ID: id, Generation: test.asked}}, []persistence.HeldSession{{ID: id, Generation: test.now}})
 		r.lose(nil, nil)
 		r.lose(nil, []persistence.HeldSession{{ID: newSessionID()}})
@@ -406,21 +406,21 @@ func TestRegistryWakes(t *testing.T) {
 
 // lateStore answers once it is let.
 type lateStore struct {
-	persistence.SessionStore
+	Store
 	asked, answer chan struct{}
 }
 
 func (s *lateStore) CreateSession(ctx context.Context, id persistence.SessionID, token persistence.TokenHash, member string, ttl time.Duration) (persistence.Session, error) {
 	close(s.asked)
 	<-s.answer
-	return s.SessionStore.CreateSession(ctx, id, token, member, ttl)
+	return s.Store.CreateSession(ctx, id, token, member, ttl)
 }
 
 // A session that is opened too late for its connection is nobody's: it must not be kept alive for ever.
 func TestSessionThatComesTooLateIsNotKept(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	store := &lateStore{SessionStore: memory.New(memory.Options{}), asked: make(chan struct{}), answer: make(chan struct{})}
+	store := &lateStore{Store: memory.New(memory.Options{}), asked: make(chan struct{}), answer: make(chan struct{})}
 	s.d.Sessions = NewSessions(store, time.Hour, NewGuest)
 	var late atomic.Bool
 	s.d.Now = func() time.Time {

@@ -20,15 +20,21 @@ const storeTimeout = 3 * time.Second
 // closed here not later than about this plus storeTimeout, while the store answers.
 const checkEvery = 5 * time.Second
 
+// Store keeps sessions, and knows who is blocked.
+type Store interface {
+	persistence.SessionStore
+	persistence.BlockStore
+}
+
 // Sessions opens and keeps sessions in the store. Safe for concurrent use.
 type Sessions struct {
-	store     persistence.SessionStore
+	store     Store
 	ttl       time.Duration
 	newMember func() string
 }
 
 // NewSessions returns sessions that can be resumed for ttl after their last connection, and for up to half as long again.
-func NewSessions(store persistence.SessionStore, ttl time.Duration, newMember func() string) *Sessions {
+func NewSessions(store Store, ttl time.Duration, newMember func() string) *Sessions {
 	return &Sessions{store: store, ttl: ttl, newMember: newMember}
 }
 
@@ -43,6 +49,11 @@ func NewSessions(store persistence.SessionStore, ttl time.Duration, newMember fu
 func (s *Sessions) open(ctx context.Context, member, presented string, attempt uint64) Opened {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
+	if member != "" { // a blocked one leaves its sessions as they are
+		if o := s.blocked(ctx, member); o.Err != nil || o.Blocked != nil {
+			return o
+		}
+	}
 	if t, ok := parseToken(presented); ok {
 		next := newToken(t.id)
 		row, err := s.store.ResumeSession(ctx, t.id, t.hash(member), next.hash(member), min(attempt, math.MaxInt64), s.rowTTL())
@@ -51,6 +62,11 @@ func (s *Sessions) open(ctx context.Context, member, presented string, attempt u
 				return Opened{Err: errForeignSession}
 			}
 			failpoint.Hit("member.after-resume")
+			if member == "" { // only now it is known who the guest is
+				if o := s.blocked(ctx, row.Member); o.Err != nil || o.Blocked != nil {
+					return o
+				}
+			}
 			return s.opened(row, next, true)
 		}
 		if !errors.Is(err, persistence.ErrSessionUnknown) {

@@ -112,7 +112,7 @@ func TestSessionsLastForAnHour(t *testing.T) {
 
 // extending tells how many sessions were extended, and fails from the fourth call on.
 type extending struct {
-	persistence.SessionStore
+	Store
 	calls chan int
 	n     int
 }
@@ -137,7 +137,7 @@ func TestOpenSessionsAreExtended(t *testing.T) {
 		s := NewSessions(store, 40*time.Minute, NewGuest)
 		r := NewRegistry()
 		for range 2500 {
-			require.True(t, r.claim(newSessionID(), 1, &entry{}))
+			require.True(t, r.claim(newSessionID(), 1, "", &entry{}))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -156,25 +156,25 @@ func TestOpenSessionsAreExtended(t *testing.T) {
 
 // calls notes which accesses a store got.
 type calls struct {
-	persistence.SessionStore
+	Store
 	got []string
 }
 
 func (c *calls) CreateSession(ctx context.Context, id persistence.SessionID, h persistence.TokenHash, member string, ttl time.Duration) (persistence.Session, error) {
 	c.got = append(c.got, "create")
-	return c.SessionStore.CreateSession(ctx, id, h, member, ttl)
+	return c.Store.CreateSession(ctx, id, h, member, ttl)
 }
 
 func (c *calls) ResumeSession(ctx context.Context, id persistence.SessionID, presented, next persistence.TokenHash, attempt uint64, ttl time.Duration) (persistence.Session, error) {
 	c.got = append(c.got, "resume")
-	return c.SessionStore.ResumeSession(ctx, id, presented, next, attempt, ttl)
+	return c.Store.ResumeSession(ctx, id, presented, next, attempt, ttl)
 }
 
 // Neither the answer nor what it takes to find it says why a token opens nothing: whether it is spent, forged, or names a
 // session that never was.
 func TestBadTokensLookAlike(t *testing.T) {
 	t.Parallel()
-	store := &calls{SessionStore: memory.New(memory.Options{})}
+	store := &calls{Store: memory.New(memory.Options{})}
 	s := NewSessions(store, time.Hour, NewGuest)
 	spent := s.open(t.Context(), "", "", 0).Token
 	newest := s.open(t.Context(), "", s.open(t.Context(), "", spent, 0).Token, 0)
@@ -221,7 +221,7 @@ func TestSessionsOutliveTheirConnections(t *testing.T) {
 		o := s.open(t.Context(), "", "", 0)
 		require.WithinDuration(t, time.Now().Add(ttl), o.ExpiresAt, time.Second)
 		e := &entry{}
-		require.True(t, r.claim(o.id, o.Generation, e))
+		require.True(t, r.claim(o.id, o.Generation, "", e))
 		<-time.After(5*ttl + 14*time.Minute) // the moment before the next round
 		r.release(o.id, e)
 		<-time.After(ttl)
