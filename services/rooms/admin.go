@@ -49,6 +49,7 @@ func newAdmin(s *Service) (*admin, error) {
 	a.api, err = api.New(s.cfg.api(), api.Deps{
 		Rooms:         a.asker,
 		Heads:         s.deps.Backend,
+		Blocks:        s.deps.Backend,
 		Logger:        s.logger,
 		Meter:         s.deps.MeterProvider.Meter("github.com/parley-rt/parley/services/rooms"),
 		MeterProvider: s.deps.MeterProvider,

@@ -2577,6 +2577,387 @@ func (x *HistoryResponse) GetTrimmed() uint64 {
 	return 0
 }
 
+// Block is a block of a member.
+type Block struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	MemberId string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// Who asked for it: the sub of the token.
+	Actor  string                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	Reason string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	At     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	// Absent: never.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Block) Reset() {
+	*x = Block{}
+	mi := &file_admin_v1_room_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Block) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Block) ProtoMessage() {}
+
+func (x *Block) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_room_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Block.ProtoReflect.Descriptor instead.
+func (*Block) Descriptor() ([]byte, []int) {
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Block) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *Block) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Block) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Block) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Block) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+type BlockMemberRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	MemberId string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// 1 s to 100 years; absent: for good.
+	Lasting *durationpb.Duration `protobuf:"bytes,2,opt,name=lasting,proto3" json:"lasting,omitempty"`
+	// For the record and the member: at most 256 bytes.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockMemberRequest) Reset() {
+	*x = BlockMemberRequest{}
+	mi := &file_admin_v1_room_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockMemberRequest) ProtoMessage() {}
+
+func (x *BlockMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_room_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockMemberRequest.ProtoReflect.Descriptor instead.
+func (*BlockMemberRequest) Descriptor() ([]byte, []int) {
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *BlockMemberRequest) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *BlockMemberRequest) GetLasting() *durationpb.Duration {
+	if x != nil {
+		return x.Lasting
+	}
+	return nil
+}
+
+func (x *BlockMemberRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type BlockMemberResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Block         *Block                 `protobuf:"bytes,1,opt,name=block,proto3" json:"block,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockMemberResponse) Reset() {
+	*x = BlockMemberResponse{}
+	mi := &file_admin_v1_room_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockMemberResponse) ProtoMessage() {}
+
+func (x *BlockMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_room_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockMemberResponse.ProtoReflect.Descriptor instead.
+func (*BlockMemberResponse) Descriptor() ([]byte, []int) {
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *BlockMemberResponse) GetBlock() *Block {
+	if x != nil {
+		return x.Block
+	}
+	return nil
+}
+
+type UnblockMemberRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MemberId      string                 `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnblockMemberRequest) Reset() {
+	*x = UnblockMemberRequest{}
+	mi := &file_admin_v1_room_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnblockMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnblockMemberRequest) ProtoMessage() {}
+
+func (x *UnblockMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_room_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnblockMemberRequest.ProtoReflect.Descriptor instead.
+func (*UnblockMemberRequest) Descriptor() ([]byte, []int) {
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *UnblockMemberRequest) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+type UnblockMemberResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether a block was in force.
+	Changed       bool `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnblockMemberResponse) Reset() {
+	*x = UnblockMemberResponse{}
+	mi := &file_admin_v1_room_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnblockMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnblockMemberResponse) ProtoMessage() {}
+
+func (x *UnblockMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_room_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnblockMemberResponse.ProtoReflect.Descriptor instead.
+func (*UnblockMemberResponse) Descriptor() ([]byte, []int) {
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *UnblockMemberResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+type ListBlockedMembersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Default 100, at most 1,000.
+	PageSize uint32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Of the page before; empty: the first page.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBlockedMembersRequest) Reset() {
+	*x = ListBlockedMembersRequest{}
+	mi := &file_admin_v1_room_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBlockedMembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBlockedMembersRequest) ProtoMessage() {}
+
+func (x *ListBlockedMembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_room_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBlockedMembersRequest.ProtoReflect.Descriptor instead.
+func (*ListBlockedMembersRequest) Descriptor() ([]byte, []int) {
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListBlockedMembersRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListBlockedMembersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListBlockedMembersResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Blocks []*Block               `protobuf:"bytes,1,rep,name=blocks,proto3" json:"blocks,omitempty"`
+	// Empty: this is the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBlockedMembersResponse) Reset() {
+	*x = ListBlockedMembersResponse{}
+	mi := &file_admin_v1_room_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBlockedMembersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBlockedMembersResponse) ProtoMessage() {}
+
+func (x *ListBlockedMembersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_room_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBlockedMembersResponse.ProtoReflect.Descriptor instead.
+func (*ListBlockedMembersResponse) Descriptor() ([]byte, []int) {
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ListBlockedMembersResponse) GetBlocks() []*Block {
+	if x != nil {
+		return x.Blocks
+	}
+	return nil
+}
+
+func (x *ListBlockedMembersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 var File_admin_v1_room_proto protoreflect.FileDescriptor
 
 const file_admin_v1_room_proto_rawDesc = "" +
@@ -2784,13 +3165,37 @@ const file_admin_v1_room_proto_rawDesc = "" +
 	"\bmessages\x18\x01 \x03(\v2\x18.parley.admin.v1.MessageR\bmessages\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x12\n" +
 	"\x04head\x18\x03 \x01(\x04R\x04head\x12\x18\n" +
-	"\atrimmed\x18\x04 \x01(\x04R\atrimmed*k\n" +
+	"\atrimmed\x18\x04 \x01(\x04R\atrimmed\"\xb9\x01\n" +
+	"\x05Block\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x129\n" +
+	"\n" +
+	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"~\n" +
+	"\x12BlockMemberRequest\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x123\n" +
+	"\alasting\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\alasting\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"C\n" +
+	"\x13BlockMemberResponse\x12,\n" +
+	"\x05block\x18\x01 \x01(\v2\x16.parley.admin.v1.BlockR\x05block\"3\n" +
+	"\x14UnblockMemberRequest\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\"1\n" +
+	"\x15UnblockMemberResponse\x12\x18\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"W\n" +
+	"\x19ListBlockedMembersRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"t\n" +
+	"\x1aListBlockedMembersResponse\x12.\n" +
+	"\x06blocks\x18\x01 \x03(\v2\x16.parley.admin.v1.BlockR\x06blocks\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*k\n" +
 	"\x05Level\x12\x15\n" +
 	"\x11LEVEL_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fLEVEL_ANYONE\x10\x01\x12\x11\n" +
 	"\rLEVEL_INVITED\x10\x02\x12\x14\n" +
 	"\x10LEVEL_MODERATORS\x10\x03\x12\x10\n" +
-	"\fLEVEL_NOBODY\x10\x042\xba\t\n" +
+	"\fLEVEL_NOBODY\x10\x042\xe3\v\n" +
 	"\vRoomService\x12L\n" +
 	"\aGetRoom\x12\x1f.parley.admin.v1.GetRoomRequest\x1a .parley.admin.v1.GetRoomResponse\x12a\n" +
 	"\x0eUpdateSettings\x12&.parley.admin.v1.UpdateSettingsRequest\x1a'.parley.admin.v1.UpdateSettingsResponse\x12C\n" +
@@ -2806,7 +3211,10 @@ const file_admin_v1_room_proto_rawDesc = "" +
 	"\tListMutes\x12!.parley.admin.v1.ListMutesRequest\x1a\".parley.admin.v1.ListMutesResponse\x12d\n" +
 	"\x0fListInvitations\x12'.parley.admin.v1.ListInvitationsRequest\x1a(.parley.admin.v1.ListInvitationsResponse\x12L\n" +
 	"\aPublish\x12\x1f.parley.admin.v1.PublishRequest\x1a .parley.admin.v1.PublishResponse\x12L\n" +
-	"\aHistory\x12\x1f.parley.admin.v1.HistoryRequest\x1a .parley.admin.v1.HistoryResponseB<Z:github.com/parley-rt/parley/libs/protocol/admin/v1;adminv1b\x06proto3"
+	"\aHistory\x12\x1f.parley.admin.v1.HistoryRequest\x1a .parley.admin.v1.HistoryResponse\x12X\n" +
+	"\vBlockMember\x12#.parley.admin.v1.BlockMemberRequest\x1a$.parley.admin.v1.BlockMemberResponse\x12^\n" +
+	"\rUnblockMember\x12%.parley.admin.v1.UnblockMemberRequest\x1a&.parley.admin.v1.UnblockMemberResponse\x12m\n" +
+	"\x12ListBlockedMembers\x12*.parley.admin.v1.ListBlockedMembersRequest\x1a+.parley.admin.v1.ListBlockedMembersResponseB<Z:github.com/parley-rt/parley/libs/protocol/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_admin_v1_room_proto_rawDescOnce sync.Once
@@ -2821,109 +3229,127 @@ func file_admin_v1_room_proto_rawDescGZIP() []byte {
 }
 
 var file_admin_v1_room_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_admin_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_admin_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_admin_v1_room_proto_goTypes = []any{
-	(Level)(0),                      // 0: parley.admin.v1.Level
-	(*Settings)(nil),                // 1: parley.admin.v1.Settings
-	(*Room)(nil),                    // 2: parley.admin.v1.Room
-	(*GetRoomRequest)(nil),          // 3: parley.admin.v1.GetRoomRequest
-	(*GetRoomResponse)(nil),         // 4: parley.admin.v1.GetRoomResponse
-	(*UpdateSettingsRequest)(nil),   // 5: parley.admin.v1.UpdateSettingsRequest
-	(*UpdateSettingsResponse)(nil),  // 6: parley.admin.v1.UpdateSettingsResponse
-	(*KickRequest)(nil),             // 7: parley.admin.v1.KickRequest
-	(*KickResponse)(nil),            // 8: parley.admin.v1.KickResponse
-	(*BanRequest)(nil),              // 9: parley.admin.v1.BanRequest
-	(*BanResponse)(nil),             // 10: parley.admin.v1.BanResponse
-	(*UnbanRequest)(nil),            // 11: parley.admin.v1.UnbanRequest
-	(*UnbanResponse)(nil),           // 12: parley.admin.v1.UnbanResponse
-	(*MuteRequest)(nil),             // 13: parley.admin.v1.MuteRequest
-	(*MuteResponse)(nil),            // 14: parley.admin.v1.MuteResponse
-	(*UnmuteRequest)(nil),           // 15: parley.admin.v1.UnmuteRequest
-	(*UnmuteResponse)(nil),          // 16: parley.admin.v1.UnmuteResponse
-	(*InviteRequest)(nil),           // 17: parley.admin.v1.InviteRequest
-	(*InviteResponse)(nil),          // 18: parley.admin.v1.InviteResponse
-	(*UninviteRequest)(nil),         // 19: parley.admin.v1.UninviteRequest
-	(*UninviteResponse)(nil),        // 20: parley.admin.v1.UninviteResponse
-	(*ListMembersRequest)(nil),      // 21: parley.admin.v1.ListMembersRequest
-	(*Member)(nil),                  // 22: parley.admin.v1.Member
-	(*ListMembersResponse)(nil),     // 23: parley.admin.v1.ListMembersResponse
-	(*Restriction)(nil),             // 24: parley.admin.v1.Restriction
-	(*ListBansRequest)(nil),         // 25: parley.admin.v1.ListBansRequest
-	(*ListBansResponse)(nil),        // 26: parley.admin.v1.ListBansResponse
-	(*ListMutesRequest)(nil),        // 27: parley.admin.v1.ListMutesRequest
-	(*ListMutesResponse)(nil),       // 28: parley.admin.v1.ListMutesResponse
-	(*Invitation)(nil),              // 29: parley.admin.v1.Invitation
-	(*ListInvitationsRequest)(nil),  // 30: parley.admin.v1.ListInvitationsRequest
-	(*ListInvitationsResponse)(nil), // 31: parley.admin.v1.ListInvitationsResponse
-	(*PublishRequest)(nil),          // 32: parley.admin.v1.PublishRequest
-	(*PublishResponse)(nil),         // 33: parley.admin.v1.PublishResponse
-	(*HistoryRequest)(nil),          // 34: parley.admin.v1.HistoryRequest
-	(*Message)(nil),                 // 35: parley.admin.v1.Message
-	(*HistoryResponse)(nil),         // 36: parley.admin.v1.HistoryResponse
-	(*durationpb.Duration)(nil),     // 37: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),   // 38: google.protobuf.Timestamp
+	(Level)(0),                         // 0: parley.admin.v1.Level
+	(*Settings)(nil),                   // 1: parley.admin.v1.Settings
+	(*Room)(nil),                       // 2: parley.admin.v1.Room
+	(*GetRoomRequest)(nil),             // 3: parley.admin.v1.GetRoomRequest
+	(*GetRoomResponse)(nil),            // 4: parley.admin.v1.GetRoomResponse
+	(*UpdateSettingsRequest)(nil),      // 5: parley.admin.v1.UpdateSettingsRequest
+	(*UpdateSettingsResponse)(nil),     // 6: parley.admin.v1.UpdateSettingsResponse
+	(*KickRequest)(nil),                // 7: parley.admin.v1.KickRequest
+	(*KickResponse)(nil),               // 8: parley.admin.v1.KickResponse
+	(*BanRequest)(nil),                 // 9: parley.admin.v1.BanRequest
+	(*BanResponse)(nil),                // 10: parley.admin.v1.BanResponse
+	(*UnbanRequest)(nil),               // 11: parley.admin.v1.UnbanRequest
+	(*UnbanResponse)(nil),              // 12: parley.admin.v1.UnbanResponse
+	(*MuteRequest)(nil),                // 13: parley.admin.v1.MuteRequest
+	(*MuteResponse)(nil),               // 14: parley.admin.v1.MuteResponse
+	(*UnmuteRequest)(nil),              // 15: parley.admin.v1.UnmuteRequest
+	(*UnmuteResponse)(nil),             // 16: parley.admin.v1.UnmuteResponse
+	(*InviteRequest)(nil),              // 17: parley.admin.v1.InviteRequest
+	(*InviteResponse)(nil),             // 18: parley.admin.v1.InviteResponse
+	(*UninviteRequest)(nil),            // 19: parley.admin.v1.UninviteRequest
+	(*UninviteResponse)(nil),           // 20: parley.admin.v1.UninviteResponse
+	(*ListMembersRequest)(nil),         // 21: parley.admin.v1.ListMembersRequest
+	(*Member)(nil),                     // 22: parley.admin.v1.Member
+	(*ListMembersResponse)(nil),        // 23: parley.admin.v1.ListMembersResponse
+	(*Restriction)(nil),                // 24: parley.admin.v1.Restriction
+	(*ListBansRequest)(nil),            // 25: parley.admin.v1.ListBansRequest
+	(*ListBansResponse)(nil),           // 26: parley.admin.v1.ListBansResponse
+	(*ListMutesRequest)(nil),           // 27: parley.admin.v1.ListMutesRequest
+	(*ListMutesResponse)(nil),          // 28: parley.admin.v1.ListMutesResponse
+	(*Invitation)(nil),                 // 29: parley.admin.v1.Invitation
+	(*ListInvitationsRequest)(nil),     // 30: parley.admin.v1.ListInvitationsRequest
+	(*ListInvitationsResponse)(nil),    // 31: parley.admin.v1.ListInvitationsResponse
+	(*PublishRequest)(nil),             // 32: parley.admin.v1.PublishRequest
+	(*PublishResponse)(nil),            // 33: parley.admin.v1.PublishResponse
+	(*HistoryRequest)(nil),             // 34: parley.admin.v1.HistoryRequest
+	(*Message)(nil),                    // 35: parley.admin.v1.Message
+	(*HistoryResponse)(nil),            // 36: parley.admin.v1.HistoryResponse
+	(*Block)(nil),                      // 37: parley.admin.v1.Block
+	(*BlockMemberRequest)(nil),         // 38: parley.admin.v1.BlockMemberRequest
+	(*BlockMemberResponse)(nil),        // 39: parley.admin.v1.BlockMemberResponse
+	(*UnblockMemberRequest)(nil),       // 40: parley.admin.v1.UnblockMemberRequest
+	(*UnblockMemberResponse)(nil),      // 41: parley.admin.v1.UnblockMemberResponse
+	(*ListBlockedMembersRequest)(nil),  // 42: parley.admin.v1.ListBlockedMembersRequest
+	(*ListBlockedMembersResponse)(nil), // 43: parley.admin.v1.ListBlockedMembersResponse
+	(*durationpb.Duration)(nil),        // 44: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 45: google.protobuf.Timestamp
 }
 var file_admin_v1_room_proto_depIdxs = []int32{
 	0,  // 0: parley.admin.v1.Settings.join:type_name -> parley.admin.v1.Level
 	0,  // 1: parley.admin.v1.Settings.publish:type_name -> parley.admin.v1.Level
 	0,  // 2: parley.admin.v1.Settings.history:type_name -> parley.admin.v1.Level
-	37, // 3: parley.admin.v1.Settings.retention_age:type_name -> google.protobuf.Duration
+	44, // 3: parley.admin.v1.Settings.retention_age:type_name -> google.protobuf.Duration
 	1,  // 4: parley.admin.v1.Room.settings:type_name -> parley.admin.v1.Settings
 	2,  // 5: parley.admin.v1.GetRoomResponse.room:type_name -> parley.admin.v1.Room
 	0,  // 6: parley.admin.v1.UpdateSettingsRequest.join:type_name -> parley.admin.v1.Level
 	0,  // 7: parley.admin.v1.UpdateSettingsRequest.publish:type_name -> parley.admin.v1.Level
 	0,  // 8: parley.admin.v1.UpdateSettingsRequest.history:type_name -> parley.admin.v1.Level
-	37, // 9: parley.admin.v1.UpdateSettingsRequest.retention_age:type_name -> google.protobuf.Duration
+	44, // 9: parley.admin.v1.UpdateSettingsRequest.retention_age:type_name -> google.protobuf.Duration
 	1,  // 10: parley.admin.v1.UpdateSettingsResponse.settings:type_name -> parley.admin.v1.Settings
-	37, // 11: parley.admin.v1.BanRequest.lasting:type_name -> google.protobuf.Duration
-	38, // 12: parley.admin.v1.BanResponse.expires_at:type_name -> google.protobuf.Timestamp
-	37, // 13: parley.admin.v1.MuteRequest.lasting:type_name -> google.protobuf.Duration
-	38, // 14: parley.admin.v1.MuteResponse.expires_at:type_name -> google.protobuf.Timestamp
+	44, // 11: parley.admin.v1.BanRequest.lasting:type_name -> google.protobuf.Duration
+	45, // 12: parley.admin.v1.BanResponse.expires_at:type_name -> google.protobuf.Timestamp
+	44, // 13: parley.admin.v1.MuteRequest.lasting:type_name -> google.protobuf.Duration
+	45, // 14: parley.admin.v1.MuteResponse.expires_at:type_name -> google.protobuf.Timestamp
 	22, // 15: parley.admin.v1.ListMembersResponse.members:type_name -> parley.admin.v1.Member
-	38, // 16: parley.admin.v1.Restriction.at:type_name -> google.protobuf.Timestamp
-	38, // 17: parley.admin.v1.Restriction.expires_at:type_name -> google.protobuf.Timestamp
+	45, // 16: parley.admin.v1.Restriction.at:type_name -> google.protobuf.Timestamp
+	45, // 17: parley.admin.v1.Restriction.expires_at:type_name -> google.protobuf.Timestamp
 	24, // 18: parley.admin.v1.ListBansResponse.bans:type_name -> parley.admin.v1.Restriction
 	24, // 19: parley.admin.v1.ListMutesResponse.mutes:type_name -> parley.admin.v1.Restriction
-	38, // 20: parley.admin.v1.Invitation.at:type_name -> google.protobuf.Timestamp
+	45, // 20: parley.admin.v1.Invitation.at:type_name -> google.protobuf.Timestamp
 	29, // 21: parley.admin.v1.ListInvitationsResponse.invitations:type_name -> parley.admin.v1.Invitation
-	38, // 22: parley.admin.v1.PublishRequest.sent_at:type_name -> google.protobuf.Timestamp
-	38, // 23: parley.admin.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
+	45, // 22: parley.admin.v1.PublishRequest.sent_at:type_name -> google.protobuf.Timestamp
+	45, // 23: parley.admin.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
 	35, // 24: parley.admin.v1.HistoryResponse.messages:type_name -> parley.admin.v1.Message
-	3,  // 25: parley.admin.v1.RoomService.GetRoom:input_type -> parley.admin.v1.GetRoomRequest
-	5,  // 26: parley.admin.v1.RoomService.UpdateSettings:input_type -> parley.admin.v1.UpdateSettingsRequest
-	7,  // 27: parley.admin.v1.RoomService.Kick:input_type -> parley.admin.v1.KickRequest
-	9,  // 28: parley.admin.v1.RoomService.Ban:input_type -> parley.admin.v1.BanRequest
-	11, // 29: parley.admin.v1.RoomService.Unban:input_type -> parley.admin.v1.UnbanRequest
-	13, // 30: parley.admin.v1.RoomService.Mute:input_type -> parley.admin.v1.MuteRequest
-	15, // 31: parley.admin.v1.RoomService.Unmute:input_type -> parley.admin.v1.UnmuteRequest
-	17, // 32: parley.admin.v1.RoomService.Invite:input_type -> parley.admin.v1.InviteRequest
-	19, // 33: parley.admin.v1.RoomService.Uninvite:input_type -> parley.admin.v1.UninviteRequest
-	21, // 34: parley.admin.v1.RoomService.ListMembers:input_type -> parley.admin.v1.ListMembersRequest
-	25, // 35: parley.admin.v1.RoomService.ListBans:input_type -> parley.admin.v1.ListBansRequest
-	27, // 36: parley.admin.v1.RoomService.ListMutes:input_type -> parley.admin.v1.ListMutesRequest
-	30, // 37: parley.admin.v1.RoomService.ListInvitations:input_type -> parley.admin.v1.ListInvitationsRequest
-	32, // 38: parley.admin.v1.RoomService.Publish:input_type -> parley.admin.v1.PublishRequest
-	34, // 39: parley.admin.v1.RoomService.History:input_type -> parley.admin.v1.HistoryRequest
-	4,  // 40: parley.admin.v1.RoomService.GetRoom:output_type -> parley.admin.v1.GetRoomResponse
-	6,  // 41: parley.admin.v1.RoomService.UpdateSettings:output_type -> parley.admin.v1.UpdateSettingsResponse
-	8,  // 42: parley.admin.v1.RoomService.Kick:output_type -> parley.admin.v1.KickResponse
-	10, // 43: parley.admin.v1.RoomService.Ban:output_type -> parley.admin.v1.BanResponse
-	12, // 44: parley.admin.v1.RoomService.Unban:output_type -> parley.admin.v1.UnbanResponse
-	14, // 45: parley.admin.v1.RoomService.Mute:output_type -> parley.admin.v1.MuteResponse
-	16, // 46: parley.admin.v1.RoomService.Unmute:output_type -> parley.admin.v1.UnmuteResponse
-	18, // 47: parley.admin.v1.RoomService.Invite:output_type -> parley.admin.v1.InviteResponse
-	20, // 48: parley.admin.v1.RoomService.Uninvite:output_type -> parley.admin.v1.UninviteResponse
-	23, // 49: parley.admin.v1.RoomService.ListMembers:output_type -> parley.admin.v1.ListMembersResponse
-	26, // 50: parley.admin.v1.RoomService.ListBans:output_type -> parley.admin.v1.ListBansResponse
-	28, // 51: parley.admin.v1.RoomService.ListMutes:output_type -> parley.admin.v1.ListMutesResponse
-	31, // 52: parley.admin.v1.RoomService.ListInvitations:output_type -> parley.admin.v1.ListInvitationsResponse
-	33, // 53: parley.admin.v1.RoomService.Publish:output_type -> parley.admin.v1.PublishResponse
-	36, // 54: parley.admin.v1.RoomService.History:output_type -> parley.admin.v1.HistoryResponse
-	40, // [40:55] is the sub-list for method output_type
-	25, // [25:40] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	45, // 25: parley.admin.v1.Block.at:type_name -> google.protobuf.Timestamp
+	45, // 26: parley.admin.v1.Block.expires_at:type_name -> google.protobuf.Timestamp
+	44, // 27: parley.admin.v1.BlockMemberRequest.lasting:type_name -> google.protobuf.Duration
+	37, // 28: parley.admin.v1.BlockMemberResponse.block:type_name -> parley.admin.v1.Block
+	37, // 29: parley.admin.v1.ListBlockedMembersResponse.blocks:type_name -> parley.admin.v1.Block
+	3,  // 30: parley.admin.v1.RoomService.GetRoom:input_type -> parley.admin.v1.GetRoomRequest
+	5,  // 31: parley.admin.v1.RoomService.UpdateSettings:input_type -> parley.admin.v1.UpdateSettingsRequest
+	7,  // 32: parley.admin.v1.RoomService.Kick:input_type -> parley.admin.v1.KickRequest
+	9,  // 33: parley.admin.v1.RoomService.Ban:input_type -> parley.admin.v1.BanRequest
+	11, // 34: parley.admin.v1.RoomService.Unban:input_type -> parley.admin.v1.UnbanRequest
+	13, // 35: parley.admin.v1.RoomService.Mute:input_type -> parley.admin.v1.MuteRequest
+	15, // 36: parley.admin.v1.RoomService.Unmute:input_type -> parley.admin.v1.UnmuteRequest
+	17, // 37: parley.admin.v1.RoomService.Invite:input_type -> parley.admin.v1.InviteRequest
+	19, // 38: parley.admin.v1.RoomService.Uninvite:input_type -> parley.admin.v1.UninviteRequest
+	21, // 39: parley.admin.v1.RoomService.ListMembers:input_type -> parley.admin.v1.ListMembersRequest
+	25, // 40: parley.admin.v1.RoomService.ListBans:input_type -> parley.admin.v1.ListBansRequest
+	27, // 41: parley.admin.v1.RoomService.ListMutes:input_type -> parley.admin.v1.ListMutesRequest
+	30, // 42: parley.admin.v1.RoomService.ListInvitations:input_type -> parley.admin.v1.ListInvitationsRequest
+	32, // 43: parley.admin.v1.RoomService.Publish:input_type -> parley.admin.v1.PublishRequest
+	34, // 44: parley.admin.v1.RoomService.History:input_type -> parley.admin.v1.HistoryRequest
+	38, // 45: parley.admin.v1.RoomService.BlockMember:input_type -> parley.admin.v1.BlockMemberRequest
+	40, // 46: parley.admin.v1.RoomService.UnblockMember:input_type -> parley.admin.v1.UnblockMemberRequest
+	42, // 47: parley.admin.v1.RoomService.ListBlockedMembers:input_type -> parley.admin.v1.ListBlockedMembersRequest
+	4,  // 48: parley.admin.v1.RoomService.GetRoom:output_type -> parley.admin.v1.GetRoomResponse
+	6,  // 49: parley.admin.v1.RoomService.UpdateSettings:output_type -> parley.admin.v1.UpdateSettingsResponse
+	8,  // 50: parley.admin.v1.RoomService.Kick:output_type -> parley.admin.v1.KickResponse
+	10, // 51: parley.admin.v1.RoomService.Ban:output_type -> parley.admin.v1.BanResponse
+	12, // 52: parley.admin.v1.RoomService.Unban:output_type -> parley.admin.v1.UnbanResponse
+	14, // 53: parley.admin.v1.RoomService.Mute:output_type -> parley.admin.v1.MuteResponse
+	16, // 54: parley.admin.v1.RoomService.Unmute:output_type -> parley.admin.v1.UnmuteResponse
+	18, // 55: parley.admin.v1.RoomService.Invite:output_type -> parley.admin.v1.InviteResponse
+	20, // 56: parley.admin.v1.RoomService.Uninvite:output_type -> parley.admin.v1.UninviteResponse
+	23, // 57: parley.admin.v1.RoomService.ListMembers:output_type -> parley.admin.v1.ListMembersResponse
+	26, // 58: parley.admin.v1.RoomService.ListBans:output_type -> parley.admin.v1.ListBansResponse
+	28, // 59: parley.admin.v1.RoomService.ListMutes:output_type -> parley.admin.v1.ListMutesResponse
+	31, // 60: parley.admin.v1.RoomService.ListInvitations:output_type -> parley.admin.v1.ListInvitationsResponse
+	33, // 61: parley.admin.v1.RoomService.Publish:output_type -> parley.admin.v1.PublishResponse
+	36, // 62: parley.admin.v1.RoomService.History:output_type -> parley.admin.v1.HistoryResponse
+	39, // 63: parley.admin.v1.RoomService.BlockMember:output_type -> parley.admin.v1.BlockMemberResponse
+	41, // 64: parley.admin.v1.RoomService.UnblockMember:output_type -> parley.admin.v1.UnblockMemberResponse
+	43, // 65: parley.admin.v1.RoomService.ListBlockedMembers:output_type -> parley.admin.v1.ListBlockedMembersResponse
+	48, // [48:66] is the sub-list for method output_type
+	30, // [30:48] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_room_proto_init() }
@@ -2939,7 +3365,7 @@ func file_admin_v1_room_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_v1_room_proto_rawDesc), len(file_admin_v1_room_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   36,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -58,7 +58,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle(adminv1connect.NewRoomServiceHandler(
-		&rooms{asker: deps.Rooms, heads: deps.Heads, now: deps.Now},
+		&rooms{asker: deps.Rooms, heads: deps.Heads, now: deps.Now, blocks: deps.Blocks, audit: deps.Logger},
 		connect.WithRequestGate(guard.authenticate),
 		connect.WithRequestGate(guard.admit),
 		connect.WithInterceptors(newObserver(cfg, metrics, deps), connect.UnaryInterceptorFunc(authorize)),

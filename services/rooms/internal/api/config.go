@@ -77,6 +77,7 @@ type Heads interface {
 type Deps struct {
 	Rooms  Asker
 	Heads  Heads
+	Blocks persistence.BlockStore
 	Logger *slog.Logger
 	Meter  metric.Meter
 	// MeterProvider is for the meter of authentication; nil: none.

@@ -25,6 +25,7 @@ import (
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/memory"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 )
 
@@ -136,7 +137,7 @@ func setup(t testing.TB, edit ...func(*Config)) *bundle {
 
 func (b *bundle) deps() Deps {
 	return Deps{
-		Rooms: b.rooms, Heads: b.rooms,
+		Rooms: b.rooms, Heads: b.rooms, Blocks: memory.New(memory.Options{}),
 		Logger: slog.New(slog.NewJSONHandler(b.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Meter:  b.meter,
 		Tracer: b.tracer,

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	adminv1 "github.com/parley-rt/parley/libs/protocol/admin/v1"
@@ -19,6 +20,9 @@ type rooms struct {
 	asker Asker
 	heads Heads
 	now   func() time.Time
+	// blocks and audit are for blocks of members.
+	blocks persistence.BlockStore
+	audit  *slog.Logger
 }
 
 var _ adminv1connect.RoomServiceHandler = (*rooms)(nil)

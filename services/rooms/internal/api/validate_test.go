@@ -48,6 +48,10 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		"page token, binary": {"ListInvitations", `{"room_id":"r","page_token":"_w"}`, []string{"page_token"}},
 		"both bounds":        {"History", `{"room_id":"r","before_seq":5,"after_seq":1}`, []string{"after_seq"}},
 		"before the first":   {"History", `{"room_id":"r","before_seq":"0"}`, []string{"before_seq"}},
+		"block nobody":       {"BlockMember", `{"lasting":"0s"}`, []string{"member_id", "lasting"}},
+		"block with a NUL":   {"BlockMember", `{"member_id":"a\u0000","reason":"\u0000"}`, []string{"member_id", "reason"}},
+		"unblock nobody":     {"UnblockMember", `{}`, []string{"member_id"}},
+		"blocked, page":      {"ListBlockedMembers", `{"page_token":"!"}`, []string{"page_token"}},
 		"no sender":          {"Publish", `{"room_id":"r","content":"x"}`, []string{"sender"}},
 		"long message id":    {"Publish", `{"room_id":"r","sender":"s","message_id":"` + long + `"}`, []string{"message_id"}},
 	} {

@@ -69,6 +69,14 @@ const (
 	RoomServicePublishProcedure = "/parley.admin.v1.RoomService/Publish"
 	// RoomServiceHistoryProcedure is the fully-qualified name of the RoomService's History RPC.
 	RoomServiceHistoryProcedure = "/parley.admin.v1.RoomService/History"
+	// RoomServiceBlockMemberProcedure is the fully-qualified name of the RoomService's BlockMember RPC.
+	RoomServiceBlockMemberProcedure = "/parley.admin.v1.RoomService/BlockMember"
+	// RoomServiceUnblockMemberProcedure is the fully-qualified name of the RoomService's UnblockMember
+	// RPC.
+	RoomServiceUnblockMemberProcedure = "/parley.admin.v1.RoomService/UnblockMember"
+	// RoomServiceListBlockedMembersProcedure is the fully-qualified name of the RoomService's
+	// ListBlockedMembers RPC.
+	RoomServiceListBlockedMembersProcedure = "/parley.admin.v1.RoomService/ListBlockedMembers"
 )
 
 // RoomServiceClient is a client for the parley.admin.v1.RoomService service.
@@ -103,6 +111,14 @@ type RoomServiceClient interface {
 	Publish(context.Context, *v1.PublishRequest) (*v1.PublishResponse, error)
 	// History reads a page of messages.
 	History(context.Context, *v1.HistoryRequest) (*v1.HistoryResponse, error)
+	// BlockMember closes all connections of a member, wherever they are, within a second or so, and lets it connect no more until
+	// the block ends. Another block of the member is replaced. What it has published stays. For administrators only; repeating
+	// it is safe.
+	BlockMember(context.Context, *v1.BlockMemberRequest) (*v1.BlockMemberResponse, error)
+	// UnblockMember ends a block.
+	UnblockMember(context.Context, *v1.UnblockMemberRequest) (*v1.UnblockMemberResponse, error)
+	// ListBlockedMembers lists the blocks in force, by member id.
+	ListBlockedMembers(context.Context, *v1.ListBlockedMembersRequest) (*v1.ListBlockedMembersResponse, error)
 }
 
 // NewRoomServiceClient constructs a client for the parley.admin.v1.RoomService service. By default,
@@ -206,26 +222,47 @@ func NewRoomServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(roomServiceMethods.ByName("History")),
 			connect.WithClientOptions(opts...),
 		),
+		blockMember: connect.NewClient[v1.BlockMemberRequest, v1.BlockMemberResponse](
+			httpClient,
+			baseURL+RoomServiceBlockMemberProcedure,
+			connect.WithSchema(roomServiceMethods.ByName("BlockMember")),
+			connect.WithClientOptions(opts...),
+		),
+		unblockMember: connect.NewClient[v1.UnblockMemberRequest, v1.UnblockMemberResponse](
+			httpClient,
+			baseURL+RoomServiceUnblockMemberProcedure,
+			connect.WithSchema(roomServiceMethods.ByName("UnblockMember")),
+			connect.WithClientOptions(opts...),
+		),
+		listBlockedMembers: connect.NewClient[v1.ListBlockedMembersRequest, v1.ListBlockedMembersResponse](
+			httpClient,
+			baseURL+RoomServiceListBlockedMembersProcedure,
+			connect.WithSchema(roomServiceMethods.ByName("ListBlockedMembers")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // roomServiceClient implements RoomServiceClient.
 type roomServiceClient struct {
-	getRoom         *connect.Client[v1.GetRoomRequest, v1.GetRoomResponse]
-	updateSettings  *connect.Client[v1.UpdateSettingsRequest, v1.UpdateSettingsResponse]
-	kick            *connect.Client[v1.KickRequest, v1.KickResponse]
-	ban             *connect.Client[v1.BanRequest, v1.BanResponse]
-	unban           *connect.Client[v1.UnbanRequest, v1.UnbanResponse]
-	mute            *connect.Client[v1.MuteRequest, v1.MuteResponse]
-	unmute          *connect.Client[v1.UnmuteRequest, v1.UnmuteResponse]
-	invite          *connect.Client[v1.InviteRequest, v1.InviteResponse]
-	uninvite        *connect.Client[v1.UninviteRequest, v1.UninviteResponse]
-	listMembers     *connect.Client[v1.ListMembersRequest, v1.ListMembersResponse]
-	listBans        *connect.Client[v1.ListBansRequest, v1.ListBansResponse]
-	listMutes       *connect.Client[v1.ListMutesRequest, v1.ListMutesResponse]
-	listInvitations *connect.Client[v1.ListInvitationsRequest, v1.ListInvitationsResponse]
-	publish         *connect.Client[v1.PublishRequest, v1.PublishResponse]
-	history         *connect.Client[v1.HistoryRequest, v1.HistoryResponse]
+	getRoom            *connect.Client[v1.GetRoomRequest, v1.GetRoomResponse]
+	updateSettings     *connect.Client[v1.UpdateSettingsRequest, v1.UpdateSettingsResponse]
+	kick               *connect.Client[v1.KickRequest, v1.KickResponse]
+	ban                *connect.Client[v1.BanRequest, v1.BanResponse]
+	unban              *connect.Client[v1.UnbanRequest, v1.UnbanResponse]
+	mute               *connect.Client[v1.MuteRequest, v1.MuteResponse]
+	unmute             *connect.Client[v1.UnmuteRequest, v1.UnmuteResponse]
+	invite             *connect.Client[v1.InviteRequest, v1.InviteResponse]
+	uninvite           *connect.Client[v1.UninviteRequest, v1.UninviteResponse]
+	listMembers        *connect.Client[v1.ListMembersRequest, v1.ListMembersResponse]
+	listBans           *connect.Client[v1.ListBansRequest, v1.ListBansResponse]
+	listMutes          *connect.Client[v1.ListMutesRequest, v1.ListMutesResponse]
+	listInvitations    *connect.Client[v1.ListInvitationsRequest, v1.ListInvitationsResponse]
+	publish            *connect.Client[v1.PublishRequest, v1.PublishResponse]
+	history            *connect.Client[v1.HistoryRequest, v1.HistoryResponse]
+	blockMember        *connect.Client[v1.BlockMemberRequest, v1.BlockMemberResponse]
+	unblockMember      *connect.Client[v1.UnblockMemberRequest, v1.UnblockMemberResponse]
+	listBlockedMembers *connect.Client[v1.ListBlockedMembersRequest, v1.ListBlockedMembersResponse]
 }
 
 // GetRoom calls parley.admin.v1.RoomService.GetRoom.
@@ -363,6 +400,33 @@ func (c *roomServiceClient) History(ctx context.Context, req *v1.HistoryRequest)
 	return nil, err
 }
 
+// BlockMember calls parley.admin.v1.RoomService.BlockMember.
+func (c *roomServiceClient) BlockMember(ctx context.Context, req *v1.BlockMemberRequest) (*v1.BlockMemberResponse, error) {
+	response, err := c.blockMember.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// UnblockMember calls parley.admin.v1.RoomService.UnblockMember.
+func (c *roomServiceClient) UnblockMember(ctx context.Context, req *v1.UnblockMemberRequest) (*v1.UnblockMemberResponse, error) {
+	response, err := c.unblockMember.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListBlockedMembers calls parley.admin.v1.RoomService.ListBlockedMembers.
+func (c *roomServiceClient) ListBlockedMembers(ctx context.Context, req *v1.ListBlockedMembersRequest) (*v1.ListBlockedMembersResponse, error) {
+	response, err := c.listBlockedMembers.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // RoomServiceHandler is an implementation of the parley.admin.v1.RoomService service.
 type RoomServiceHandler interface {
 	// GetRoom tells how a room is.
@@ -395,6 +459,14 @@ type RoomServiceHandler interface {
 	Publish(context.Context, *v1.PublishRequest) (*v1.PublishResponse, error)
 	// History reads a page of messages.
 	History(context.Context, *v1.HistoryRequest) (*v1.HistoryResponse, error)
+	// BlockMember closes all connections of a member, wherever they are, within a second or so, and lets it connect no more until
+	// the block ends. Another block of the member is replaced. What it has published stays. For administrators only; repeating
+	// it is safe.
+	BlockMember(context.Context, *v1.BlockMemberRequest) (*v1.BlockMemberResponse, error)
+	// UnblockMember ends a block.
+	UnblockMember(context.Context, *v1.UnblockMemberRequest) (*v1.UnblockMemberResponse, error)
+	// ListBlockedMembers lists the blocks in force, by member id.
+	ListBlockedMembers(context.Context, *v1.ListBlockedMembersRequest) (*v1.ListBlockedMembersResponse, error)
 }
 
 // NewRoomServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -494,6 +566,24 @@ func NewRoomServiceHandler(svc RoomServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(roomServiceMethods.ByName("History")),
 		connect.WithHandlerOptions(opts...),
 	)
+	roomServiceBlockMemberHandler := connect.NewUnaryHandlerSimple(
+		RoomServiceBlockMemberProcedure,
+		svc.BlockMember,
+		connect.WithSchema(roomServiceMethods.ByName("BlockMember")),
+		connect.WithHandlerOptions(opts...),
+	)
+	roomServiceUnblockMemberHandler := connect.NewUnaryHandlerSimple(
+		RoomServiceUnblockMemberProcedure,
+		svc.UnblockMember,
+		connect.WithSchema(roomServiceMethods.ByName("UnblockMember")),
+		connect.WithHandlerOptions(opts...),
+	)
+	roomServiceListBlockedMembersHandler := connect.NewUnaryHandlerSimple(
+		RoomServiceListBlockedMembersProcedure,
+		svc.ListBlockedMembers,
+		connect.WithSchema(roomServiceMethods.ByName("ListBlockedMembers")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/parley.admin.v1.RoomService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case RoomServiceGetRoomProcedure:
@@ -526,6 +616,12 @@ func NewRoomServiceHandler(svc RoomServiceHandler, opts ...connect.HandlerOption
 			roomServicePublishHandler.ServeHTTP(w, r)
 		case RoomServiceHistoryProcedure:
 			roomServiceHistoryHandler.ServeHTTP(w, r)
+		case RoomServiceBlockMemberProcedure:
+			roomServiceBlockMemberHandler.ServeHTTP(w, r)
+		case RoomServiceUnblockMemberProcedure:
+			roomServiceUnblockMemberHandler.ServeHTTP(w, r)
+		case RoomServiceListBlockedMembersProcedure:
+			roomServiceListBlockedMembersHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -593,4 +689,16 @@ func (UnimplementedRoomServiceHandler) Publish(context.Context, *v1.PublishReque
 
 func (UnimplementedRoomServiceHandler) History(context.Context, *v1.HistoryRequest) (*v1.HistoryResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("parley.admin.v1.RoomService.History is not implemented"))
+}
+
+func (UnimplementedRoomServiceHandler) BlockMember(context.Context, *v1.BlockMemberRequest) (*v1.BlockMemberResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("parley.admin.v1.RoomService.BlockMember is not implemented"))
+}
+
+func (UnimplementedRoomServiceHandler) UnblockMember(context.Context, *v1.UnblockMemberRequest) (*v1.UnblockMemberResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("parley.admin.v1.RoomService.UnblockMember is not implemented"))
+}
+
+func (UnimplementedRoomServiceHandler) ListBlockedMembers(context.Context, *v1.ListBlockedMembersRequest) (*v1.ListBlockedMembersResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("parley.admin.v1.RoomService.ListBlockedMembers is not implemented"))
 }
