@@ -27,6 +27,7 @@ type grammar struct {
 	Publish publishCommand `cmd:"" help:"Publish messages to a room and wait until they are durable."`
 	Tail    tailCommand    `cmd:"" help:"Follow a room and print its messages."`
 	Room    roomCommand    `cmd:"" help:"Look at a room, change its settings, moderate it, through the API for administrators."`
+	Member  memberCommand  `cmd:"" help:"Block members from everything, through the API for administrators."`
 	Token   tokenCommand   `cmd:"" help:"Make a token for a member, or for an administrator of rooms."`
 	Journal journalCommand `cmd:"" help:"Look after the journal: status, partitions, restores."`
 	Migrate migrateCommand `cmd:"" help:"Change the journal's schema: up, down, status."`
