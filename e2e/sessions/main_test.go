@@ -35,6 +35,8 @@ func deploy(t *testing.T, environment ...string) *deployment {
 	nats := harness.NewNATS(t)
 	nats.Start()
 	d := &harness.Deployment{JournalURL: postgres.URL(), ControlPlaneURL: nats.URL()}
+	// Members publish as fast as they can here.
+	environment = append([]string{"PARLEY_RATE_LIMIT_MEMBER_MESSAGES=0", "PARLEY_RATE_LIMIT_CONNECTION_MESSAGES=0"}, environment...)
 	p := &deployment{
 		journal:  postgres,
 		gateways: d.NewNodes(t, harness.Gateway, 2, environment...), rooms: d.NewNodes(t, harness.Rooms, 2),

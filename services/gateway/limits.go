@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/parley-rt/parley/libs/opskit"
 	"github.com/parley-rt/parley/libs/ratelimit"
@@ -90,6 +91,7 @@ func newLimits(cfg Config, deps Deps, logger *slog.Logger) (*limits, error) {
 			Signals:  limiter.Own("signal", ratelimit.Limit{Pieces: c.ConnectionSignals, Bytes: c.ConnectionBytes}),
 			Requests: limiter.Own("request", ratelimit.Limit{Pieces: c.ConnectionRequests}),
 			Member:   limiter.Shared("member", ratelimit.Limit{Pieces: c.MemberMessages, Bytes: c.MemberBytes}),
+			Hold:     500 * time.Millisecond, // a round trip to the other side of the world and a slow way
 			Refusals: limiter.Own("refusal", ratelimit.Limit{Pieces: c.Refusals}),
 		}
 	}

@@ -19,6 +19,9 @@ type Limits struct {
 	// Refusals are how many frames of a connection may be refused because of these limits, or because they never are any good (see
 	// faulty); more closes it with 4505.
 	Refusals *ratelimit.Own
+	// Hold is how long nothing passes after a refused publish at least. What the client sent before it heard of the refusal arrives
+	// meanwhile, and would overtake it (S4).
+	Hold time.Duration
 }
 
 // meters are what a connection has used of Limits. Most connections have none: they only listen.
@@ -64,6 +67,7 @@ func (c *Core) limitPublish(now time.Time, r *room, o *op) (refused bool) {
 	if held {
 		after = max(after, m.until.Sub(now))
 	} else {
+		after = max(after, l.Hold)
 		m.until = now.Add(after)
 	}
 	m.owed = total

@@ -74,7 +74,11 @@ func (c *Core) roomFull(now time.Time, r *room, refused *roomv1.Refused) {
 		return
 	}
 	c.offend(now)
-	at := now.Add(time.Duration(refused.GetRetryAfterMs()) * time.Millisecond)
+	after := time.Duration(refused.GetRetryAfterMs()) * time.Millisecond
+	if l := c.cfg.Limits; l != nil {
+		after = max(after, l.Hold)
+	}
+	at := now.Add(after)
 	if !r.fullUntil.After(now) {
 		r.fullUntil = at
 	}
