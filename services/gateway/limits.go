@@ -101,7 +101,7 @@ func newLimits(cfg Config, deps Deps, logger *slog.Logger) (*limits, error) {
 // admit refuses a handshake from an address that made too many. It may wait for the store, for no longer than 20 ms.
 func (l *limits) admit(r *http.Request) *ws.Refusal {
 	addr := l.client(r)
-	if !addr.IsValid() || addr.IsLoopback() {
+	if !addr.IsValid() || addr.IsLoopback() && addr == parseAddr(r.RemoteAddr) { // what a header says may be invented
 		return nil
 	}
 	after, ok := l.connects.Take(context.WithoutCancel(r.Context()), network(addr), ratelimit.One)

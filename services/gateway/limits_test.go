@@ -80,6 +80,13 @@ func TestConnectionsOfAnAddressAreLimited(t *testing.T) {
 	for range 10 {
 		g.dial()
 	}
+	for range 3 { // only a socket is of this machine for sure
+		c, _ = g.dialFrom("127.0.0.9")
+		require.NotNil(t, c)
+	}
+	c, resp = g.dialFrom("127.0.0.9")
+	require.Nil(t, c)
+	require.Equal(t, http.StatusTooManyRequests, resp.StatusCode)
 	<-time.After(time.Second) // as it was told
 	c, _ = g.dialFrom("203.0.113.9")
 	require.NotNil(t, c)

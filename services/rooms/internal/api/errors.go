@@ -74,6 +74,9 @@ func judge(err error) verdict {
 	case errors.Is(err, ask.ErrUnanswered):
 		return verdict{code: connect.CodeDeadlineExceeded, reason: nameOf(clientv1.ErrorCode_ERROR_CODE_UNKNOWN_OUTCOME), retry: retryUnavailable,
 			message: "the room did not answer in time; a change may have been carried out: repeat it with the same operation_id or message_id"}
+	case errors.Is(err, persistence.ErrUnknown):
+		return verdict{code: connect.CodeDeadlineExceeded, reason: nameOf(clientv1.ErrorCode_ERROR_CODE_UNKNOWN_OUTCOME), retry: retryUnavailable,
+			message: "the journal did not say in time whether it has the change: repeat it"}
 	case errors.Is(err, ask.ErrUnreachable), errors.Is(err, persistence.ErrUnavailable), errors.Is(err, persistence.ErrOverloaded),
 		errors.Is(err, persistence.ErrClosed), errors.Is(err, context.DeadlineExceeded):
 		return verdict{code: connect.CodeUnavailable, reason: nameOf(clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE), retry: retryUnavailable,

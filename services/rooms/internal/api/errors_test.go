@@ -57,6 +57,7 @@ func TestErrorTable(t *testing.T) {
 			fmt.Errorf("%w: %w", ask.ErrUnanswered, refused(clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE, 0)),
 			connect.CodeDeadlineExceeded, "UNKNOWN_OUTCOME", "repeat it", time.Second,
 		},
+		"journal silent":     {fmt.Errorf("block: %w", persistence.ErrUnknown), connect.CodeDeadlineExceeded, "UNKNOWN_OUTCOME", "repeat it", time.Second},
 		"unreachable":        {ask.ErrUnreachable, connect.CodeUnavailable, "UNAVAILABLE", "nothing was changed", time.Second},
 		"journal away":       {fmt.Errorf("%w: %w", persistence.ErrUnavailable, inner), connect.CodeUnavailable, "UNAVAILABLE", "nothing was changed", time.Second},
 		"journal overloaded": {persistence.ErrOverloaded, connect.CodeUnavailable, "UNAVAILABLE", "nothing was changed", time.Second},
