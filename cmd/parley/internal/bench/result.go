@@ -84,6 +84,9 @@ func (r *Result) finish(unit Unit) {
 	r.OpenedPerSecond = per(r.Opened, r.Seconds)
 	work := map[Unit]uint64{Deliveries: r.Delivered, Acknowledged: r.Published, Recovered: r.Delivered, Connects: r.Opened}[unit]
 	r.PerCPU = per(work, r.ServerCPUSeconds+r.DatabaseCPUSeconds)
+	if r.ConnectMicros > 0 { // ServerCPUSeconds is that of idleness
+		r.PerCPU = 1e6 / r.ConnectMicros
+	}
 }
 
 // weigh fills in what so many idle connections cost: memory from what the server had before, just after, and later; and CPU time, of
