@@ -18,10 +18,10 @@ func TestBenchRunsEveryScenario(t *testing.T) {
 		"rooms":         append([]string{"rooms", "--rooms", "10", "--members", "5", "--in-flight", "20"}, short...),
 		"publish":       append([]string{"publish"}, short...),
 		"publish, room": append([]string{"publish", "--rooms", "1"}, short...),
-		"recovery":      {"recovery", "--connections", "20", "--rooms", "4", "--missed", "200"},
+		"recovery":      {"recovery", "--connections", "200", "--rooms", "4", "--missed", "500"},
 		"idle":          {"idle", "--connections", "100", "--settle", "100ms", "--duration", "500ms"},
 		"idle, TLS":     {"idle", "--connections", "100", "--settle", "100ms", "--duration", "500ms", "--tls"},
-		"storm":         {"storm", "--connections", "100", "--rooms", "10"},
+		"storm":         {"storm", "--connections", "300", "--rooms", "10"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var report struct {
