@@ -3,9 +3,12 @@ package network
 import (
 	"bufio"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -76,15 +79,22 @@ func dial(t *testing.T, h *Host) net.Conn {
 	return c
 }
 
+// lines numbers what is asked, so that a late answer is not taken for that to the next question.
+var lines atomic.Int64
+
 // answers says whether a line comes back.
 func answers(t *testing.T, c net.Conn, within time.Duration) error {
 	t.Helper()
 	require.NoError(t, c.SetDeadline(time.Now().Add(within)))
-	if _, err := c.Write([]byte("x\n")); err != nil {
+	line := fmt.Sprintf("%016d\n", lines.Add(1))
+	if _, err := io.WriteString(c, line); err != nil {
 		return err
 	}
-	_, err := bufio.NewReader(c).ReadString('\n')
-	return err
+	for answer := make([]byte, len(line)); ; {
+		if _, err := io.ReadFull(c, answer); err != nil || string(answer) == line {
+			return err
+		}
+	}
 }
 
 func TestHostsAreCutAndHealed(t *testing.T) {
