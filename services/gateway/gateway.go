@@ -340,7 +340,7 @@ func (s *Service) serve(ctx context.Context) {
 	s.loops.Go(func() { entrance.adapt(ctx) })
 	var listener net.Listener = entrance
 	if s.pair != nil { // behind the entrance: handshakes, which cost the most, come at its pace
-		listener = tls.NewListener(entrance, s.pair.ServerConfig())
+		listener = tls.NewListener(ws.Listen(entrance), s.pair.ServerConfig())
 	}
 	s.loops.Go(func() {
 		if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {

@@ -150,6 +150,9 @@ func (a *Acceptor) Shutdown(ctx context.Context) error {
 		}
 		select {
 		case <-done:
+			if a.s.loop != nil {
+				a.s.loop.close()
+			}
 			return nil
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %d connections: %w", a.Active(), ctx.Err())
@@ -221,7 +224,12 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// The handler returns at once, so that net/http's goroutine with its deep stack goes away.
 	r = handshakeOnly(r, who)
-	go c.serve(func() Handler { return a.open(c, r) })
+	c.open = func() Handler { return a.open(c, r) }
+	if a.s.reads(c); c.turns == nil {
+		go c.serve()
+		return
+	}
+	c.turns.first()
 }
 
 // fullFor is how long a client waits at least for a node without memory.

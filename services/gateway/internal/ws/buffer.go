@@ -2,9 +2,10 @@ package ws
 
 import "sync"
 
-// Buffers of messages that do not fit a connection's inline buffer, and of writes that merge frames. Three sizes keep
-// both the waste and the number of pools small.
+// Buffers of what was read and is not handled yet, and of writes that merge frames. Few sizes keep both the waste and the number of
+// pools small. The tiny ones are for what is left between two reads.
 const (
+	tinyBuffer   = 512
 	smallBuffer  = 4 << 10
 	mediumBuffer = 16 << 10
 	largeBuffer  = 64 << 10
@@ -13,18 +14,20 @@ const (
 type buffer struct{ b []byte }
 
 // buffers hands out byte buffers by size class. The zero value is not usable; see newBuffers.
-type buffers struct{ small, medium, large sync.Pool }
+type buffers struct{ tiny, small, medium, large sync.Pool }
 
 func newBuffers() *buffers {
 	sized := func(n int) sync.Pool {
 		return sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, n)} }}
 	}
-	return &buffers{small: sized(smallBuffer), medium: sized(mediumBuffer), large: sized(largeBuffer)}
+	return &buffers{tiny: sized(tinyBuffer), small: sized(smallBuffer), medium: sized(mediumBuffer), large: sized(largeBuffer)}
 }
 
 // get returns an empty buffer of at least n bytes of capacity.
 func (p *buffers) get(n int) *buffer {
 	switch {
+	case n <= tinyBuffer:
+		return p.tiny.Get().(*buffer)
 	case n <= smallBuffer:
 		return p.small.Get().(*buffer)
 	case n <= mediumBuffer:
@@ -40,6 +43,8 @@ func (p *buffers) get(n int) *buffer {
 func (p *buffers) put(b *buffer) {
 	b.b = b.b[:0]
 	switch cap(b.b) {
+	case tinyBuffer:
+		p.tiny.Put(b)
 	case smallBuffer:
 		p.small.Put(b)
 	case mediumBuffer:

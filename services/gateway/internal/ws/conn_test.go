@@ -283,7 +283,8 @@ func FuzzFrames(f *testing.F) {
 		e := &echo{c: c, quiet: true, events: make(chan string, 1)}
 		s.running.Add(1)
 		s.active.Add(1)
-		c.serve(func() Handler { return e })
+		c.open = func() Handler { return e }
+		c.serve()
 		s.running.Wait()
 		// What was answered is a sequence of whole frames.
 		out := &raw{t: t, r: bufio.NewReader(&nc.out)}

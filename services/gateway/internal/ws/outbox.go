@@ -36,6 +36,8 @@ type Waiter interface{ Drained() }
 type outbox struct {
 	nc net.Conn
 	s  *shared
+	// turns are those of the connection's reading; nil: a goroutine reads.
+	turns *turns
 
 	mu       sync.Mutex
 	list     *frameList // nil: nothing queued
@@ -335,7 +337,7 @@ func (o *outbox) discard() {
 	o.queued, o.forced, o.weight = 0, 0, 0
 }
 
-// kill cuts the connection without a close frame. The reading goroutine then ends by itself.
+// kill cuts the connection without a close frame. Its reader finds out.
 func (o *outbox) kill() {
 	o.mu.Lock()
 	if !o.dead {
@@ -347,11 +349,12 @@ func (o *outbox) kill() {
 	o.mu.Unlock()
 	nc := rawConn(o.nc)
 	if o.slow.Load() { // what the kernel has for it would wait there for minutes
-		if tcp, ok := nc.(*net.TCPConn); ok {
+		if tcp, ok := nc.(interface{ SetLinger(sec int) error }); ok {
 			_ = tcp.SetLinger(0)
 		}
 	}
 	_ = nc.Close()
+	o.turns.due()
 }
 
 // rawConn is what is beneath TLS, which says farewell when it is closed, and waits up to 5 s for a peer that does not read to
@@ -445,6 +448,10 @@ func (o *outbox) closeWritten() {
 	half, ok := o.nc.(interface{ CloseWrite() error })
 	if o.peerClosed.Load() || !ok || half.CloseWrite() != nil {
 		o.kill()
+		return
+	}
+	if o.turns != nil {
+		o.turns.closeIn(o.s.cfg.CloseTimeout)
 		return
 	}
 	_ = o.nc.SetReadDeadline(time.Now().Add(o.s.cfg.CloseTimeout))
