@@ -97,7 +97,7 @@ func join(target *url.URL, room string) (*client, error) {
 		if err == nil || time.Now().After(deadline) {
 			return c, err
 		}
-		time.Sleep(time.Second) // the gateway lets them in at its own pace
+		<-time.After(time.Second) // the gateway lets them in at its own pace
 	}
 }
 
