@@ -101,7 +101,7 @@ func (c *Conn) header() (*failure, error) {
 		have = len(c.part.b)
 	}
 	if err := ws.CheckHeader(h, state); err != nil {
-		return &failure{codes.CloseProtocolError, err.Error()}, nil
+		return &failure{codes.CloseProtocolError, err.Error()}, nil //nolint:nilerr // the failure says it
 	}
 	if !h.OpCode.IsControl() {
 		want := ws.OpBinary

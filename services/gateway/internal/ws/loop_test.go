@@ -122,7 +122,8 @@ func (s *server) secured() func() *raw {
 	server.StartTLS()
 	s.t.Cleanup(server.Close)
 	return func() *raw {
-		nc, err := tls.Dial("tcp", server.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the test's own
+		dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the test's own
+		nc, err := dialer.DialContext(s.t.Context(), "tcp", server.Listener.Addr().String())
 		require.NoError(s.t, err)
 		s.t.Cleanup(func() { _ = nc.Close() })
 		require.NoError(s.t, nc.SetDeadline(time.Now().Add(patience)))

@@ -11,7 +11,7 @@ import (
 
 // serve reads in the calling goroutine until the connection ends.
 func (c *Conn) serve() {
-	for !c.turn() { //nolint:revive // the turns do it all
+	for !c.turn() {
 	}
 }
 
