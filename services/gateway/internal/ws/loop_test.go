@@ -122,7 +122,7 @@ func (s *server) secured() func() *raw {
 	server.StartTLS()
 	s.t.Cleanup(server.Close)
 	return func() *raw {
-		dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the test's own
+		dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
 		nc, err := dialer.DialContext(s.t.Context(), "tcp", server.Listener.Addr().String())
 		require.NoError(s.t, err)
 		s.t.Cleanup(func() { _ = nc.Close() })
