@@ -10,6 +10,11 @@ import (
 // idle opens connections that do nothing but answer pings, and weighs the server before, after, and some time later.
 func idle(g *generator, srv *server, s Scenario) (Result, error) {
 	g.shrink = true
+	return weigh(g, srv, s, func() error { return g.open(newConns(s), 64) })
+}
+
+// weigh weighs the server around an opening of the scenario's connections, and while they idle.
+func weigh(g *generator, srv *server, s Scenario, open func() error) (Result, error) {
 	before, err := processUsage(srv.pid)
 	if err != nil {
 		return Result{}, err
@@ -18,7 +23,7 @@ func idle(g *generator, srv *server, s Scenario) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := g.open(newConns(s), 64); err != nil {
+	if err := open(); err != nil {
 		return Result{}, fmt.Errorf("connect: %w", err)
 	}
 	opened, err := m.end(g, srv)

@@ -23,14 +23,6 @@ func idleTLS(g *generator, srv *server, s Scenario) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("server's address: %w", err)
 	}
-	before, err := processUsage(srv.pid)
-	if err != nil {
-		return Result{}, err
-	}
-	m, err := begin(g, srv)
-	if err != nil {
-		return Result{}, err
-	}
 	var conns []net.Conn
 	var readers sync.WaitGroup
 	defer func() {
@@ -39,44 +31,19 @@ func idleTLS(g *generator, srv *server, s Scenario) (Result, error) {
 		}
 		readers.Wait()
 	}()
-	for _, c := range newConns(s) {
-		opened := time.Now()
-		nc, r, err := dialTLS(g.ctx, u, g.handshake, c.room)
-		if err != nil {
-			return Result{}, err
+	return weigh(g, srv, s, func() error {
+		for _, c := range newConns(s) {
+			began := time.Now()
+			nc, r, err := dialTLS(g.ctx, u, g.handshake, c.room)
+			if err != nil {
+				return err
+			}
+			record(g.opens, time.Since(began).Nanoseconds())
+			conns = append(conns, nc)
+			readers.Go(func() { answerPings(nc, r) })
 		}
-		record(g.opens, time.Since(opened).Nanoseconds())
-		conns = append(conns, nc)
-		readers.Go(func() { answerPings(nc, r) })
-	}
-	opened, err := m.end(g, srv)
-	if err != nil {
-		return Result{}, err
-	}
-	joined, err := processUsage(srv.pid)
-	if err != nil {
-		return Result{}, err
-	}
-	if err := g.run(time.Now().Add(s.Warmup), never); err != nil {
-		return Result{}, err
-	}
-	if m, err = begin(g, srv); err != nil {
-		return Result{}, err
-	}
-	if err := g.run(time.Now().Add(s.Duration), never); err != nil {
-		return Result{}, err
-	}
-	r, err := m.end(g, srv)
-	if err != nil {
-		return Result{}, err
-	}
-	later, err := processUsage(srv.pid)
-	if err != nil {
-		return Result{}, err
-	}
-	r.weigh(s.Connections, before, joined, later, opened)
-	r.Open = percentiles(g.opens)
-	return r, nil
+		return nil
+	})
 }
 
 // dialTLS opens and joins, waiting when it is sent away.
