@@ -118,6 +118,26 @@ func TestNothingOvertakesWhatWasRefused(t *testing.T) {
 	require.Equal(t, []string{"m2"}, w.answerAll())
 }
 
+// S4: at a high rate there is room again at once, and what the client sent before it heard of the refusal must not take it.
+func TestWhatIsOnItsWayDoesNotOvertake(t *testing.T) {
+	t.Parallel()
+	cfg := limited(t, rates{messages: ratelimit.Rate{PerSecond: 1000, Burst: 1}})
+	cfg.Limits.Hold = 500 * time.Millisecond
+	w := joined(t, cfg)
+	w.publish("m1")
+	w.publish("m2")
+	require.Equal(t, []string{"m1"}, w.answerAll())
+	require.Equal(t, map[string]time.Duration{"m2": cfg.Limits.Hold}, w.told())
+	begin := w.now
+	w.now = begin.Add(cfg.Limits.Hold - time.Millisecond)
+	w.publish("m3")
+	require.Empty(t, w.answerAll())
+	require.Contains(t, w.told(), "m3")
+	w.now = begin.Add(cfg.Limits.Hold)
+	w.publish("m2")
+	require.Equal(t, []string{"m2"}, w.answerAll())
+}
+
 // The same when the room refuses: what waits here for its batch does not overtake what was in it.
 func TestNothingOvertakesWhatTheRoomRefused(t *testing.T) {
 	t.Parallel()
