@@ -11,7 +11,7 @@ const (
 	// ended: they missed much of the same, and do not come at the same moment.
 	keepFor = time.Second
 	// keepPages bounds the pages that stay in a topic, of PageBytes at most, and somewhat more when compiled. They count in the
-	// backlog; while that is full, none are kept.
+	// backlog, and leave at least half of it to what has to wait.
 	keepPages = 4
 )
 
@@ -29,7 +29,7 @@ type keptPage struct {
 
 // keep lets a page stay. The oldest makes room.
 func (t *Topic) keep(now time.Time, f *fan, after uint64, from *roomv1.Page, p *page) {
-	if t.cfg.Backlog.Full() {
+	if b := t.cfg.Backlog; b.Bytes() > b.Limit()/2 {
 		return
 	}
 	if len(t.kept) == keepPages {

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/parley-rt/parley/libs/protocol/codec"
+	"github.com/parley-rt/parley/services/gateway/internal/ws"
 )
 
 // Those who come a little later than others get what was read for those.
@@ -43,4 +44,22 @@ func TestPagesStayForAMoment(t *testing.T) {
 	m.pump()
 	require.Equal(t, 1, trimmed.resets)
 	require.Equal(t, 145, trimmed.got)
+}
+
+// What has to wait comes first.
+func TestNoPagesStayWhenMuchWaits(t *testing.T) {
+	t.Parallel()
+	backlog := ws.NewBacklog(1 << 20)
+	m := newModel(t, Config{RingMessages: 5, PageMessages: 40, Backlog: backlog})
+	m.publish(95)
+	const waiting = 1<<19 + 1
+	backlog.Add(waiting)
+	first := m.attach(ptr(0), codec.JSON{}, 1000)
+	m.pump()
+	require.Equal(t, 95, first.got)
+	require.EqualValues(t, waiting, backlog.Bytes())
+	backlog.Add(-1)
+	m.attach(ptr(0), codec.JSON{}, 1000)
+	m.pump()
+	require.Greater(t, backlog.Bytes(), int64(waiting))
 }
