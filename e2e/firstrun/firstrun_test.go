@@ -124,7 +124,7 @@ func TestPublishTailAndChat(t *testing.T) {
 	require.Equal(t, []string{"one", "two", "three"}, contents)
 
 	newest := mustParley(t, "", "tail", "room-1", server, "--history", "2", "--count", "2")
-	require.NotContains(t, newest, "one")
+	require.NotContains(t, newest, ": one\n")
 	require.Contains(t, newest, ": two\n")
 	require.Contains(t, newest, ": three\n")
 
