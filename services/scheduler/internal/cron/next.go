@@ -61,9 +61,13 @@ func periodAt(at int64, zone *time.Location) period {
 	start, end := t.ZoneBounds()
 	p.endless = end.IsZero()
 	if !p.endless {
-		p.end = end.Unix()
+		// Behind the changes that a zone's file lists, ZoneBounds takes all years for 365 days long: on the last day of a leap
+		// year the end that it tells is over. No zone moves its clocks on that day.
+		if p.end = end.Unix(); p.end <= at {
+			p.end = at + 60*60
+		}
 	}
-	if !start.IsZero() {
+	if !start.IsZero() && start.Unix() <= at {
 		p.start = start.Unix()
 		_, before := start.Add(-time.Second).In(zone).Zone()
 		p.before = int64(before)
