@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -19,9 +20,10 @@ import (
 // A connection has at most one worker at a time; what comes meanwhile gives it another turn. One that always has something to read
 // keeps its own worker busy and nobody else's, and Go's scheduler shares the processors out among them.
 type loop struct {
-	poller *poller
-	logger *slog.Logger
-	all    sync.WaitGroup // poller and workers
+	poller  *poller
+	writers []*writer
+	logger  *slog.Logger
+	all     sync.WaitGroup // poller and workers
 
 	mu     sync.Mutex
 	slots  []slot // by the lower half of a key
@@ -49,6 +51,11 @@ func newLoop(logger *slog.Logger) (*loop, error) {
 	}
 	l := &loop{poller: p, logger: logger}
 	l.all.Go(func() { p.run(l) })
+	for range runtime.GOMAXPROCS(0) {
+		w := newWriter()
+		l.writers = append(l.writers, w)
+		l.all.Go(w.run)
+	}
 	return l, nil
 }
 
@@ -62,6 +69,9 @@ func (l *loop) close() {
 	l.idle = nil
 	l.mu.Unlock()
 	l.poller.close()
+	for _, w := range l.writers {
+		w.close()
+	}
 	l.all.Wait()
 }
 
@@ -111,6 +121,9 @@ func (l *loop) register(c *Conn, raw syscall.RawConn, secure bool) error {
 		t.end()
 		c.turns = nil
 		return err
+	}
+	if !secure { // TLS would not know what to do with half a record
+		c.writer = l.writers[int(i)%len(l.writers)]
 	}
 	return nil
 }

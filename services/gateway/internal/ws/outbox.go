@@ -19,18 +19,19 @@ const noStatus = 1005
 // Waiter is told that an outbox has room again. The call comes from a writing goroutine: it must not block.
 type Waiter interface{ Drained() }
 
-// outbox is a connection's queue of frames to write. A goroutine exists only while something is queued; it takes all
-// there is and writes it at once, so the busier a connection, the fewer its writes.
+// outbox is a connection's queue of frames to write. Whoever writes takes all there is at once, so the busier a connection, the fewer its
+// writes. That is a writer, which many connections share and which never waits; a flusher, a goroutine of this connection, writes what
+// the socket does not take at once, and everything where nothing tells what it would take: over TLS, and on other systems than Linux.
 //
-//	Offer (messages: what fits) ─┬─► queue ──► flusher (takes everything) ──► one write
+//	Offer (messages: what fits) ─┬─► queue ──► writer or flusher (takes everything) ──► one write
 //	Send (answers, signals) ─────┘     │ the peer does not take it
 //	                                   ▼
 //	              queue dropped, close frame 4001 SLOW, connection ends
 //
 // Messages are offered: what does not fit waits at whoever offers it, so a burst larger than the outbox costs nobody a
-// connection. Everything else is sent and has a reserve of its own. Slow is only who does not take bytes: a write that
+// connection. Everything else is sent and has a reserve of its own. Slow is only who does not take bytes: a flusher's write that
 // does not end within WriteTimeout, or one without progress for StallTimeout while more than OutboxBytes of what was
-// sent waits. That the flusher did not run yet says nothing about the peer. So that memory stays bounded whatever
+// sent waits. That nobody wrote yet says nothing about the peer. So that memory stays bounded whatever
 // happens, hardFactor × OutboxBytes of what was sent is too much in any case; together at most that, half of
 // OutboxBytes and one frame of each kind wait. What waits for all connections together is bounded by the Backlog.
 type outbox struct {
@@ -38,6 +39,9 @@ type outbox struct {
 	s  *shared
 	// turns are those of the connection's reading; nil: a goroutine reads.
 	turns *turns
+	// writer writes what the socket takes at once; nil: a flusher writes everything.
+	writer *writer
+	next   *outbox // in the writer's queue
 
 	mu       sync.Mutex
 	list     *frameList // nil: nothing queued
@@ -46,11 +50,11 @@ type outbox struct {
 	weight   int        // of list in the backlog
 	reserved bool       // room for a page in the backlog
 	waiters  []Waiter
-	flushing bool
+	busy     bool // its writer or a flusher has it to do
 	closing  bool // a close frame is queued or written; nothing more is taken
 	dead     bool
 	code     int // that the connection was closed with; 0: cut
-	// idle is closed when the flusher ends, for the one who waits for that.
+	// idle is closed when nothing is left to do, for the one who waits for that.
 	idle chan struct{}
 
 	peerClosed atomic.Bool // the peer's close frame was read: nothing more will come
@@ -60,7 +64,7 @@ type outbox struct {
 	writing atomic.Int64
 }
 
-// hardFactor times OutboxBytes of answers and signals end a connection even if its flusher had no chance to write them.
+// hardFactor times OutboxBytes of answers and signals end a connection even if nobody had a chance to write them.
 const hardFactor = 4
 
 // Send queues a frame whatever waits: an answer, or a signal. It never blocks. False: the connection is closing, also because of this very call.
@@ -113,7 +117,7 @@ func (o *outbox) Offer(frames [][]byte, share int, w Waiter) int {
 	}
 	most, before, n := len(frames), o.queued, 0
 	if full {
-		if most = min(1, most); o.flushing {
+		if most = min(1, most); o.busy {
 			most = 0
 		}
 	}
@@ -158,7 +162,7 @@ func (o *outbox) HasRoom(w Waiter) bool {
 	switch {
 	case o.closing || o.dead || o.reserved:
 		return true
-	case o.queued >= o.s.cfg.OutboxBytes/2, o.flushing && o.s.backlog.Full():
+	case o.queued >= o.s.cfg.OutboxBytes/2, o.busy && o.s.backlog.Full():
 		o.waiters = append(o.waiters, w)
 		return false
 	}
@@ -277,7 +281,7 @@ func (o *outbox) cut(why string) {
 	o.discard()
 	o.slow.Store(true)
 	o.close(int(clientv1.CloseCode_CLOSE_CODE_SLOW), codes.CloseName(clientv1.CloseCode_CLOSE_CODE_SLOW))
-	// The flusher sits in a write that the peer does not take. It gets a last chance to finish it: a client that is
+	// A flusher sits in a write that the peer does not take. It gets a last chance to finish it: a client that is
 	// merely slow then still reads why it was closed.
 	_ = o.nc.SetWriteDeadline(time.Now().Add(o.s.cfg.CloseTimeout))
 }
@@ -321,10 +325,14 @@ func (o *outbox) queue() *frameList {
 }
 
 func (o *outbox) start() {
-	if !o.flushing {
-		o.flushing = true
-		o.s.running.Add(1)
-		go o.flush()
+	switch {
+	case o.busy:
+	case o.writer != nil:
+		o.busy = true
+		o.writer.push(o)
+	default:
+		o.busy = true
+		o.flushFrom(taken{})
 	}
 }
 
@@ -364,95 +372,4 @@ func rawConn(nc net.Conn) net.Conn {
 		return t.NetConn()
 	}
 	return nc
-}
-
-func (o *outbox) flush() {
-	defer o.s.running.Done()
-	held := 0 // in the backlog, of what was taken and is not written
-	defer func() { o.s.backlog.Add(-int64(held)) }()
-	defer func() { // a waiter's fault: the stream is not known to be whole any more, so the connection is cut to resume
-		if p := recover(); p != nil {
-			o.s.failed("write", p)
-			o.kill()
-			o.mu.Lock()
-			o.end()
-			o.mu.Unlock()
-		}
-	}()
-	for {
-		o.mu.Lock()
-		if o.list == nil && len(o.waiters) == 0 {
-			o.end()
-			o.mu.Unlock()
-			return
-		}
-		list, closing, waiters := o.list, o.closing, o.waiters
-		held = o.weight
-		o.list, o.queued, o.forced, o.weight, o.waiters = nil, 0, 0, 0, nil
-		if list == nil { // they wait for this flusher only, because the backlog was full
-			o.end()
-		}
-		o.mu.Unlock()
-
-		for _, w := range waiters {
-			w.Drained()
-		}
-		if list == nil {
-			return
-		}
-		err := o.write(list.frames)
-		o.writing.Store(0)
-		o.s.lists.put(list)
-		o.s.backlog.Add(-int64(held))
-		held = 0
-		switch {
-		case err != nil:
-			if errors.Is(err, os.ErrDeadlineExceeded) && !o.slow.Load() {
-				o.s.metrics.dropped(dropDeadline)
-				o.mu.Lock()
-				o.code = int(clientv1.CloseCode_CLOSE_CODE_SLOW)
-				o.mu.Unlock()
-			}
-			o.kill()
-		case closing:
-			o.closeWritten()
-		}
-	}
-}
-
-// end notes that the flusher is gone. Called with the lock held.
-func (o *outbox) end() {
-	o.flushing = false
-	if o.idle != nil {
-		close(o.idle)
-		o.idle = nil
-	}
-}
-
-// waitFlushed waits until nothing is queued or being written. The write deadline bounds it. At most one caller waits.
-func (o *outbox) waitFlushed() {
-	o.mu.Lock()
-	if !o.flushing {
-		o.mu.Unlock()
-		return
-	}
-	idle := make(chan struct{})
-	o.idle = idle
-	o.mu.Unlock()
-	<-idle
-}
-
-// closeWritten ends our direction. The peer may still be sending: closing the socket now would answer that with a reset,
-// which can destroy our close frame in the peer's buffer. So the reader discards until the peer closes or CloseTimeout.
-func (o *outbox) closeWritten() {
-	half, ok := o.nc.(interface{ CloseWrite() error })
-	if o.peerClosed.Load() || !ok || half.CloseWrite() != nil {
-		o.kill()
-		return
-	}
-	if o.turns != nil {
-		o.turns.closeIn(o.s.cfg.CloseTimeout)
-		return
-	}
-	_ = o.nc.SetReadDeadline(time.Now().Add(o.s.cfg.CloseTimeout))
 }

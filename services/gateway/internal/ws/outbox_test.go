@@ -123,7 +123,7 @@ func TestEverythingQueuedLeavesInOneWrite(t *testing.T) {
 	o.s.running.Wait()
 	require.Equal(t, want, g.written())
 	require.Len(t, g.entered, 1, "101 queued frames are one write")
-	require.False(t, o.flushing, "no goroutine is left")
+	require.False(t, o.busy, "no goroutine is left")
 	require.Nil(t, o.list, "no queue is left")
 }
 
