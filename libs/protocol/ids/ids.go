@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -55,6 +56,28 @@ func CheckMessageID(id string) error {
 	}
 	return nil
 }
+
+// MaxScheduleID is in bytes: with ScheduleMember's prefix it is a member's id.
+const MaxScheduleID = 64
+
+// ErrScheduleID is what CheckSchedule returns or wraps.
+var ErrScheduleID = errors.New("schedule id must match [A-Za-z0-9._-]{1,64}")
+
+// CheckSchedule returns nil or an error wrapping ErrScheduleID. The error never quotes the id.
+func CheckSchedule(id string) error {
+	if len(id) == 0 || len(id) > MaxScheduleID {
+		return fmt.Errorf("%w: it has %d bytes", ErrScheduleID, len(id))
+	}
+	for i := range len(id) {
+		if c := id[i]; !alphanumeric(c) && c != '.' && c != '_' && c != '-' {
+			return fmt.Errorf("%w: byte %d is %q", ErrScheduleID, i, c)
+		}
+	}
+	return nil
+}
+
+// ScheduleMember is the member under whose name a schedule publishes unless it has a sender: no client can have it.
+func ScheduleMember(scheduleID string) string { return reservedMembers + scheduleID }
 
 // reservedMembers is how the names begin under which the platform itself publishes.
 const reservedMembers = "schedule:"
@@ -121,6 +144,19 @@ var operationNamespace = [16]byte{
 // OperationKey identifies what an administrator asked of a room, as DedupeKey does a member's message; the two never meet.
 func OperationKey(actor, operationID string) [16]byte {
 	return key(operationNamespace, actor, operationID)
+}
+
+// scheduleNamespace is the UUIDv5 namespace of schedules and their firings. It is part of what is stored: never change it.
+var scheduleNamespace = [16]byte{
+	0x2e, 0x77, 0x1b, 0xc8, 0x93, 0x4d, 0x5e, 0x06, 0xb1, 0xfa, 0x35, 0x8e, 0x0c, 0x62, 0xd9, 0x40,
+}
+
+// ScheduleKey identifies a schedule in fewer bytes than its id.
+func ScheduleKey(scheduleID string) [16]byte { return key(scheduleNamespace, scheduleID, "") }
+
+// FiringKey identifies one firing of a schedule, as DedupeKey does a member's message; the two never meet.
+func FiringKey(scheduleID string, number uint64) [16]byte {
+	return key(scheduleNamespace, scheduleID, strconv.FormatUint(number, 10))
 }
 
 func key(namespace [16]byte, who, what string) [16]byte {

@@ -1,6 +1,7 @@
 package ids_test
 
 import (
+	"encoding/hex"
 	"strings"
 	"testing"
 
@@ -101,3 +102,31 @@ func BenchmarkDedupeKey(b *testing.B) {
 		ids.DedupeKey("member-12345", "0198c6e1-0000-7000-8000-000000000001")
 	}
 }
+
+func TestCheckSchedule(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"a", "A-z_0.9", strings.Repeat("x", ids.MaxScheduleID)} {
+		require.NoError(t, ids.CheckSchedule(id), id)
+		require.LessOrEqual(t, len(ids.ScheduleMember(id)), ids.MaxMemberID)
+		require.ErrorIs(t, ids.CheckMember(ids.ScheduleMember(id)), ids.ErrMemberID, "no client may have it")
+	}
+	for _, id := range []string{"", "a b", "a:b", "a/b", "é", "\x00", strings.Repeat("x", ids.MaxScheduleID+1)} {
+		require.ErrorIs(t, ids.CheckSchedule(id), ids.ErrScheduleID, "%q", id)
+	}
+}
+
+// The keys of members' messages, administrators' operations, schedules and firings never meet, and never change.
+func TestFiringKeys(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "a1fd", hex.EncodeToString(prefix(ids.ScheduleKey("s"))))
+	seen := map[[16]byte]string{}
+	for name, key := range map[string][16]byte{
+		"schedule s": ids.ScheduleKey("s"), "schedule s1": ids.ScheduleKey("s1"), "firing s 1": ids.FiringKey("s", 1), "firing s 11": ids.FiringKey("s", 11),
+		"firing s1 1": ids.FiringKey("s1", 1), "message s 1": ids.DedupeKey("s", "1"), "operation s 1": ids.OperationKey("s", "1"),
+	} {
+		require.Empty(t, seen[key], name)
+		seen[key] = name
+	}
+}
+
+func prefix(key [16]byte) []byte { return key[:2] }

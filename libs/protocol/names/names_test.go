@@ -1,7 +1,9 @@
 package names_test
 
 import (
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,6 +90,12 @@ func TestStreams(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "room/a:b", names.RoomStream("a:b"))
 	require.Equal(t, "members/a:b", names.MembersStream("a:b"))
+	require.Equal(t, "schedules/63", names.SchedulesStream(63))
+	counts := make([]int, names.ScheduleShards)
+	for n := range 6400 {
+		counts[names.ScheduleShard(fmt.Sprint("s", n))]++
+	}
+	require.Greater(t, slices.Min(counts), 60, "schedules are spread")
 	kind, id, ok := names.ParseStream("room/a:b")
 	require.True(t, ok)
 	require.Equal(t, names.StreamRoom, kind)

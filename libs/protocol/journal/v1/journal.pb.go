@@ -92,9 +92,11 @@ type MessagePosted struct {
 	Content   string                 `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
 	SentAt    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=sent_at,json=sentAt,proto3" json:"sent_at,omitempty"`
 	// Seq of the room's previous message, so that any page shows the chain without its predecessor.
-	PrevSeq       uint64 `protobuf:"varint,5,opt,name=prev_seq,json=prevSeq,proto3" json:"prev_seq,omitempty"`
-	Traceparent   string `protobuf:"bytes,6,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
-	Tracestate    string `protobuf:"bytes,7,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
+	PrevSeq     uint64 `protobuf:"varint,5,opt,name=prev_seq,json=prevSeq,proto3" json:"prev_seq,omitempty"`
+	Traceparent string `protobuf:"bytes,6,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	Tracestate  string `protobuf:"bytes,7,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
+	// Set when a schedule published it.
+	Firing        *Firing `protobuf:"bytes,8,opt,name=firing,proto3" json:"firing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -178,6 +180,75 @@ func (x *MessagePosted) GetTracestate() string {
 	return ""
 }
 
+func (x *MessagePosted) GetFiring() *Firing {
+	if x != nil {
+		return x.Firing
+	}
+	return nil
+}
+
+// Firing is one publication of a schedule. A room takes any number above the last one of the schedule, and none twice.
+type Firing struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	ScheduleId string                 `protobuf:"bytes,1,opt,name=schedule_id,json=scheduleId,proto3" json:"schedule_id,omitempty"`
+	Number     uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	// When it was taken, by the writer's clock.
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Firing) Reset() {
+	*x = Firing{}
+	mi := &file_journal_v1_journal_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Firing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Firing) ProtoMessage() {}
+
+func (x *Firing) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Firing.ProtoReflect.Descriptor instead.
+func (*Firing) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Firing) GetScheduleId() string {
+	if x != nil {
+		return x.ScheduleId
+	}
+	return ""
+}
+
+func (x *Firing) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Firing) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 // Settings of a room. A room that never got any is public: everybody may join, publish and read history, all of it is kept
 // as long as the service keeps it, and a message may be as large as the service allows.
 type Settings struct {
@@ -202,7 +273,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_journal_v1_journal_proto_msgTypes[1]
+	mi := &file_journal_v1_journal_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -214,7 +285,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[1]
+	mi := &file_journal_v1_journal_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -227,7 +298,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{1}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Settings) GetJoin() Level {
@@ -293,7 +364,7 @@ type SettingsChanged struct {
 
 func (x *SettingsChanged) Reset() {
 	*x = SettingsChanged{}
-	mi := &file_journal_v1_journal_proto_msgTypes[2]
+	mi := &file_journal_v1_journal_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -305,7 +376,7 @@ func (x *SettingsChanged) String() string {
 func (*SettingsChanged) ProtoMessage() {}
 
 func (x *SettingsChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[2]
+	mi := &file_journal_v1_journal_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -318,7 +389,7 @@ func (x *SettingsChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsChanged.ProtoReflect.Descriptor instead.
 func (*SettingsChanged) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{2}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SettingsChanged) GetSettings() *Settings {
@@ -362,7 +433,7 @@ type MemberKicked struct {
 
 func (x *MemberKicked) Reset() {
 	*x = MemberKicked{}
-	mi := &file_journal_v1_journal_proto_msgTypes[3]
+	mi := &file_journal_v1_journal_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -374,7 +445,7 @@ func (x *MemberKicked) String() string {
 func (*MemberKicked) ProtoMessage() {}
 
 func (x *MemberKicked) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[3]
+	mi := &file_journal_v1_journal_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -387,7 +458,7 @@ func (x *MemberKicked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberKicked.ProtoReflect.Descriptor instead.
 func (*MemberKicked) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{3}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *MemberKicked) GetMemberId() string {
@@ -433,7 +504,7 @@ type MemberBanned struct {
 
 func (x *MemberBanned) Reset() {
 	*x = MemberBanned{}
-	mi := &file_journal_v1_journal_proto_msgTypes[4]
+	mi := &file_journal_v1_journal_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +516,7 @@ func (x *MemberBanned) String() string {
 func (*MemberBanned) ProtoMessage() {}
 
 func (x *MemberBanned) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[4]
+	mi := &file_journal_v1_journal_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +529,7 @@ func (x *MemberBanned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberBanned.ProtoReflect.Descriptor instead.
 func (*MemberBanned) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{4}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *MemberBanned) GetMemberId() string {
@@ -507,7 +578,7 @@ type MemberUnbanned struct {
 
 func (x *MemberUnbanned) Reset() {
 	*x = MemberUnbanned{}
-	mi := &file_journal_v1_journal_proto_msgTypes[5]
+	mi := &file_journal_v1_journal_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -519,7 +590,7 @@ func (x *MemberUnbanned) String() string {
 func (*MemberUnbanned) ProtoMessage() {}
 
 func (x *MemberUnbanned) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[5]
+	mi := &file_journal_v1_journal_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -532,7 +603,7 @@ func (x *MemberUnbanned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberUnbanned.ProtoReflect.Descriptor instead.
 func (*MemberUnbanned) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{5}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *MemberUnbanned) GetMemberId() string {
@@ -571,7 +642,7 @@ type MemberMuted struct {
 
 func (x *MemberMuted) Reset() {
 	*x = MemberMuted{}
-	mi := &file_journal_v1_journal_proto_msgTypes[6]
+	mi := &file_journal_v1_journal_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +654,7 @@ func (x *MemberMuted) String() string {
 func (*MemberMuted) ProtoMessage() {}
 
 func (x *MemberMuted) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[6]
+	mi := &file_journal_v1_journal_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +667,7 @@ func (x *MemberMuted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberMuted.ProtoReflect.Descriptor instead.
 func (*MemberMuted) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{6}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MemberMuted) GetMemberId() string {
@@ -645,7 +716,7 @@ type MemberUnmuted struct {
 
 func (x *MemberUnmuted) Reset() {
 	*x = MemberUnmuted{}
-	mi := &file_journal_v1_journal_proto_msgTypes[7]
+	mi := &file_journal_v1_journal_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -657,7 +728,7 @@ func (x *MemberUnmuted) String() string {
 func (*MemberUnmuted) ProtoMessage() {}
 
 func (x *MemberUnmuted) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[7]
+	mi := &file_journal_v1_journal_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -670,7 +741,7 @@ func (x *MemberUnmuted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberUnmuted.ProtoReflect.Descriptor instead.
 func (*MemberUnmuted) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{7}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MemberUnmuted) GetMemberId() string {
@@ -707,7 +778,7 @@ type MemberInvited struct {
 
 func (x *MemberInvited) Reset() {
 	*x = MemberInvited{}
-	mi := &file_journal_v1_journal_proto_msgTypes[8]
+	mi := &file_journal_v1_journal_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -719,7 +790,7 @@ func (x *MemberInvited) String() string {
 func (*MemberInvited) ProtoMessage() {}
 
 func (x *MemberInvited) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[8]
+	mi := &file_journal_v1_journal_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,7 +803,7 @@ func (x *MemberInvited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberInvited.ProtoReflect.Descriptor instead.
 func (*MemberInvited) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{8}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *MemberInvited) GetMemberId() string {
@@ -774,7 +845,7 @@ type MemberUninvited struct {
 
 func (x *MemberUninvited) Reset() {
 	*x = MemberUninvited{}
-	mi := &file_journal_v1_journal_proto_msgTypes[9]
+	mi := &file_journal_v1_journal_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +857,7 @@ func (x *MemberUninvited) String() string {
 func (*MemberUninvited) ProtoMessage() {}
 
 func (x *MemberUninvited) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[9]
+	mi := &file_journal_v1_journal_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +870,7 @@ func (x *MemberUninvited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberUninvited.ProtoReflect.Descriptor instead.
 func (*MemberUninvited) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{9}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *MemberUninvited) GetMemberId() string {
@@ -839,14 +910,15 @@ type RoomSnapshot struct {
 	Mutes       []*Restriction `protobuf:"bytes,7,rep,name=mutes,proto3" json:"mutes,omitempty"`
 	Invitations []*Invitation  `protobuf:"bytes,8,rep,name=invitations,proto3" json:"invitations,omitempty"`
 	// The latest kicks, in the order of their seqs: memberships of before them count for nothing, should they not be ended yet.
-	Kicks         []*Kick `protobuf:"bytes,9,rep,name=kicks,proto3" json:"kicks,omitempty"`
+	Kicks         []*Kick      `protobuf:"bytes,9,rep,name=kicks,proto3" json:"kicks,omitempty"`
+	Firings       *LastFirings `protobuf:"bytes,10,opt,name=firings,proto3" json:"firings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RoomSnapshot) Reset() {
 	*x = RoomSnapshot{}
-	mi := &file_journal_v1_journal_proto_msgTypes[10]
+	mi := &file_journal_v1_journal_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +930,7 @@ func (x *RoomSnapshot) String() string {
 func (*RoomSnapshot) ProtoMessage() {}
 
 func (x *RoomSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[10]
+	mi := &file_journal_v1_journal_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +943,7 @@ func (x *RoomSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomSnapshot.ProtoReflect.Descriptor instead.
 func (*RoomSnapshot) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{10}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RoomSnapshot) GetLastMessageSeq() uint64 {
@@ -937,6 +1009,76 @@ func (x *RoomSnapshot) GetKicks() []*Kick {
 	return nil
 }
 
+func (x *RoomSnapshot) GetFirings() *LastFirings {
+	if x != nil {
+		return x.Firings
+	}
+	return nil
+}
+
+// LastFirings is the last firing of each schedule that published here lately, by columns, in the order of their use.
+type LastFirings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 bytes each: the UUIDv5 of the schedule's id.
+	Schedules []byte   `protobuf:"bytes,1,opt,name=schedules,proto3" json:"schedules,omitempty"`
+	Numbers   []uint64 `protobuf:"varint,2,rep,packed,name=numbers,proto3" json:"numbers,omitempty"`
+	// Seconds of Unix time by the writer's clock.
+	UsedAt        []int64 `protobuf:"varint,3,rep,packed,name=used_at,json=usedAt,proto3" json:"used_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LastFirings) Reset() {
+	*x = LastFirings{}
+	mi := &file_journal_v1_journal_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LastFirings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LastFirings) ProtoMessage() {}
+
+func (x *LastFirings) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LastFirings.ProtoReflect.Descriptor instead.
+func (*LastFirings) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *LastFirings) GetSchedules() []byte {
+	if x != nil {
+		return x.Schedules
+	}
+	return nil
+}
+
+func (x *LastFirings) GetNumbers() []uint64 {
+	if x != nil {
+		return x.Numbers
+	}
+	return nil
+}
+
+func (x *LastFirings) GetUsedAt() []int64 {
+	if x != nil {
+		return x.UsedAt
+	}
+	return nil
+}
+
 // Restriction is a ban or a mute in force.
 type Restriction struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -952,7 +1094,7 @@ type Restriction struct {
 
 func (x *Restriction) Reset() {
 	*x = Restriction{}
-	mi := &file_journal_v1_journal_proto_msgTypes[11]
+	mi := &file_journal_v1_journal_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1106,7 @@ func (x *Restriction) String() string {
 func (*Restriction) ProtoMessage() {}
 
 func (x *Restriction) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[11]
+	mi := &file_journal_v1_journal_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1119,7 @@ func (x *Restriction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restriction.ProtoReflect.Descriptor instead.
 func (*Restriction) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{11}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Restriction) GetMemberId() string {
@@ -1035,7 +1177,7 @@ type Invitation struct {
 
 func (x *Invitation) Reset() {
 	*x = Invitation{}
-	mi := &file_journal_v1_journal_proto_msgTypes[12]
+	mi := &file_journal_v1_journal_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1189,7 @@ func (x *Invitation) String() string {
 func (*Invitation) ProtoMessage() {}
 
 func (x *Invitation) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[12]
+	mi := &file_journal_v1_journal_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1202,7 @@ func (x *Invitation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
 func (*Invitation) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{12}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Invitation) GetMemberId() string {
@@ -1109,7 +1251,7 @@ type Kick struct {
 
 func (x *Kick) Reset() {
 	*x = Kick{}
-	mi := &file_journal_v1_journal_proto_msgTypes[13]
+	mi := &file_journal_v1_journal_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1263,7 @@ func (x *Kick) String() string {
 func (*Kick) ProtoMessage() {}
 
 func (x *Kick) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[13]
+	mi := &file_journal_v1_journal_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1276,7 @@ func (x *Kick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kick.ProtoReflect.Descriptor instead.
 func (*Kick) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{13}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Kick) GetMemberId() string {
@@ -1173,7 +1315,7 @@ type SessionJoined struct {
 
 func (x *SessionJoined) Reset() {
 	*x = SessionJoined{}
-	mi := &file_journal_v1_journal_proto_msgTypes[14]
+	mi := &file_journal_v1_journal_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1185,7 +1327,7 @@ func (x *SessionJoined) String() string {
 func (*SessionJoined) ProtoMessage() {}
 
 func (x *SessionJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[14]
+	mi := &file_journal_v1_journal_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1198,7 +1340,7 @@ func (x *SessionJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionJoined.ProtoReflect.Descriptor instead.
 func (*SessionJoined) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{14}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SessionJoined) GetMemberId() string {
@@ -1248,7 +1390,7 @@ type SessionLeft struct {
 
 func (x *SessionLeft) Reset() {
 	*x = SessionLeft{}
-	mi := &file_journal_v1_journal_proto_msgTypes[15]
+	mi := &file_journal_v1_journal_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1402,7 @@ func (x *SessionLeft) String() string {
 func (*SessionLeft) ProtoMessage() {}
 
 func (x *SessionLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[15]
+	mi := &file_journal_v1_journal_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1415,7 @@ func (x *SessionLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionLeft.ProtoReflect.Descriptor instead.
 func (*SessionLeft) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{15}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SessionLeft) GetMemberId() string {
@@ -1314,7 +1456,7 @@ type MembersSnapshot struct {
 
 func (x *MembersSnapshot) Reset() {
 	*x = MembersSnapshot{}
-	mi := &file_journal_v1_journal_proto_msgTypes[16]
+	mi := &file_journal_v1_journal_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1468,7 @@ func (x *MembersSnapshot) String() string {
 func (*MembersSnapshot) ProtoMessage() {}
 
 func (x *MembersSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[16]
+	mi := &file_journal_v1_journal_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1481,7 @@ func (x *MembersSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersSnapshot.ProtoReflect.Descriptor instead.
 func (*MembersSnapshot) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{16}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MembersSnapshot) GetMemberships() []*Membership {
@@ -1364,7 +1506,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_journal_v1_journal_proto_msgTypes[17]
+	mi := &file_journal_v1_journal_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1518,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[17]
+	mi := &file_journal_v1_journal_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1531,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{17}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Membership) GetMemberId() string {
@@ -1438,7 +1580,7 @@ var File_journal_v1_journal_proto protoreflect.FileDescriptor
 
 const file_journal_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x18journal/v1/journal.proto\x12\x11parley.journal.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x01\n" +
+	"\x18journal/v1/journal.proto\x12\x11parley.journal.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x02\n" +
 	"\rMessagePosted\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x1d\n" +
 	"\n" +
@@ -1449,7 +1591,13 @@ const file_journal_v1_journal_proto_rawDesc = "" +
 	"\vtraceparent\x18\x06 \x01(\tR\vtraceparent\x12\x1e\n" +
 	"\n" +
 	"tracestate\x18\a \x01(\tR\n" +
-	"tracestate\"\xde\x02\n" +
+	"tracestate\x121\n" +
+	"\x06firing\x18\b \x01(\v2\x19.parley.journal.v1.FiringR\x06firing\"m\n" +
+	"\x06Firing\x12\x1f\n" +
+	"\vschedule_id\x18\x01 \x01(\tR\n" +
+	"scheduleId\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xde\x02\n" +
 	"\bSettings\x12,\n" +
 	"\x04join\x18\x01 \x01(\x0e2\x18.parley.journal.v1.LevelR\x04join\x122\n" +
 	"\apublish\x18\x02 \x01(\x0e2\x18.parley.journal.v1.LevelR\apublish\x122\n" +
@@ -1498,7 +1646,7 @@ const file_journal_v1_journal_proto_rawDesc = "" +
 	"\x0fMemberUninvited\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12*\n" +
-	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xa9\x03\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xe3\x03\n" +
 	"\fRoomSnapshot\x12(\n" +
 	"\x10last_message_seq\x18\x01 \x01(\x04R\x0elastMessageSeq\x127\n" +
 	"\bsettings\x18\x02 \x01(\v2\x1b.parley.journal.v1.SettingsR\bsettings\x12!\n" +
@@ -1509,7 +1657,13 @@ const file_journal_v1_journal_proto_rawDesc = "" +
 	"\x04bans\x18\x06 \x03(\v2\x1e.parley.journal.v1.RestrictionR\x04bans\x124\n" +
 	"\x05mutes\x18\a \x03(\v2\x1e.parley.journal.v1.RestrictionR\x05mutes\x12?\n" +
 	"\vinvitations\x18\b \x03(\v2\x1d.parley.journal.v1.InvitationR\vinvitations\x12-\n" +
-	"\x05kicks\x18\t \x03(\v2\x17.parley.journal.v1.KickR\x05kicks\"\xd1\x01\n" +
+	"\x05kicks\x18\t \x03(\v2\x17.parley.journal.v1.KickR\x05kicks\x128\n" +
+	"\afirings\x18\n" +
+	" \x01(\v2\x1e.parley.journal.v1.LastFiringsR\afirings\"^\n" +
+	"\vLastFirings\x12\x1c\n" +
+	"\tschedules\x18\x01 \x01(\fR\tschedules\x12\x18\n" +
+	"\anumbers\x18\x02 \x03(\x04R\anumbers\x12\x17\n" +
+	"\aused_at\x18\x03 \x03(\x03R\x06usedAt\"\xd1\x01\n" +
 	"\vRestriction\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x14\n" +
@@ -1573,65 +1727,70 @@ func file_journal_v1_journal_proto_rawDescGZIP() []byte {
 }
 
 var file_journal_v1_journal_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_journal_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_journal_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_journal_v1_journal_proto_goTypes = []any{
 	(Level)(0),                    // 0: parley.journal.v1.Level
 	(*MessagePosted)(nil),         // 1: parley.journal.v1.MessagePosted
-	(*Settings)(nil),              // 2: parley.journal.v1.Settings
-	(*SettingsChanged)(nil),       // 3: parley.journal.v1.SettingsChanged
-	(*MemberKicked)(nil),          // 4: parley.journal.v1.MemberKicked
-	(*MemberBanned)(nil),          // 5: parley.journal.v1.MemberBanned
-	(*MemberUnbanned)(nil),        // 6: parley.journal.v1.MemberUnbanned
-	(*MemberMuted)(nil),           // 7: parley.journal.v1.MemberMuted
-	(*MemberUnmuted)(nil),         // 8: parley.journal.v1.MemberUnmuted
-	(*MemberInvited)(nil),         // 9: parley.journal.v1.MemberInvited
-	(*MemberUninvited)(nil),       // 10: parley.journal.v1.MemberUninvited
-	(*RoomSnapshot)(nil),          // 11: parley.journal.v1.RoomSnapshot
-	(*Restriction)(nil),           // 12: parley.journal.v1.Restriction
-	(*Invitation)(nil),            // 13: parley.journal.v1.Invitation
-	(*Kick)(nil),                  // 14: parley.journal.v1.Kick
-	(*SessionJoined)(nil),         // 15: parley.journal.v1.SessionJoined
-	(*SessionLeft)(nil),           // 16: parley.journal.v1.SessionLeft
-	(*MembersSnapshot)(nil),       // 17: parley.journal.v1.MembersSnapshot
-	(*Membership)(nil),            // 18: parley.journal.v1.Membership
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
+	(*Firing)(nil),                // 2: parley.journal.v1.Firing
+	(*Settings)(nil),              // 3: parley.journal.v1.Settings
+	(*SettingsChanged)(nil),       // 4: parley.journal.v1.SettingsChanged
+	(*MemberKicked)(nil),          // 5: parley.journal.v1.MemberKicked
+	(*MemberBanned)(nil),          // 6: parley.journal.v1.MemberBanned
+	(*MemberUnbanned)(nil),        // 7: parley.journal.v1.MemberUnbanned
+	(*MemberMuted)(nil),           // 8: parley.journal.v1.MemberMuted
+	(*MemberUnmuted)(nil),         // 9: parley.journal.v1.MemberUnmuted
+	(*MemberInvited)(nil),         // 10: parley.journal.v1.MemberInvited
+	(*MemberUninvited)(nil),       // 11: parley.journal.v1.MemberUninvited
+	(*RoomSnapshot)(nil),          // 12: parley.journal.v1.RoomSnapshot
+	(*LastFirings)(nil),           // 13: parley.journal.v1.LastFirings
+	(*Restriction)(nil),           // 14: parley.journal.v1.Restriction
+	(*Invitation)(nil),            // 15: parley.journal.v1.Invitation
+	(*Kick)(nil),                  // 16: parley.journal.v1.Kick
+	(*SessionJoined)(nil),         // 17: parley.journal.v1.SessionJoined
+	(*SessionLeft)(nil),           // 18: parley.journal.v1.SessionLeft
+	(*MembersSnapshot)(nil),       // 19: parley.journal.v1.MembersSnapshot
+	(*Membership)(nil),            // 20: parley.journal.v1.Membership
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
 }
 var file_journal_v1_journal_proto_depIdxs = []int32{
-	19, // 0: parley.journal.v1.MessagePosted.sent_at:type_name -> google.protobuf.Timestamp
-	0,  // 1: parley.journal.v1.Settings.join:type_name -> parley.journal.v1.Level
-	0,  // 2: parley.journal.v1.Settings.publish:type_name -> parley.journal.v1.Level
-	0,  // 3: parley.journal.v1.Settings.history:type_name -> parley.journal.v1.Level
-	20, // 4: parley.journal.v1.Settings.retention_age:type_name -> google.protobuf.Duration
-	2,  // 5: parley.journal.v1.SettingsChanged.settings:type_name -> parley.journal.v1.Settings
-	19, // 6: parley.journal.v1.SettingsChanged.at:type_name -> google.protobuf.Timestamp
-	19, // 7: parley.journal.v1.MemberKicked.at:type_name -> google.protobuf.Timestamp
-	19, // 8: parley.journal.v1.MemberBanned.at:type_name -> google.protobuf.Timestamp
-	19, // 9: parley.journal.v1.MemberBanned.expires_at:type_name -> google.protobuf.Timestamp
-	19, // 10: parley.journal.v1.MemberUnbanned.at:type_name -> google.protobuf.Timestamp
-	19, // 11: parley.journal.v1.MemberMuted.at:type_name -> google.protobuf.Timestamp
-	19, // 12: parley.journal.v1.MemberMuted.expires_at:type_name -> google.protobuf.Timestamp
-	19, // 13: parley.journal.v1.MemberUnmuted.at:type_name -> google.protobuf.Timestamp
-	19, // 14: parley.journal.v1.MemberInvited.at:type_name -> google.protobuf.Timestamp
-	19, // 15: parley.journal.v1.MemberUninvited.at:type_name -> google.protobuf.Timestamp
-	2,  // 16: parley.journal.v1.RoomSnapshot.settings:type_name -> parley.journal.v1.Settings
-	12, // 17: parley.journal.v1.RoomSnapshot.bans:type_name -> parley.journal.v1.Restriction
-	12, // 18: parley.journal.v1.RoomSnapshot.mutes:type_name -> parley.journal.v1.Restriction
-	13, // 19: parley.journal.v1.RoomSnapshot.invitations:type_name -> parley.journal.v1.Invitation
-	14, // 20: parley.journal.v1.RoomSnapshot.kicks:type_name -> parley.journal.v1.Kick
-	19, // 21: parley.journal.v1.Restriction.at:type_name -> google.protobuf.Timestamp
-	19, // 22: parley.journal.v1.Restriction.expires_at:type_name -> google.protobuf.Timestamp
-	19, // 23: parley.journal.v1.Invitation.at:type_name -> google.protobuf.Timestamp
-	19, // 24: parley.journal.v1.Kick.at:type_name -> google.protobuf.Timestamp
-	19, // 25: parley.journal.v1.SessionJoined.at:type_name -> google.protobuf.Timestamp
-	19, // 26: parley.journal.v1.SessionLeft.at:type_name -> google.protobuf.Timestamp
-	18, // 27: parley.journal.v1.MembersSnapshot.memberships:type_name -> parley.journal.v1.Membership
-	19, // 28: parley.journal.v1.Membership.at:type_name -> google.protobuf.Timestamp
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	21, // 0: parley.journal.v1.MessagePosted.sent_at:type_name -> google.protobuf.Timestamp
+	2,  // 1: parley.journal.v1.MessagePosted.firing:type_name -> parley.journal.v1.Firing
+	21, // 2: parley.journal.v1.Firing.at:type_name -> google.protobuf.Timestamp
+	0,  // 3: parley.journal.v1.Settings.join:type_name -> parley.journal.v1.Level
+	0,  // 4: parley.journal.v1.Settings.publish:type_name -> parley.journal.v1.Level
+	0,  // 5: parley.journal.v1.Settings.history:type_name -> parley.journal.v1.Level
+	22, // 6: parley.journal.v1.Settings.retention_age:type_name -> google.protobuf.Duration
+	3,  // 7: parley.journal.v1.SettingsChanged.settings:type_name -> parley.journal.v1.Settings
+	21, // 8: parley.journal.v1.SettingsChanged.at:type_name -> google.protobuf.Timestamp
+	21, // 9: parley.journal.v1.MemberKicked.at:type_name -> google.protobuf.Timestamp
+	21, // 10: parley.journal.v1.MemberBanned.at:type_name -> google.protobuf.Timestamp
+	21, // 11: parley.journal.v1.MemberBanned.expires_at:type_name -> google.protobuf.Timestamp
+	21, // 12: parley.journal.v1.MemberUnbanned.at:type_name -> google.protobuf.Timestamp
+	21, // 13: parley.journal.v1.MemberMuted.at:type_name -> google.protobuf.Timestamp
+	21, // 14: parley.journal.v1.MemberMuted.expires_at:type_name -> google.protobuf.Timestamp
+	21, // 15: parley.journal.v1.MemberUnmuted.at:type_name -> google.protobuf.Timestamp
+	21, // 16: parley.journal.v1.MemberInvited.at:type_name -> google.protobuf.Timestamp
+	21, // 17: parley.journal.v1.MemberUninvited.at:type_name -> google.protobuf.Timestamp
+	3,  // 18: parley.journal.v1.RoomSnapshot.settings:type_name -> parley.journal.v1.Settings
+	14, // 19: parley.journal.v1.RoomSnapshot.bans:type_name -> parley.journal.v1.Restriction
+	14, // 20: parley.journal.v1.RoomSnapshot.mutes:type_name -> parley.journal.v1.Restriction
+	15, // 21: parley.journal.v1.RoomSnapshot.invitations:type_name -> parley.journal.v1.Invitation
+	16, // 22: parley.journal.v1.RoomSnapshot.kicks:type_name -> parley.journal.v1.Kick
+	13, // 23: parley.journal.v1.RoomSnapshot.firings:type_name -> parley.journal.v1.LastFirings
+	21, // 24: parley.journal.v1.Restriction.at:type_name -> google.protobuf.Timestamp
+	21, // 25: parley.journal.v1.Restriction.expires_at:type_name -> google.protobuf.Timestamp
+	21, // 26: parley.journal.v1.Invitation.at:type_name -> google.protobuf.Timestamp
+	21, // 27: parley.journal.v1.Kick.at:type_name -> google.protobuf.Timestamp
+	21, // 28: parley.journal.v1.SessionJoined.at:type_name -> google.protobuf.Timestamp
+	21, // 29: parley.journal.v1.SessionLeft.at:type_name -> google.protobuf.Timestamp
+	20, // 30: parley.journal.v1.MembersSnapshot.memberships:type_name -> parley.journal.v1.Membership
+	21, // 31: parley.journal.v1.Membership.at:type_name -> google.protobuf.Timestamp
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_journal_v1_journal_proto_init() }
@@ -1645,7 +1804,7 @@ func file_journal_v1_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_journal_v1_journal_proto_rawDesc), len(file_journal_v1_journal_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

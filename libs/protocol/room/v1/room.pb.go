@@ -1070,7 +1070,9 @@ type Publish struct {
 	Drafts   []*Draft               `protobuf:"bytes,2,rep,name=drafts,proto3" json:"drafts,omitempty"`
 	// A server publishes in the member's name: it need not be in the room, and neither its bans and mutes nor the settings hold
 	// it back. Only rooms nodes may set it.
-	Unchecked     bool `protobuf:"varint,3,opt,name=unchecked,proto3" json:"unchecked,omitempty"`
+	Unchecked bool `protobuf:"varint,3,opt,name=unchecked,proto3" json:"unchecked,omitempty"`
+	// A schedule publishes: exactly one draft. Only scheduler nodes may set it.
+	Firing        *Firing `protobuf:"bytes,4,opt,name=firing,proto3" json:"firing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1126,6 +1128,70 @@ func (x *Publish) GetUnchecked() bool {
 	return false
 }
 
+func (x *Publish) GetFiring() *Firing {
+	if x != nil {
+		return x.Firing
+	}
+	return nil
+}
+
+// Firing has the room take a schedule's message once, whoever sends it, however often: it takes any number above the last one
+// of that schedule and answers any other as a duplicate (with seq 0 if it does not know it any more). It forgets a schedule 7
+// days after its last firing. The sender need not be in the room; bans and mutes hold it back.
+//
+// Who sends must not send a number before it knows what became of those below it, nor any that it began to send 24 h ago.
+type Firing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ScheduleId    string                 `protobuf:"bytes,1,opt,name=schedule_id,json=scheduleId,proto3" json:"schedule_id,omitempty"`
+	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Firing) Reset() {
+	*x = Firing{}
+	mi := &file_room_v1_room_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Firing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Firing) ProtoMessage() {}
+
+func (x *Firing) ProtoReflect() protoreflect.Message {
+	mi := &file_room_v1_room_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Firing.ProtoReflect.Descriptor instead.
+func (*Firing) Descriptor() ([]byte, []int) {
+	return file_room_v1_room_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Firing) GetScheduleId() string {
+	if x != nil {
+		return x.ScheduleId
+	}
+	return ""
+}
+
+func (x *Firing) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 type Draft struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	MessageId     string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
@@ -1139,7 +1205,7 @@ type Draft struct {
 
 func (x *Draft) Reset() {
 	*x = Draft{}
-	mi := &file_room_v1_room_proto_msgTypes[7]
+	mi := &file_room_v1_room_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1217,7 @@ func (x *Draft) String() string {
 func (*Draft) ProtoMessage() {}
 
 func (x *Draft) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[7]
+	mi := &file_room_v1_room_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1230,7 @@ func (x *Draft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draft.ProtoReflect.Descriptor instead.
 func (*Draft) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{7}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Draft) GetMessageId() string {
@@ -1214,7 +1280,7 @@ type Published struct {
 
 func (x *Published) Reset() {
 	*x = Published{}
-	mi := &file_room_v1_room_proto_msgTypes[8]
+	mi := &file_room_v1_room_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1292,7 @@ func (x *Published) String() string {
 func (*Published) ProtoMessage() {}
 
 func (x *Published) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[8]
+	mi := &file_room_v1_room_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1305,7 @@ func (x *Published) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Published.ProtoReflect.Descriptor instead.
 func (*Published) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{8}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Published) GetOutcomes() []*Outcome {
@@ -1261,7 +1327,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_room_v1_room_proto_msgTypes[9]
+	mi := &file_room_v1_room_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1339,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[9]
+	mi := &file_room_v1_room_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1352,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{9}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Outcome) GetSeq() uint64 {
@@ -1327,7 +1393,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_room_v1_room_proto_msgTypes[10]
+	mi := &file_room_v1_room_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1405,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[10]
+	mi := &file_room_v1_room_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1418,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{10}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Message) GetSeq() uint64 {
@@ -1423,7 +1489,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_room_v1_room_proto_msgTypes[11]
+	mi := &file_room_v1_room_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1501,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[11]
+	mi := &file_room_v1_room_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1514,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{11}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Signal) GetMemberId() string {
@@ -1484,7 +1550,7 @@ type Signalled struct {
 
 func (x *Signalled) Reset() {
 	*x = Signalled{}
-	mi := &file_room_v1_room_proto_msgTypes[12]
+	mi := &file_room_v1_room_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1562,7 @@ func (x *Signalled) String() string {
 func (*Signalled) ProtoMessage() {}
 
 func (x *Signalled) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[12]
+	mi := &file_room_v1_room_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1575,7 @@ func (x *Signalled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signalled.ProtoReflect.Descriptor instead.
 func (*Signalled) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{12}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Signalled) GetEpoch() uint64 {
@@ -1555,7 +1621,7 @@ type Read struct {
 
 func (x *Read) Reset() {
 	*x = Read{}
-	mi := &file_room_v1_room_proto_msgTypes[13]
+	mi := &file_room_v1_room_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +1633,7 @@ func (x *Read) String() string {
 func (*Read) ProtoMessage() {}
 
 func (x *Read) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[13]
+	mi := &file_room_v1_room_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +1646,7 @@ func (x *Read) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Read.ProtoReflect.Descriptor instead.
 func (*Read) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{13}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Read) GetAfterSeq() uint64 {
@@ -1636,7 +1702,7 @@ type Page struct {
 
 func (x *Page) Reset() {
 	*x = Page{}
-	mi := &file_room_v1_room_proto_msgTypes[14]
+	mi := &file_room_v1_room_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1714,7 @@ func (x *Page) String() string {
 func (*Page) ProtoMessage() {}
 
 func (x *Page) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[14]
+	mi := &file_room_v1_room_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1727,7 @@ func (x *Page) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Page.ProtoReflect.Descriptor instead.
 func (*Page) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{14}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Page) GetMessages() []*Message {
@@ -1723,7 +1789,7 @@ type PresenceQuery struct {
 
 func (x *PresenceQuery) Reset() {
 	*x = PresenceQuery{}
-	mi := &file_room_v1_room_proto_msgTypes[15]
+	mi := &file_room_v1_room_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +1801,7 @@ func (x *PresenceQuery) String() string {
 func (*PresenceQuery) ProtoMessage() {}
 
 func (x *PresenceQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[15]
+	mi := &file_room_v1_room_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +1814,7 @@ func (x *PresenceQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceQuery.ProtoReflect.Descriptor instead.
 func (*PresenceQuery) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{15}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PresenceQuery) GetMemberId() string {
@@ -1768,7 +1834,7 @@ type PresenceList struct {
 
 func (x *PresenceList) Reset() {
 	*x = PresenceList{}
-	mi := &file_room_v1_room_proto_msgTypes[16]
+	mi := &file_room_v1_room_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +1846,7 @@ func (x *PresenceList) String() string {
 func (*PresenceList) ProtoMessage() {}
 
 func (x *PresenceList) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[16]
+	mi := &file_room_v1_room_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +1859,7 @@ func (x *PresenceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceList.ProtoReflect.Descriptor instead.
 func (*PresenceList) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{16}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PresenceList) GetCount() uint32 {
@@ -1820,7 +1886,7 @@ type Present struct {
 
 func (x *Present) Reset() {
 	*x = Present{}
-	mi := &file_room_v1_room_proto_msgTypes[17]
+	mi := &file_room_v1_room_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1832,7 +1898,7 @@ func (x *Present) String() string {
 func (*Present) ProtoMessage() {}
 
 func (x *Present) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[17]
+	mi := &file_room_v1_room_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1845,7 +1911,7 @@ func (x *Present) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Present.ProtoReflect.Descriptor instead.
 func (*Present) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{17}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Present) GetMemberId() string {
@@ -1871,7 +1937,7 @@ type Subscribe struct {
 
 func (x *Subscribe) Reset() {
 	*x = Subscribe{}
-	mi := &file_room_v1_room_proto_msgTypes[18]
+	mi := &file_room_v1_room_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +1949,7 @@ func (x *Subscribe) String() string {
 func (*Subscribe) ProtoMessage() {}
 
 func (x *Subscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[18]
+	mi := &file_room_v1_room_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +1962,7 @@ func (x *Subscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscribe.ProtoReflect.Descriptor instead.
 func (*Subscribe) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{18}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{19}
 }
 
 // Subscribed: deliveries start with the message whose prev_seq is last_message_seq. The hub then tells in full who is online.
@@ -1915,7 +1981,7 @@ type Subscribed struct {
 
 func (x *Subscribed) Reset() {
 	*x = Subscribed{}
-	mi := &file_room_v1_room_proto_msgTypes[19]
+	mi := &file_room_v1_room_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1927,7 +1993,7 @@ func (x *Subscribed) String() string {
 func (*Subscribed) ProtoMessage() {}
 
 func (x *Subscribed) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[19]
+	mi := &file_room_v1_room_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1940,7 +2006,7 @@ func (x *Subscribed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscribed.ProtoReflect.Descriptor instead.
 func (*Subscribed) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{19}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Subscribed) GetEpoch() uint64 {
@@ -1987,7 +2053,7 @@ type Unsubscribe struct {
 
 func (x *Unsubscribe) Reset() {
 	*x = Unsubscribe{}
-	mi := &file_room_v1_room_proto_msgTypes[20]
+	mi := &file_room_v1_room_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1999,7 +2065,7 @@ func (x *Unsubscribe) String() string {
 func (*Unsubscribe) ProtoMessage() {}
 
 func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[20]
+	mi := &file_room_v1_room_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2012,7 +2078,7 @@ func (x *Unsubscribe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unsubscribe.ProtoReflect.Descriptor instead.
 func (*Unsubscribe) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{20}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{21}
 }
 
 // Deliver carries contiguous messages of the subscription.
@@ -2031,7 +2097,7 @@ type Deliver struct {
 
 func (x *Deliver) Reset() {
 	*x = Deliver{}
-	mi := &file_room_v1_room_proto_msgTypes[21]
+	mi := &file_room_v1_room_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2043,7 +2109,7 @@ func (x *Deliver) String() string {
 func (*Deliver) ProtoMessage() {}
 
 func (x *Deliver) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[21]
+	mi := &file_room_v1_room_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2056,7 +2122,7 @@ func (x *Deliver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deliver.ProtoReflect.Descriptor instead.
 func (*Deliver) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{21}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Deliver) GetEpoch() uint64 {
@@ -2108,7 +2174,7 @@ type Evicted struct {
 
 func (x *Evicted) Reset() {
 	*x = Evicted{}
-	mi := &file_room_v1_room_proto_msgTypes[22]
+	mi := &file_room_v1_room_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2120,7 +2186,7 @@ func (x *Evicted) String() string {
 func (*Evicted) ProtoMessage() {}
 
 func (x *Evicted) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[22]
+	mi := &file_room_v1_room_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2133,7 +2199,7 @@ func (x *Evicted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evicted.ProtoReflect.Descriptor instead.
 func (*Evicted) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{22}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Evicted) GetEpoch() uint64 {
@@ -2192,7 +2258,7 @@ type Eviction struct {
 
 func (x *Eviction) Reset() {
 	*x = Eviction{}
-	mi := &file_room_v1_room_proto_msgTypes[23]
+	mi := &file_room_v1_room_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2204,7 +2270,7 @@ func (x *Eviction) String() string {
 func (*Eviction) ProtoMessage() {}
 
 func (x *Eviction) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[23]
+	mi := &file_room_v1_room_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2217,7 +2283,7 @@ func (x *Eviction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Eviction.ProtoReflect.Descriptor instead.
 func (*Eviction) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{23}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Eviction) GetMemberId() string {
@@ -2264,7 +2330,7 @@ type MembersChanged struct {
 
 func (x *MembersChanged) Reset() {
 	*x = MembersChanged{}
-	mi := &file_room_v1_room_proto_msgTypes[24]
+	mi := &file_room_v1_room_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2276,7 +2342,7 @@ func (x *MembersChanged) String() string {
 func (*MembersChanged) ProtoMessage() {}
 
 func (x *MembersChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[24]
+	mi := &file_room_v1_room_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2289,7 +2355,7 @@ func (x *MembersChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersChanged.ProtoReflect.Descriptor instead.
 func (*MembersChanged) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{24}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *MembersChanged) GetEpoch() uint64 {
@@ -2341,7 +2407,7 @@ type Online struct {
 
 func (x *Online) Reset() {
 	*x = Online{}
-	mi := &file_room_v1_room_proto_msgTypes[25]
+	mi := &file_room_v1_room_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2353,7 +2419,7 @@ func (x *Online) String() string {
 func (*Online) ProtoMessage() {}
 
 func (x *Online) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[25]
+	mi := &file_room_v1_room_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2366,7 +2432,7 @@ func (x *Online) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Online.ProtoReflect.Descriptor instead.
 func (*Online) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{25}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Online) GetFull() bool {
@@ -2396,7 +2462,7 @@ type Closed struct {
 
 func (x *Closed) Reset() {
 	*x = Closed{}
-	mi := &file_room_v1_room_proto_msgTypes[26]
+	mi := &file_room_v1_room_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2408,7 +2474,7 @@ func (x *Closed) String() string {
 func (*Closed) ProtoMessage() {}
 
 func (x *Closed) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[26]
+	mi := &file_room_v1_room_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2421,7 +2487,7 @@ func (x *Closed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Closed.ProtoReflect.Descriptor instead.
 func (*Closed) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{26}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Closed) GetEpoch() uint64 {
@@ -2449,7 +2515,7 @@ type Moved struct {
 
 func (x *Moved) Reset() {
 	*x = Moved{}
-	mi := &file_room_v1_room_proto_msgTypes[27]
+	mi := &file_room_v1_room_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2461,7 +2527,7 @@ func (x *Moved) String() string {
 func (*Moved) ProtoMessage() {}
 
 func (x *Moved) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[27]
+	mi := &file_room_v1_room_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2474,7 +2540,7 @@ func (x *Moved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moved.ProtoReflect.Descriptor instead.
 func (*Moved) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{27}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Moved) GetOwner() string {
@@ -2497,7 +2563,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_room_v1_room_proto_msgTypes[28]
+	mi := &file_room_v1_room_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +2575,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[28]
+	mi := &file_room_v1_room_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +2588,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{28}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Refused) GetCode() int32 {
@@ -2557,7 +2623,7 @@ type CompareHeads struct {
 
 func (x *CompareHeads) Reset() {
 	*x = CompareHeads{}
-	mi := &file_room_v1_room_proto_msgTypes[29]
+	mi := &file_room_v1_room_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2569,7 +2635,7 @@ func (x *CompareHeads) String() string {
 func (*CompareHeads) ProtoMessage() {}
 
 func (x *CompareHeads) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[29]
+	mi := &file_room_v1_room_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2582,7 +2648,7 @@ func (x *CompareHeads) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompareHeads.ProtoReflect.Descriptor instead.
 func (*CompareHeads) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{29}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CompareHeads) GetRooms() []*RoomHead {
@@ -2603,7 +2669,7 @@ type RoomHead struct {
 
 func (x *RoomHead) Reset() {
 	*x = RoomHead{}
-	mi := &file_room_v1_room_proto_msgTypes[30]
+	mi := &file_room_v1_room_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2615,7 +2681,7 @@ func (x *RoomHead) String() string {
 func (*RoomHead) ProtoMessage() {}
 
 func (x *RoomHead) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[30]
+	mi := &file_room_v1_room_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2628,7 +2694,7 @@ func (x *RoomHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomHead.ProtoReflect.Descriptor instead.
 func (*RoomHead) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{30}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RoomHead) GetRoomId() string {
@@ -2662,7 +2728,7 @@ type HeadsDiffer struct {
 
 func (x *HeadsDiffer) Reset() {
 	*x = HeadsDiffer{}
-	mi := &file_room_v1_room_proto_msgTypes[31]
+	mi := &file_room_v1_room_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2674,7 +2740,7 @@ func (x *HeadsDiffer) String() string {
 func (*HeadsDiffer) ProtoMessage() {}
 
 func (x *HeadsDiffer) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[31]
+	mi := &file_room_v1_room_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2687,7 +2753,7 @@ func (x *HeadsDiffer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsDiffer.ProtoReflect.Descriptor instead.
 func (*HeadsDiffer) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{31}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *HeadsDiffer) GetRoomIds() []string {
@@ -2724,7 +2790,7 @@ type Administer struct {
 
 func (x *Administer) Reset() {
 	*x = Administer{}
-	mi := &file_room_v1_room_proto_msgTypes[32]
+	mi := &file_room_v1_room_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2736,7 +2802,7 @@ func (x *Administer) String() string {
 func (*Administer) ProtoMessage() {}
 
 func (x *Administer) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[32]
+	mi := &file_room_v1_room_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2749,7 +2815,7 @@ func (x *Administer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Administer.ProtoReflect.Descriptor instead.
 func (*Administer) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{32}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Administer) GetActor() string {
@@ -2914,7 +2980,7 @@ type ChangeSettings struct {
 
 func (x *ChangeSettings) Reset() {
 	*x = ChangeSettings{}
-	mi := &file_room_v1_room_proto_msgTypes[33]
+	mi := &file_room_v1_room_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2926,7 +2992,7 @@ func (x *ChangeSettings) String() string {
 func (*ChangeSettings) ProtoMessage() {}
 
 func (x *ChangeSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[33]
+	mi := &file_room_v1_room_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2939,7 +3005,7 @@ func (x *ChangeSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeSettings.ProtoReflect.Descriptor instead.
 func (*ChangeSettings) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{33}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ChangeSettings) GetJoin() v1.Level {
@@ -3003,7 +3069,7 @@ type KickMember struct {
 
 func (x *KickMember) Reset() {
 	*x = KickMember{}
-	mi := &file_room_v1_room_proto_msgTypes[34]
+	mi := &file_room_v1_room_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3015,7 +3081,7 @@ func (x *KickMember) String() string {
 func (*KickMember) ProtoMessage() {}
 
 func (x *KickMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[34]
+	mi := &file_room_v1_room_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3028,7 +3094,7 @@ func (x *KickMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickMember.ProtoReflect.Descriptor instead.
 func (*KickMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{34}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *KickMember) GetMemberId() string {
@@ -3058,7 +3124,7 @@ type BanMember struct {
 
 func (x *BanMember) Reset() {
 	*x = BanMember{}
-	mi := &file_room_v1_room_proto_msgTypes[35]
+	mi := &file_room_v1_room_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3070,7 +3136,7 @@ func (x *BanMember) String() string {
 func (*BanMember) ProtoMessage() {}
 
 func (x *BanMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[35]
+	mi := &file_room_v1_room_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3083,7 +3149,7 @@ func (x *BanMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanMember.ProtoReflect.Descriptor instead.
 func (*BanMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{35}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *BanMember) GetMemberId() string {
@@ -3116,7 +3182,7 @@ type UnbanMember struct {
 
 func (x *UnbanMember) Reset() {
 	*x = UnbanMember{}
-	mi := &file_room_v1_room_proto_msgTypes[36]
+	mi := &file_room_v1_room_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3128,7 +3194,7 @@ func (x *UnbanMember) String() string {
 func (*UnbanMember) ProtoMessage() {}
 
 func (x *UnbanMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[36]
+	mi := &file_room_v1_room_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3141,7 +3207,7 @@ func (x *UnbanMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanMember.ProtoReflect.Descriptor instead.
 func (*UnbanMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{36}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *UnbanMember) GetMemberId() string {
@@ -3164,7 +3230,7 @@ type MuteMember struct {
 
 func (x *MuteMember) Reset() {
 	*x = MuteMember{}
-	mi := &file_room_v1_room_proto_msgTypes[37]
+	mi := &file_room_v1_room_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3176,7 +3242,7 @@ func (x *MuteMember) String() string {
 func (*MuteMember) ProtoMessage() {}
 
 func (x *MuteMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[37]
+	mi := &file_room_v1_room_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3189,7 +3255,7 @@ func (x *MuteMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MuteMember.ProtoReflect.Descriptor instead.
 func (*MuteMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{37}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *MuteMember) GetMemberId() string {
@@ -3222,7 +3288,7 @@ type UnmuteMember struct {
 
 func (x *UnmuteMember) Reset() {
 	*x = UnmuteMember{}
-	mi := &file_room_v1_room_proto_msgTypes[38]
+	mi := &file_room_v1_room_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3234,7 +3300,7 @@ func (x *UnmuteMember) String() string {
 func (*UnmuteMember) ProtoMessage() {}
 
 func (x *UnmuteMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[38]
+	mi := &file_room_v1_room_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3247,7 +3313,7 @@ func (x *UnmuteMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmuteMember.ProtoReflect.Descriptor instead.
 func (*UnmuteMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{38}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *UnmuteMember) GetMemberId() string {
@@ -3268,7 +3334,7 @@ type InviteMember struct {
 
 func (x *InviteMember) Reset() {
 	*x = InviteMember{}
-	mi := &file_room_v1_room_proto_msgTypes[39]
+	mi := &file_room_v1_room_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3280,7 +3346,7 @@ func (x *InviteMember) String() string {
 func (*InviteMember) ProtoMessage() {}
 
 func (x *InviteMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[39]
+	mi := &file_room_v1_room_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3293,7 +3359,7 @@ func (x *InviteMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteMember.ProtoReflect.Descriptor instead.
 func (*InviteMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{39}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *InviteMember) GetMemberId() string {
@@ -3319,7 +3385,7 @@ type UninviteMember struct {
 
 func (x *UninviteMember) Reset() {
 	*x = UninviteMember{}
-	mi := &file_room_v1_room_proto_msgTypes[40]
+	mi := &file_room_v1_room_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3331,7 +3397,7 @@ func (x *UninviteMember) String() string {
 func (*UninviteMember) ProtoMessage() {}
 
 func (x *UninviteMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[40]
+	mi := &file_room_v1_room_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3344,7 +3410,7 @@ func (x *UninviteMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UninviteMember.ProtoReflect.Descriptor instead.
 func (*UninviteMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{40}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *UninviteMember) GetMemberId() string {
@@ -3374,7 +3440,7 @@ type Administered struct {
 
 func (x *Administered) Reset() {
 	*x = Administered{}
-	mi := &file_room_v1_room_proto_msgTypes[41]
+	mi := &file_room_v1_room_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3386,7 +3452,7 @@ func (x *Administered) String() string {
 func (*Administered) ProtoMessage() {}
 
 func (x *Administered) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[41]
+	mi := &file_room_v1_room_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3399,7 +3465,7 @@ func (x *Administered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Administered.ProtoReflect.Descriptor instead.
 func (*Administered) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{41}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Administered) GetSeq() uint64 {
@@ -3446,7 +3512,7 @@ type Describe struct {
 
 func (x *Describe) Reset() {
 	*x = Describe{}
-	mi := &file_room_v1_room_proto_msgTypes[42]
+	mi := &file_room_v1_room_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3458,7 +3524,7 @@ func (x *Describe) String() string {
 func (*Describe) ProtoMessage() {}
 
 func (x *Describe) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[42]
+	mi := &file_room_v1_room_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3471,7 +3537,7 @@ func (x *Describe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Describe.ProtoReflect.Descriptor instead.
 func (*Describe) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{42}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{43}
 }
 
 type Description struct {
@@ -3500,7 +3566,7 @@ type Description struct {
 
 func (x *Description) Reset() {
 	*x = Description{}
-	mi := &file_room_v1_room_proto_msgTypes[43]
+	mi := &file_room_v1_room_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3512,7 +3578,7 @@ func (x *Description) String() string {
 func (*Description) ProtoMessage() {}
 
 func (x *Description) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[43]
+	mi := &file_room_v1_room_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3525,7 +3591,7 @@ func (x *Description) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Description.ProtoReflect.Descriptor instead.
 func (*Description) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{43}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Description) GetSettings() *v1.Settings {
@@ -3633,7 +3699,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_room_v1_room_proto_msgTypes[44]
+	mi := &file_room_v1_room_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3645,7 +3711,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[44]
+	mi := &file_room_v1_room_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3658,7 +3724,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{44}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *List) GetListing() Listing {
@@ -3692,7 +3758,7 @@ type Listed struct {
 
 func (x *Listed) Reset() {
 	*x = Listed{}
-	mi := &file_room_v1_room_proto_msgTypes[45]
+	mi := &file_room_v1_room_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3704,7 +3770,7 @@ func (x *Listed) String() string {
 func (*Listed) ProtoMessage() {}
 
 func (x *Listed) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[45]
+	mi := &file_room_v1_room_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3717,7 +3783,7 @@ func (x *Listed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listed.ProtoReflect.Descriptor instead.
 func (*Listed) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{45}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Listed) GetMembers() []*ListedMember {
@@ -3755,7 +3821,7 @@ type ListedMember struct {
 
 func (x *ListedMember) Reset() {
 	*x = ListedMember{}
-	mi := &file_room_v1_room_proto_msgTypes[46]
+	mi := &file_room_v1_room_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3767,7 +3833,7 @@ func (x *ListedMember) String() string {
 func (*ListedMember) ProtoMessage() {}
 
 func (x *ListedMember) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[46]
+	mi := &file_room_v1_room_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3780,7 +3846,7 @@ func (x *ListedMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListedMember.ProtoReflect.Descriptor instead.
 func (*ListedMember) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{46}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListedMember) GetMemberId() string {
@@ -3860,7 +3926,7 @@ type Preload struct {
 
 func (x *Preload) Reset() {
 	*x = Preload{}
-	mi := &file_room_v1_room_proto_msgTypes[47]
+	mi := &file_room_v1_room_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3872,7 +3938,7 @@ func (x *Preload) String() string {
 func (*Preload) ProtoMessage() {}
 
 func (x *Preload) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[47]
+	mi := &file_room_v1_room_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3885,7 +3951,7 @@ func (x *Preload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Preload.ProtoReflect.Descriptor instead.
 func (*Preload) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{47}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Preload) GetWeightBytes() uint64 {
@@ -3911,7 +3977,7 @@ type Preloaded struct {
 
 func (x *Preloaded) Reset() {
 	*x = Preloaded{}
-	mi := &file_room_v1_room_proto_msgTypes[48]
+	mi := &file_room_v1_room_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3923,7 +3989,7 @@ func (x *Preloaded) String() string {
 func (*Preloaded) ProtoMessage() {}
 
 func (x *Preloaded) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[48]
+	mi := &file_room_v1_room_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3936,7 +4002,7 @@ func (x *Preloaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Preloaded.ProtoReflect.Descriptor instead.
 func (*Preloaded) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{48}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{49}
 }
 
 // HandOver gives the room to the node: the sender writes it no more, unless it hears NotTaken. The answer is TakenOver or
@@ -3955,7 +4021,7 @@ type HandOver struct {
 
 func (x *HandOver) Reset() {
 	*x = HandOver{}
-	mi := &file_room_v1_room_proto_msgTypes[49]
+	mi := &file_room_v1_room_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3967,7 +4033,7 @@ func (x *HandOver) String() string {
 func (*HandOver) ProtoMessage() {}
 
 func (x *HandOver) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[49]
+	mi := &file_room_v1_room_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3980,7 +4046,7 @@ func (x *HandOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
 func (*HandOver) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{49}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *HandOver) GetEpoch() uint64 {
@@ -4014,7 +4080,7 @@ type TakenOver struct {
 
 func (x *TakenOver) Reset() {
 	*x = TakenOver{}
-	mi := &file_room_v1_room_proto_msgTypes[50]
+	mi := &file_room_v1_room_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4026,7 +4092,7 @@ func (x *TakenOver) String() string {
 func (*TakenOver) ProtoMessage() {}
 
 func (x *TakenOver) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[50]
+	mi := &file_room_v1_room_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4039,7 +4105,7 @@ func (x *TakenOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakenOver.ProtoReflect.Descriptor instead.
 func (*TakenOver) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{50}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *TakenOver) GetEpoch() uint64 {
@@ -4060,7 +4126,7 @@ type NotTaken struct {
 
 func (x *NotTaken) Reset() {
 	*x = NotTaken{}
-	mi := &file_room_v1_room_proto_msgTypes[51]
+	mi := &file_room_v1_room_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4072,7 +4138,7 @@ func (x *NotTaken) String() string {
 func (*NotTaken) ProtoMessage() {}
 
 func (x *NotTaken) ProtoReflect() protoreflect.Message {
-	mi := &file_room_v1_room_proto_msgTypes[51]
+	mi := &file_room_v1_room_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4085,7 +4151,7 @@ func (x *NotTaken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotTaken.ProtoReflect.Descriptor instead.
 func (*NotTaken) Descriptor() ([]byte, []int) {
-	return file_room_v1_room_proto_rawDescGZIP(), []int{51}
+	return file_room_v1_room_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *NotTaken) GetReason() string {
@@ -4173,11 +4239,16 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x1c\n" +
 	"\toperation\x18\x03 \x01(\x04R\toperation\"\x06\n" +
-	"\x04Left\"s\n" +
+	"\x04Left\"\xa3\x01\n" +
 	"\aPublish\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12-\n" +
 	"\x06drafts\x18\x02 \x03(\v2\x15.parley.room.v1.DraftR\x06drafts\x12\x1c\n" +
-	"\tunchecked\x18\x03 \x01(\bR\tunchecked\"\xb7\x01\n" +
+	"\tunchecked\x18\x03 \x01(\bR\tunchecked\x12.\n" +
+	"\x06firing\x18\x04 \x01(\v2\x16.parley.room.v1.FiringR\x06firing\"A\n" +
+	"\x06Firing\x12\x1f\n" +
+	"\vschedule_id\x18\x01 \x01(\tR\n" +
+	"scheduleId\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\"\xb7\x01\n" +
 	"\x05Draft\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x18\n" +
@@ -4425,7 +4496,7 @@ func file_room_v1_room_proto_rawDescGZIP() []byte {
 }
 
 var file_room_v1_room_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_room_v1_room_proto_goTypes = []any{
 	(Listing)(0),                  // 0: parley.room.v1.Listing
 	(*Frame)(nil),                 // 1: parley.room.v1.Frame
@@ -4435,133 +4506,135 @@ var file_room_v1_room_proto_goTypes = []any{
 	(*Leave)(nil),                 // 5: parley.room.v1.Leave
 	(*Left)(nil),                  // 6: parley.room.v1.Left
 	(*Publish)(nil),               // 7: parley.room.v1.Publish
-	(*Draft)(nil),                 // 8: parley.room.v1.Draft
-	(*Published)(nil),             // 9: parley.room.v1.Published
-	(*Outcome)(nil),               // 10: parley.room.v1.Outcome
-	(*Message)(nil),               // 11: parley.room.v1.Message
-	(*Signal)(nil),                // 12: parley.room.v1.Signal
-	(*Signalled)(nil),             // 13: parley.room.v1.Signalled
-	(*Read)(nil),                  // 14: parley.room.v1.Read
-	(*Page)(nil),                  // 15: parley.room.v1.Page
-	(*PresenceQuery)(nil),         // 16: parley.room.v1.PresenceQuery
-	(*PresenceList)(nil),          // 17: parley.room.v1.PresenceList
-	(*Present)(nil),               // 18: parley.room.v1.Present
-	(*Subscribe)(nil),             // 19: parley.room.v1.Subscribe
-	(*Subscribed)(nil),            // 20: parley.room.v1.Subscribed
-	(*Unsubscribe)(nil),           // 21: parley.room.v1.Unsubscribe
-	(*Deliver)(nil),               // 22: parley.room.v1.Deliver
-	(*Evicted)(nil),               // 23: parley.room.v1.Evicted
-	(*Eviction)(nil),              // 24: parley.room.v1.Eviction
-	(*MembersChanged)(nil),        // 25: parley.room.v1.MembersChanged
-	(*Online)(nil),                // 26: parley.room.v1.Online
-	(*Closed)(nil),                // 27: parley.room.v1.Closed
-	(*Moved)(nil),                 // 28: parley.room.v1.Moved
-	(*Refused)(nil),               // 29: parley.room.v1.Refused
-	(*CompareHeads)(nil),          // 30: parley.room.v1.CompareHeads
-	(*RoomHead)(nil),              // 31: parley.room.v1.RoomHead
-	(*HeadsDiffer)(nil),           // 32: parley.room.v1.HeadsDiffer
-	(*Administer)(nil),            // 33: parley.room.v1.Administer
-	(*ChangeSettings)(nil),        // 34: parley.room.v1.ChangeSettings
-	(*KickMember)(nil),            // 35: parley.room.v1.KickMember
-	(*BanMember)(nil),             // 36: parley.room.v1.BanMember
-	(*UnbanMember)(nil),           // 37: parley.room.v1.UnbanMember
-	(*MuteMember)(nil),            // 38: parley.room.v1.MuteMember
-	(*UnmuteMember)(nil),          // 39: parley.room.v1.UnmuteMember
-	(*InviteMember)(nil),          // 40: parley.room.v1.InviteMember
-	(*UninviteMember)(nil),        // 41: parley.room.v1.UninviteMember
-	(*Administered)(nil),          // 42: parley.room.v1.Administered
-	(*Describe)(nil),              // 43: parley.room.v1.Describe
-	(*Description)(nil),           // 44: parley.room.v1.Description
-	(*List)(nil),                  // 45: parley.room.v1.List
-	(*Listed)(nil),                // 46: parley.room.v1.Listed
-	(*ListedMember)(nil),          // 47: parley.room.v1.ListedMember
-	(*Preload)(nil),               // 48: parley.room.v1.Preload
-	(*Preloaded)(nil),             // 49: parley.room.v1.Preloaded
-	(*HandOver)(nil),              // 50: parley.room.v1.HandOver
-	(*TakenOver)(nil),             // 51: parley.room.v1.TakenOver
-	(*NotTaken)(nil),              // 52: parley.room.v1.NotTaken
-	(*timestamppb.Timestamp)(nil), // 53: google.protobuf.Timestamp
-	(v1.Level)(0),                 // 54: parley.journal.v1.Level
-	(*durationpb.Duration)(nil),   // 55: google.protobuf.Duration
-	(*v1.Settings)(nil),           // 56: parley.journal.v1.Settings
+	(*Firing)(nil),                // 8: parley.room.v1.Firing
+	(*Draft)(nil),                 // 9: parley.room.v1.Draft
+	(*Published)(nil),             // 10: parley.room.v1.Published
+	(*Outcome)(nil),               // 11: parley.room.v1.Outcome
+	(*Message)(nil),               // 12: parley.room.v1.Message
+	(*Signal)(nil),                // 13: parley.room.v1.Signal
+	(*Signalled)(nil),             // 14: parley.room.v1.Signalled
+	(*Read)(nil),                  // 15: parley.room.v1.Read
+	(*Page)(nil),                  // 16: parley.room.v1.Page
+	(*PresenceQuery)(nil),         // 17: parley.room.v1.PresenceQuery
+	(*PresenceList)(nil),          // 18: parley.room.v1.PresenceList
+	(*Present)(nil),               // 19: parley.room.v1.Present
+	(*Subscribe)(nil),             // 20: parley.room.v1.Subscribe
+	(*Subscribed)(nil),            // 21: parley.room.v1.Subscribed
+	(*Unsubscribe)(nil),           // 22: parley.room.v1.Unsubscribe
+	(*Deliver)(nil),               // 23: parley.room.v1.Deliver
+	(*Evicted)(nil),               // 24: parley.room.v1.Evicted
+	(*Eviction)(nil),              // 25: parley.room.v1.Eviction
+	(*MembersChanged)(nil),        // 26: parley.room.v1.MembersChanged
+	(*Online)(nil),                // 27: parley.room.v1.Online
+	(*Closed)(nil),                // 28: parley.room.v1.Closed
+	(*Moved)(nil),                 // 29: parley.room.v1.Moved
+	(*Refused)(nil),               // 30: parley.room.v1.Refused
+	(*CompareHeads)(nil),          // 31: parley.room.v1.CompareHeads
+	(*RoomHead)(nil),              // 32: parley.room.v1.RoomHead
+	(*HeadsDiffer)(nil),           // 33: parley.room.v1.HeadsDiffer
+	(*Administer)(nil),            // 34: parley.room.v1.Administer
+	(*ChangeSettings)(nil),        // 35: parley.room.v1.ChangeSettings
+	(*KickMember)(nil),            // 36: parley.room.v1.KickMember
+	(*BanMember)(nil),             // 37: parley.room.v1.BanMember
+	(*UnbanMember)(nil),           // 38: parley.room.v1.UnbanMember
+	(*MuteMember)(nil),            // 39: parley.room.v1.MuteMember
+	(*UnmuteMember)(nil),          // 40: parley.room.v1.UnmuteMember
+	(*InviteMember)(nil),          // 41: parley.room.v1.InviteMember
+	(*UninviteMember)(nil),        // 42: parley.room.v1.UninviteMember
+	(*Administered)(nil),          // 43: parley.room.v1.Administered
+	(*Describe)(nil),              // 44: parley.room.v1.Describe
+	(*Description)(nil),           // 45: parley.room.v1.Description
+	(*List)(nil),                  // 46: parley.room.v1.List
+	(*Listed)(nil),                // 47: parley.room.v1.Listed
+	(*ListedMember)(nil),          // 48: parley.room.v1.ListedMember
+	(*Preload)(nil),               // 49: parley.room.v1.Preload
+	(*Preloaded)(nil),             // 50: parley.room.v1.Preloaded
+	(*HandOver)(nil),              // 51: parley.room.v1.HandOver
+	(*TakenOver)(nil),             // 52: parley.room.v1.TakenOver
+	(*NotTaken)(nil),              // 53: parley.room.v1.NotTaken
+	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
+	(v1.Level)(0),                 // 55: parley.journal.v1.Level
+	(*durationpb.Duration)(nil),   // 56: google.protobuf.Duration
+	(*v1.Settings)(nil),           // 57: parley.journal.v1.Settings
 }
 var file_room_v1_room_proto_depIdxs = []int32{
 	3,  // 0: parley.room.v1.Frame.join:type_name -> parley.room.v1.Join
 	5,  // 1: parley.room.v1.Frame.leave:type_name -> parley.room.v1.Leave
 	7,  // 2: parley.room.v1.Frame.publish:type_name -> parley.room.v1.Publish
-	12, // 3: parley.room.v1.Frame.signal:type_name -> parley.room.v1.Signal
-	14, // 4: parley.room.v1.Frame.read:type_name -> parley.room.v1.Read
-	16, // 5: parley.room.v1.Frame.presence_query:type_name -> parley.room.v1.PresenceQuery
-	19, // 6: parley.room.v1.Frame.subscribe:type_name -> parley.room.v1.Subscribe
-	21, // 7: parley.room.v1.Frame.unsubscribe:type_name -> parley.room.v1.Unsubscribe
-	26, // 8: parley.room.v1.Frame.online:type_name -> parley.room.v1.Online
-	30, // 9: parley.room.v1.Frame.compare_heads:type_name -> parley.room.v1.CompareHeads
-	33, // 10: parley.room.v1.Frame.administer:type_name -> parley.room.v1.Administer
-	43, // 11: parley.room.v1.Frame.describe:type_name -> parley.room.v1.Describe
-	45, // 12: parley.room.v1.Frame.list:type_name -> parley.room.v1.List
+	13, // 3: parley.room.v1.Frame.signal:type_name -> parley.room.v1.Signal
+	15, // 4: parley.room.v1.Frame.read:type_name -> parley.room.v1.Read
+	17, // 5: parley.room.v1.Frame.presence_query:type_name -> parley.room.v1.PresenceQuery
+	20, // 6: parley.room.v1.Frame.subscribe:type_name -> parley.room.v1.Subscribe
+	22, // 7: parley.room.v1.Frame.unsubscribe:type_name -> parley.room.v1.Unsubscribe
+	27, // 8: parley.room.v1.Frame.online:type_name -> parley.room.v1.Online
+	31, // 9: parley.room.v1.Frame.compare_heads:type_name -> parley.room.v1.CompareHeads
+	34, // 10: parley.room.v1.Frame.administer:type_name -> parley.room.v1.Administer
+	44, // 11: parley.room.v1.Frame.describe:type_name -> parley.room.v1.Describe
+	46, // 12: parley.room.v1.Frame.list:type_name -> parley.room.v1.List
 	4,  // 13: parley.room.v1.Frame.joined:type_name -> parley.room.v1.Joined
 	6,  // 14: parley.room.v1.Frame.left:type_name -> parley.room.v1.Left
-	9,  // 15: parley.room.v1.Frame.published:type_name -> parley.room.v1.Published
-	15, // 16: parley.room.v1.Frame.page:type_name -> parley.room.v1.Page
-	17, // 17: parley.room.v1.Frame.presence_list:type_name -> parley.room.v1.PresenceList
-	20, // 18: parley.room.v1.Frame.subscribed:type_name -> parley.room.v1.Subscribed
-	22, // 19: parley.room.v1.Frame.deliver:type_name -> parley.room.v1.Deliver
-	13, // 20: parley.room.v1.Frame.signalled:type_name -> parley.room.v1.Signalled
-	27, // 21: parley.room.v1.Frame.closed:type_name -> parley.room.v1.Closed
-	28, // 22: parley.room.v1.Frame.moved:type_name -> parley.room.v1.Moved
-	29, // 23: parley.room.v1.Frame.refused:type_name -> parley.room.v1.Refused
-	32, // 24: parley.room.v1.Frame.heads_differ:type_name -> parley.room.v1.HeadsDiffer
-	23, // 25: parley.room.v1.Frame.evicted:type_name -> parley.room.v1.Evicted
-	25, // 26: parley.room.v1.Frame.members_changed:type_name -> parley.room.v1.MembersChanged
-	42, // 27: parley.room.v1.Frame.administered:type_name -> parley.room.v1.Administered
-	44, // 28: parley.room.v1.Frame.description:type_name -> parley.room.v1.Description
-	46, // 29: parley.room.v1.Frame.listed:type_name -> parley.room.v1.Listed
-	48, // 30: parley.room.v1.Frame.preload:type_name -> parley.room.v1.Preload
-	49, // 31: parley.room.v1.Frame.preloaded:type_name -> parley.room.v1.Preloaded
-	50, // 32: parley.room.v1.Frame.hand_over:type_name -> parley.room.v1.HandOver
-	51, // 33: parley.room.v1.Frame.taken_over:type_name -> parley.room.v1.TakenOver
-	52, // 34: parley.room.v1.Frame.not_taken:type_name -> parley.room.v1.NotTaken
+	10, // 15: parley.room.v1.Frame.published:type_name -> parley.room.v1.Published
+	16, // 16: parley.room.v1.Frame.page:type_name -> parley.room.v1.Page
+	18, // 17: parley.room.v1.Frame.presence_list:type_name -> parley.room.v1.PresenceList
+	21, // 18: parley.room.v1.Frame.subscribed:type_name -> parley.room.v1.Subscribed
+	23, // 19: parley.room.v1.Frame.deliver:type_name -> parley.room.v1.Deliver
+	14, // 20: parley.room.v1.Frame.signalled:type_name -> parley.room.v1.Signalled
+	28, // 21: parley.room.v1.Frame.closed:type_name -> parley.room.v1.Closed
+	29, // 22: parley.room.v1.Frame.moved:type_name -> parley.room.v1.Moved
+	30, // 23: parley.room.v1.Frame.refused:type_name -> parley.room.v1.Refused
+	33, // 24: parley.room.v1.Frame.heads_differ:type_name -> parley.room.v1.HeadsDiffer
+	24, // 25: parley.room.v1.Frame.evicted:type_name -> parley.room.v1.Evicted
+	26, // 26: parley.room.v1.Frame.members_changed:type_name -> parley.room.v1.MembersChanged
+	43, // 27: parley.room.v1.Frame.administered:type_name -> parley.room.v1.Administered
+	45, // 28: parley.room.v1.Frame.description:type_name -> parley.room.v1.Description
+	47, // 29: parley.room.v1.Frame.listed:type_name -> parley.room.v1.Listed
+	49, // 30: parley.room.v1.Frame.preload:type_name -> parley.room.v1.Preload
+	50, // 31: parley.room.v1.Frame.preloaded:type_name -> parley.room.v1.Preloaded
+	51, // 32: parley.room.v1.Frame.hand_over:type_name -> parley.room.v1.HandOver
+	52, // 33: parley.room.v1.Frame.taken_over:type_name -> parley.room.v1.TakenOver
+	53, // 34: parley.room.v1.Frame.not_taken:type_name -> parley.room.v1.NotTaken
 	2,  // 35: parley.room.v1.Join.cursor:type_name -> parley.room.v1.Cursor
-	8,  // 36: parley.room.v1.Publish.drafts:type_name -> parley.room.v1.Draft
-	53, // 37: parley.room.v1.Draft.sent_at:type_name -> google.protobuf.Timestamp
-	10, // 38: parley.room.v1.Published.outcomes:type_name -> parley.room.v1.Outcome
-	29, // 39: parley.room.v1.Outcome.refused:type_name -> parley.room.v1.Refused
-	53, // 40: parley.room.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
-	11, // 41: parley.room.v1.Page.messages:type_name -> parley.room.v1.Message
-	18, // 42: parley.room.v1.PresenceList.members:type_name -> parley.room.v1.Present
-	11, // 43: parley.room.v1.Deliver.messages:type_name -> parley.room.v1.Message
-	53, // 44: parley.room.v1.Deliver.accepted_at:type_name -> google.protobuf.Timestamp
-	24, // 45: parley.room.v1.Evicted.members:type_name -> parley.room.v1.Eviction
-	53, // 46: parley.room.v1.Evicted.ruled_at:type_name -> google.protobuf.Timestamp
-	53, // 47: parley.room.v1.Eviction.expires_at:type_name -> google.protobuf.Timestamp
-	18, // 48: parley.room.v1.Online.members:type_name -> parley.room.v1.Present
-	31, // 49: parley.room.v1.CompareHeads.rooms:type_name -> parley.room.v1.RoomHead
-	34, // 50: parley.room.v1.Administer.change_settings:type_name -> parley.room.v1.ChangeSettings
-	35, // 51: parley.room.v1.Administer.kick:type_name -> parley.room.v1.KickMember
-	36, // 52: parley.room.v1.Administer.ban:type_name -> parley.room.v1.BanMember
-	37, // 53: parley.room.v1.Administer.unban:type_name -> parley.room.v1.UnbanMember
-	38, // 54: parley.room.v1.Administer.mute:type_name -> parley.room.v1.MuteMember
-	39, // 55: parley.room.v1.Administer.unmute:type_name -> parley.room.v1.UnmuteMember
-	40, // 56: parley.room.v1.Administer.invite:type_name -> parley.room.v1.InviteMember
-	41, // 57: parley.room.v1.Administer.uninvite:type_name -> parley.room.v1.UninviteMember
-	54, // 58: parley.room.v1.ChangeSettings.join:type_name -> parley.journal.v1.Level
-	54, // 59: parley.room.v1.ChangeSettings.publish:type_name -> parley.journal.v1.Level
-	54, // 60: parley.room.v1.ChangeSettings.history:type_name -> parley.journal.v1.Level
-	55, // 61: parley.room.v1.ChangeSettings.retention_age:type_name -> google.protobuf.Duration
-	55, // 62: parley.room.v1.BanMember.lasting:type_name -> google.protobuf.Duration
-	55, // 63: parley.room.v1.MuteMember.lasting:type_name -> google.protobuf.Duration
-	53, // 64: parley.room.v1.Administered.expires_at:type_name -> google.protobuf.Timestamp
-	56, // 65: parley.room.v1.Administered.settings:type_name -> parley.journal.v1.Settings
-	56, // 66: parley.room.v1.Description.settings:type_name -> parley.journal.v1.Settings
-	0,  // 67: parley.room.v1.List.listing:type_name -> parley.room.v1.Listing
-	47, // 68: parley.room.v1.Listed.members:type_name -> parley.room.v1.ListedMember
-	53, // 69: parley.room.v1.ListedMember.at:type_name -> google.protobuf.Timestamp
-	53, // 70: parley.room.v1.ListedMember.expires_at:type_name -> google.protobuf.Timestamp
-	71, // [71:71] is the sub-list for method output_type
-	71, // [71:71] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	9,  // 36: parley.room.v1.Publish.drafts:type_name -> parley.room.v1.Draft
+	8,  // 37: parley.room.v1.Publish.firing:type_name -> parley.room.v1.Firing
+	54, // 38: parley.room.v1.Draft.sent_at:type_name -> google.protobuf.Timestamp
+	11, // 39: parley.room.v1.Published.outcomes:type_name -> parley.room.v1.Outcome
+	30, // 40: parley.room.v1.Outcome.refused:type_name -> parley.room.v1.Refused
+	54, // 41: parley.room.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
+	12, // 42: parley.room.v1.Page.messages:type_name -> parley.room.v1.Message
+	19, // 43: parley.room.v1.PresenceList.members:type_name -> parley.room.v1.Present
+	12, // 44: parley.room.v1.Deliver.messages:type_name -> parley.room.v1.Message
+	54, // 45: parley.room.v1.Deliver.accepted_at:type_name -> google.protobuf.Timestamp
+	25, // 46: parley.room.v1.Evicted.members:type_name -> parley.room.v1.Eviction
+	54, // 47: parley.room.v1.Evicted.ruled_at:type_name -> google.protobuf.Timestamp
+	54, // 48: parley.room.v1.Eviction.expires_at:type_name -> google.protobuf.Timestamp
+	19, // 49: parley.room.v1.Online.members:type_name -> parley.room.v1.Present
+	32, // 50: parley.room.v1.CompareHeads.rooms:type_name -> parley.room.v1.RoomHead
+	35, // 51: parley.room.v1.Administer.change_settings:type_name -> parley.room.v1.ChangeSettings
+	36, // 52: parley.room.v1.Administer.kick:type_name -> parley.room.v1.KickMember
+	37, // 53: parley.room.v1.Administer.ban:type_name -> parley.room.v1.BanMember
+	38, // 54: parley.room.v1.Administer.unban:type_name -> parley.room.v1.UnbanMember
+	39, // 55: parley.room.v1.Administer.mute:type_name -> parley.room.v1.MuteMember
+	40, // 56: parley.room.v1.Administer.unmute:type_name -> parley.room.v1.UnmuteMember
+	41, // 57: parley.room.v1.Administer.invite:type_name -> parley.room.v1.InviteMember
+	42, // 58: parley.room.v1.Administer.uninvite:type_name -> parley.room.v1.UninviteMember
+	55, // 59: parley.room.v1.ChangeSettings.join:type_name -> parley.journal.v1.Level
+	55, // 60: parley.room.v1.ChangeSettings.publish:type_name -> parley.journal.v1.Level
+	55, // 61: parley.room.v1.ChangeSettings.history:type_name -> parley.journal.v1.Level
+	56, // 62: parley.room.v1.ChangeSettings.retention_age:type_name -> google.protobuf.Duration
+	56, // 63: parley.room.v1.BanMember.lasting:type_name -> google.protobuf.Duration
+	56, // 64: parley.room.v1.MuteMember.lasting:type_name -> google.protobuf.Duration
+	54, // 65: parley.room.v1.Administered.expires_at:type_name -> google.protobuf.Timestamp
+	57, // 66: parley.room.v1.Administered.settings:type_name -> parley.journal.v1.Settings
+	57, // 67: parley.room.v1.Description.settings:type_name -> parley.journal.v1.Settings
+	0,  // 68: parley.room.v1.List.listing:type_name -> parley.room.v1.Listing
+	48, // 69: parley.room.v1.Listed.members:type_name -> parley.room.v1.ListedMember
+	54, // 70: parley.room.v1.ListedMember.at:type_name -> google.protobuf.Timestamp
+	54, // 71: parley.room.v1.ListedMember.expires_at:type_name -> google.protobuf.Timestamp
+	72, // [72:72] is the sub-list for method output_type
+	72, // [72:72] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_room_v1_room_proto_init() }
@@ -4606,8 +4679,8 @@ func file_room_v1_room_proto_init() {
 		(*Frame_TakenOver)(nil),
 		(*Frame_NotTaken)(nil),
 	}
-	file_room_v1_room_proto_msgTypes[13].OneofWrappers = []any{}
-	file_room_v1_room_proto_msgTypes[32].OneofWrappers = []any{
+	file_room_v1_room_proto_msgTypes[14].OneofWrappers = []any{}
+	file_room_v1_room_proto_msgTypes[33].OneofWrappers = []any{
 		(*Administer_ChangeSettings)(nil),
 		(*Administer_Kick)(nil),
 		(*Administer_Ban)(nil),
@@ -4617,14 +4690,14 @@ func file_room_v1_room_proto_init() {
 		(*Administer_Invite)(nil),
 		(*Administer_Uninvite)(nil),
 	}
-	file_room_v1_room_proto_msgTypes[33].OneofWrappers = []any{}
+	file_room_v1_room_proto_msgTypes[34].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_room_v1_room_proto_rawDesc), len(file_room_v1_room_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   52,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
