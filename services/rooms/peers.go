@@ -12,8 +12,11 @@ import (
 	"github.com/parley-rt/parley/libs/dcplane"
 )
 
-// gatewayService is what gateway nodes are called in the directory.
-const gatewayService = "gateway"
+// What the nodes of other services are called in the directory.
+const (
+	gatewayService   = "gateway"
+	schedulerService = "scheduler"
+)
 
 // lateNode is the node for those that are made before it.
 type lateNode struct {
@@ -43,7 +46,8 @@ func (l *lateNode) Link(node string) (actorkit.LinkStatus, bool) {
 // livingEvery is how often Links are looked at that are kept only because their peers answer.
 const livingEvery = 500 * time.Millisecond
 
-// watchPeers keeps Links to the DC's gateway nodes, which subscribe here, and to its other rooms nodes, whose Links tell
+// watchPeers keeps Links to the DC's gateway nodes, which subscribe here, to its scheduler nodes, which publish here, and to its
+// other rooms nodes, whose Links tell
 // whether they live. A peer that is not in the directory any more but answers keeps its Link: it may merely be cut off from
 // the control plane.
 func (s *Service) watchPeers(ctx context.Context) {
@@ -67,7 +71,7 @@ func (s *Service) watchPeers(ctx context.Context) {
 func (s *Service) peers() []actorkit.Peer {
 	var peers []actorkit.Peer
 	taken := make(map[string]string)
-	for _, service := range []string{gatewayService, ServiceName} {
+	for _, service := range []string{gatewayService, schedulerService, ServiceName} {
 		for _, n := range s.deps.Directory.Nodes(s.cfg.DC, service) {
 			if service == ServiceName && n.Name == s.cfg.Node {
 				continue

@@ -193,6 +193,7 @@ func (s *Service) spawnHost(ctx context.Context) error {
 		Links:         s.links,
 		Answers:       s.admin,
 		Service:       ServiceName,
+		Scheduler:     schedulerService,
 		Node:          s.meter,
 		Metrics:       metrics,
 		MeterProvider: s.deps.MeterProvider,

@@ -40,6 +40,8 @@ type Config struct {
 	Answers Answers
 	// Service is what rooms nodes are called in the directory: only they may administer.
 	Service string
+	// Scheduler is what scheduler nodes are called there: only they may fire, and they may do nothing else.
+	Scheduler string
 	// Node counts what waits on this node; a frame that does not fit is refused.
 	Node          *room.Meter
 	Metrics       *room.Metrics
@@ -85,7 +87,7 @@ func (d *Door) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
 	if errors.Is(err, errKind) && d.cfg.Answers != nil && d.cfg.Answers.Answer(from.Node, frame) {
 		return
 	}
-	if err == nil && (administrative(frame) || moving(frame)) && from.Service != d.cfg.Service {
+	if err == nil && !d.entitled(from.Service, frame) {
 		err = errKind
 	}
 	if err != nil {
@@ -184,6 +186,15 @@ func moving(frame *roomv1.Frame) bool {
 	default:
 		return false
 	}
+}
+
+// entitled tells whether nodes of a service may send a frame.
+func (d *Door) entitled(service string, frame *roomv1.Frame) bool {
+	fires := frame.GetPublish().GetFiring() != nil
+	if service == d.cfg.Scheduler {
+		return fires && !frame.GetPublish().GetUnchecked()
+	}
+	return !fires && (service == d.cfg.Service || !administrative(frame) && !moving(frame))
 }
 
 // administrative tells whether a frame is one that only rooms nodes send each other, on behalf of administrators.

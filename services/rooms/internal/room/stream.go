@@ -180,9 +180,12 @@ type streamDraft struct{ draft *core.Draft }
 // Decide looks at rights and memberships when the batch is formed, not when the frame came: a member that has been taken out
 // meanwhile is refused (S8).
 func (d streamDraft) Decide(w *write, nextSeq uint64, now time.Time) (events []persistence.Event, done written) {
-	if w.admin != nil {
+	switch {
+	case w.admin != nil:
 		events, done.ruled = d.draft.Administer(w.admin, nextSeq, now)
-	} else {
+	case w.publish.GetFiring() != nil:
+		events, done.outcomes = d.draft.Fire(w.publish, nextSeq, now)
+	default:
 		events, done.outcomes = d.draft.Publish(w.publish, nextSeq, now)
 	}
 	return events, done

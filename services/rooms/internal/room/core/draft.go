@@ -35,6 +35,7 @@ type Draft struct {
 	seats      Seats
 	rights     rightsDraft
 	ids        map[[16]byte]uint64
+	fired      map[[16]byte]fired
 	last       uint64
 	free       int
 	freeKnown  bool
@@ -98,7 +99,7 @@ func (d *Draft) Publish(p *roomv1.Publish, nextSeq uint64, now time.Time) ([]per
 			outcomes[i] = r
 			continue
 		}
-		e, err := d.post(id, member, m, nextSeq, now)
+		e, err := d.post(id, member, m, nil, nextSeq, now)
 		if err != nil {
 			outcomes[i] = refuse(clientv1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "message cannot be encoded", 0)
 			continue
@@ -181,7 +182,8 @@ func (d *Draft) remember(id [16]byte, seq uint64) {
 	d.ids[id] = seq
 }
 
-func (d *Draft) post(id [16]byte, member string, m *roomv1.Draft, seq uint64, now time.Time) (persistence.Event, error) {
+// post makes the event of a message; firing is nil unless a schedule publishes it.
+func (d *Draft) post(id [16]byte, member string, m *roomv1.Draft, firing *journalv1.Firing, seq uint64, now time.Time) (persistence.Event, error) {
 	sentAt := m.SentAt
 	if sentAt == nil {
 		sentAt = timestamppb.New(now)
@@ -201,11 +203,12 @@ func (d *Draft) post(id [16]byte, member string, m *roomv1.Draft, seq uint64, no
 		PrevSeq:     d.last,
 		Traceparent: traceparent,
 		Tracestate:  tracestate,
+		Firing:      firing,
 	})
 	if err != nil {
 		return persistence.Event{}, err
 	}
-	d.s.drafted = append(d.s.drafted, drafted{id: id, message: &roomv1.Message{
+	d.s.drafted = append(d.s.drafted, drafted{id: id, firing: firing, message: &roomv1.Message{
 		Seq:         seq,
 		PrevSeq:     d.last,
 		Sender:      member,

@@ -43,9 +43,15 @@ func MessageOf(e persistence.Event) (*roomv1.Message, error) {
 	if e.Manifest != ManifestMessagePosted {
 		return nil, nil
 	}
+	m, _, err := postedOf(e)
+	return m, err
+}
+
+// postedOf decodes a message and, if a schedule published it, which firing it is.
+func postedOf(e persistence.Event) (*roomv1.Message, *journalv1.Firing, error) {
 	var posted journalv1.MessagePosted
 	if err := decode(e.Manifest, e.Seq, e.Codec, e.Payload, &posted); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return &roomv1.Message{
 		Seq:         e.Seq,
@@ -56,5 +62,5 @@ func MessageOf(e persistence.Event) (*roomv1.Message, error) {
 		SentAt:      posted.SentAt,
 		Traceparent: posted.Traceparent,
 		Tracestate:  posted.Tracestate,
-	}, nil
+	}, posted.Firing, nil
 }

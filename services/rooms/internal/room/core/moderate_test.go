@@ -271,6 +271,15 @@ func TestStoredEventsStayReadable(t *testing.T) {
 		ManifestMessagePosted: &journalv1.MessagePosted{
 			MemberId: "ada", MessageId: "m", Content: "hello", SentAt: at, PrevSeq: 3, Traceparent: "tp", Tracestate: "ts",
 		},
+		// Of a schedule: what a message of before has not.
+		ManifestMessagePosted + "-fired": &journalv1.MessagePosted{
+			MemberId: "schedule:s", MessageId: "schedule:s:5", Content: "hello", SentAt: at, PrevSeq: 3,
+			Firing: &journalv1.Firing{ScheduleId: "s", Number: 5, At: at},
+		},
+		ManifestRoomSnapshot + "-fired": &journalv1.RoomSnapshot{
+			LastMessageSeq: 40,
+			Firings:        &journalv1.LastFirings{Schedules: []byte("0123456789abcdef"), Numbers: []uint64{5}, UsedAt: []int64{1_800_000_000}},
+		},
 		ManifestSettingsChanged: &journalv1.SettingsChanged{Settings: full, Actor: "root", At: at, Trimmed: 7},
 		ManifestMemberKicked:    &journalv1.MemberKicked{MemberId: "ada", Actor: "root", Reason: "enough", At: at},
 		ManifestMemberBanned:    &journalv1.MemberBanned{MemberId: "ada", Actor: "root", Reason: "spam", At: at, ExpiresAt: expires},

@@ -109,6 +109,22 @@ func outside(b book, seats Seats, member string, now time.Time) *Denial {
 	return barred(b, member, now)
 }
 
+// withheld says why nothing is published in a member's name, wherever it is.
+func withheld(b book, member string, now time.Time) *Denial {
+	if d := banned(b, member, now); d != nil {
+		return d
+	}
+	return muted(b, member, now)
+}
+
+// muted says whether a member is muted at now.
+func muted(b book, member string, now time.Time) *Denial {
+	if r := b.mute(member); inForce(r, now) {
+		return restricted(clientv1.ErrorCode_ERROR_CODE_MUTED, r, "the member is muted")
+	}
+	return nil
+}
+
 // silenced says why a member may neither publish nor signal; nil: it may.
 func silenced(b book, seats Seats, member string, now time.Time) *Denial {
 	if d := outside(b, seats, member, now); d != nil {
@@ -117,10 +133,7 @@ func silenced(b book, seats Seats, member string, now time.Time) *Denial {
 	if !reaches(b.settings().GetPublish(), b.invitation(member)) {
 		return forbidden("the room's settings do not let the member publish")
 	}
-	if r := b.mute(member); inForce(r, now) {
-		return restricted(clientv1.ErrorCode_ERROR_CODE_MUTED, r, "the member is muted")
-	}
-	return nil
+	return muted(b, member, now)
 }
 
 // Barred says why a member may not be in the room at now; nil: it may.

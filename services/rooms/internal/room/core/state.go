@@ -24,6 +24,7 @@ type State struct {
 	// first: the newest ids are read back from the stream.
 	trimmed, stored uint64
 	rights          rights
+	firings         firings
 	window          *Window
 	tail            Tail
 
@@ -38,6 +39,7 @@ type State struct {
 type drafted struct {
 	id      [16]byte
 	message *roomv1.Message
+	firing  *journalv1.Firing
 }
 
 // NewState is the state of a room without events. windowMax bounds the dedupe window; 0 means WindowMax.
@@ -59,6 +61,9 @@ func RestoreState(c persistence.Claim, snap persistence.Snapshot, windowMax int)
 	s.tail.floor = stored.LastMessageSeq
 	s.Raise(stored.Trimmed)
 	if err := s.rights.restore(&stored); err != nil {
+		return nil, fmt.Errorf("snapshot at seq %d: %w", snap.Seq, err)
+	}
+	if err := s.firings.restore(stored.Firings); err != nil {
 		return nil, fmt.Errorf("snapshot at seq %d: %w", snap.Seq, err)
 	}
 	return s, nil
@@ -88,10 +93,11 @@ func (s *State) WindowLen() int { return s.window.Len() }
 // Raise notes that messages up to trimmed are gone.
 func (s *State) Raise(trimmed uint64) { s.trimmed = max(s.trimmed, min(trimmed, s.head)) }
 
-// Expire forgets ids, bans and mutes that are too old at now. A room that is published to forgets ids by itself.
+// Expire forgets ids, bans, mutes and schedules that are too old at now. A room that is published to forgets ids by itself.
 func (s *State) Expire(now time.Time) {
 	s.window.Expire(now)
 	s.rights.prune(now)
+	s.firings.expire(now)
 }
 
 // Apply takes the next event, live or in replay. Events of kinds this version does not know are refused: a writer that
@@ -129,10 +135,10 @@ func (s *State) Apply(e persistence.Event) error {
 }
 
 func (s *State) applyMessage(e persistence.Event) error {
-	m := s.takeDrafted(e)
+	m, firing := s.takeDrafted(e)
 	if m == nil {
 		var err error
-		if m, err = MessageOf(e); err != nil {
+		if m, firing, err = postedOf(e); err != nil {
 			return err
 		}
 	}
@@ -140,6 +146,7 @@ func (s *State) applyMessage(e persistence.Event) error {
 		return fmt.Errorf("%w: message at seq %d follows message %d, expected %d", ErrEvent, e.Seq, m.PrevSeq, s.lastMessage)
 	}
 	s.lastMessage = e.Seq
+	s.firings.apply(firing, e.Seq)
 	s.tail.Append(m)
 	if s.live {
 		s.fresh = append(s.fresh, m)
@@ -147,15 +154,15 @@ func (s *State) applyMessage(e persistence.Event) error {
 	return nil
 }
 
-func (s *State) takeDrafted(e persistence.Event) *roomv1.Message {
+func (s *State) takeDrafted(e persistence.Event) (*roomv1.Message, *journalv1.Firing) {
 	if len(s.drafted) == 0 || s.drafted[0].id != e.MessageID || s.drafted[0].message.Seq != e.Seq {
-		return nil
+		return nil, nil
 	}
-	m := s.drafted[0].message
+	m, firing := s.drafted[0].message, s.drafted[0].firing
 	if s.drafted = s.drafted[1:]; len(s.drafted) == 0 {
 		s.drafted = nil
 	}
-	return m
+	return m, firing
 }
 
 // Backfill takes events from before the state's oldest, descending, as recovery reads them to rebuild the window and the
@@ -202,6 +209,7 @@ func (s *State) TakeFresh() []*roomv1.Message {
 func (s *State) Snapshot() (persistence.Snapshot, error) {
 	stored := &journalv1.RoomSnapshot{LastMessageSeq: s.lastMessage, Trimmed: s.trimmed}
 	s.rights.save(stored)
+	s.firings.save(stored)
 	payload, err := proto.Marshal(stored)
 	if err != nil {
 		return persistence.Snapshot{}, fmt.Errorf("encode room snapshot: %w", err)
