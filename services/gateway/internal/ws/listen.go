@@ -25,7 +25,7 @@ func (l listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if tcp, ok := c.(*net.TCPConn); ok && err == nil {
 		if raw, err := tcp.SyscallConn(); err == nil {
-			return &socket{TCPConn: tcp, raw: raw}, nil
+			return &socket{TCPConn: tcp, raw: raw, hello: &hello{}}, nil
 		}
 	}
 	return c, err
@@ -36,11 +36,20 @@ type socket struct {
 	*net.TCPConn
 	raw  syscall.RawConn
 	asks atomic.Bool // whether something has arrived, and does not wait for it
+	// hello is for the first reads, nil after them.
+	hello *hello
 }
 
 func (s *socket) Read(b []byte) (int, error) {
-	if s.asks.Load() {
+	switch {
+	case s.asks.Load():
 		return readNow(s.raw, b)
+	case s.hello != nil:
+		n, done, err := s.hello.read(s.TCPConn, b)
+		if done {
+			s.hello = nil
+		}
+		return n, err
 	}
 	return s.TCPConn.Read(b)
 }
