@@ -7,10 +7,13 @@ import (
 	"time"
 )
 
+// openAtOnce connections are being opened at any time.
+const openAtOnce = 64
+
 // idle opens connections that do nothing but answer pings, and weighs the server before, after, and some time later.
 func idle(g *generator, srv *server, s Scenario) (Result, error) {
 	g.shrink = true
-	return weigh(g, srv, s, func() error { return g.open(newConns(s), 64) })
+	return weigh(g, srv, s, func() error { return g.open(newConns(s), openAtOnce) })
 }
 
 // weigh weighs the server around an opening of the scenario's connections, and while they idle.

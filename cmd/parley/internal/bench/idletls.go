@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // idleTLS is idle over encrypted connections, which have a goroutine each here: the client's memory is not what is weighed.
@@ -23,6 +25,7 @@ func idleTLS(g *generator, srv *server, s Scenario) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("server's address: %w", err)
 	}
+	var mu sync.Mutex // conns, and opens of g
 	var conns []net.Conn
 	var readers sync.WaitGroup
 	defer func() {
@@ -32,17 +35,30 @@ func idleTLS(g *generator, srv *server, s Scenario) (Result, error) {
 		readers.Wait()
 	}()
 	return weigh(g, srv, s, func() error {
+		left := make(chan *conn, s.Connections)
 		for _, c := range newConns(s) {
-			began := time.Now()
-			nc, r, err := dialTLS(g.ctx, u, g.handshake, c.room)
-			if err != nil {
-				return err
-			}
-			record(g.opens, time.Since(began).Nanoseconds())
-			conns = append(conns, nc)
-			readers.Go(func() { answerPings(nc, r) })
+			left <- c
 		}
-		return nil
+		close(left)
+		dialing, ctx := errgroup.WithContext(g.ctx)
+		for range openAtOnce {
+			dialing.Go(func() error {
+				for c := range left {
+					began := time.Now()
+					nc, r, err := dialTLS(ctx, u, g.handshake, c.room)
+					if err != nil {
+						return err
+					}
+					mu.Lock()
+					record(g.opens, time.Since(began).Nanoseconds())
+					conns = append(conns, nc)
+					mu.Unlock()
+					readers.Go(func() { answerPings(nc, r) })
+				}
+				return nil
+			})
+		}
+		return dialing.Wait()
 	})
 }
 
