@@ -95,6 +95,16 @@ type GuardEpoch struct{ Epoch uint64 }
 
 func (GuardEpoch) guard() {}
 
+// GuardLease lets a claim through only while the lease Name is Owner's at Epoch, so that who held a lease claims nothing any more
+// once somebody else has it. It looks at who has the lease, not at the clock: a lease that expired and that nobody took is still
+// its owner's, as in RenewLease. A claim that it lets through is made before the lease can change hands.
+type GuardLease struct {
+	Name, Owner string
+	Epoch       uint64
+}
+
+func (GuardLease) guard() {}
+
 // Snapshot is a state of a stream up to and including Seq.
 type Snapshot struct {
 	Seq      uint64

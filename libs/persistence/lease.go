@@ -14,6 +14,9 @@ type Lease struct {
 	ExpiresAt time.Time
 }
 
+// Guard is for the claims of who holds the lease.
+func (l Lease) Guard() GuardLease { return GuardLease{Name: l.Name, Owner: l.Owner, Epoch: l.Epoch} }
+
 // LeaseStore keeps leases by the backend's clock. Implementations are safe for concurrent use.
 type LeaseStore interface {
 	// AcquireLease takes the lease if it is free, expired or already the owner's; the epoch rises each time. *LeaseHeldError else.

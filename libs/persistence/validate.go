@@ -22,8 +22,12 @@ func ValidateClaim(key StreamKey, owner string, opts ClaimOptions) error {
 	if key.Kind() == ReservedKind {
 		return fmt.Errorf("stream %s: kind %q is the journal's own: %w", key, ReservedKind, ErrInvalid)
 	}
-	switch opts.Guard.(type) {
+	switch guard := opts.Guard.(type) {
 	case nil, GuardEpoch:
+	case GuardLease:
+		if err := ValidateLease(guard.Name, guard.Owner, time.Second); err != nil {
+			return err
+		}
 	default:
 		return fmt.Errorf("guard %T is not known: %w", opts.Guard, ErrInvalid)
 	}

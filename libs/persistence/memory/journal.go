@@ -34,6 +34,9 @@ func (b *Backend) Claim(ctx context.Context, key persistence.StreamKey, owner st
 		if guard, ok := opts.Guard.(persistence.GuardEpoch); ok && guard.Epoch != s.head.Epoch {
 			return &persistence.GuardError{Guard: guard, Head: s.head}
 		}
+		if guard, ok := opts.Guard.(persistence.GuardLease); ok && b.leases[guard.Name].Guard() != guard {
+			return &persistence.GuardError{Guard: guard, Head: s.head}
+		}
 		if !known {
 			b.streams[key] = s
 			b.streamIDs++

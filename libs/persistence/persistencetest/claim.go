@@ -19,6 +19,8 @@ var claimTests = []namedTest{
 	{"waits for appends on their way", claimWaits},
 	{"nothing older commits after any of many claims", claimParts},
 	{"guard on the epoch", claimGuard},
+	{"guard by a lease", claimGuardLease},
+	{"guard by a lease that changes hands", claimGuardLeaseRace},
 	{"unknown guard is refused", claimUnknownGuard},
 	{"invalid arguments", claimInvalid},
 	{"release clears the owner only of its own epoch", claimRelease},
@@ -149,42 +151,6 @@ func claimParts(b *bench) {
 		return nil
 	})
 	b.holds(h)
-}
-
-func claimGuard(b *bench) {
-	guarded := func(epoch uint64) (persistence.Claim, error) {
-		return b.Claim(b.Context(), "room/1", "node-b", persistence.ClaimOptions{Guard: persistence.GuardEpoch{Epoch: epoch}})
-	}
-	_, err := guarded(1)
-	require.ErrorIs(b, err, persistence.ErrGuard)
-	h, err := b.Head(b.Context(), "room/1")
-	require.NoError(b, err)
-	require.Zero(b, h.Epoch, "a refused claim creates nothing")
-
-	c, err := guarded(0)
-	require.NoError(b, err)
-	require.EqualValues(b, 1, c.Epoch)
-
-	_, err = guarded(0)
-	var refused *persistence.GuardError
-	require.ErrorAs(b, err, &refused)
-	require.Equal(b, persistence.GuardEpoch{}, refused.Guard)
-	require.EqualValues(b, 1, refused.Head.Epoch)
-	require.Equal(b, "node-b", refused.Head.Owner)
-	require.Equal(b, persistence.StreamKey("room/1"), refused.Head.Key)
-
-	b.append(c, 0, newEvent("a refused claim fences nobody"))
-	c, err = guarded(1)
-	require.NoError(b, err)
-	require.EqualValues(b, 2, c.Epoch)
-	require.EqualValues(b, 1, c.LastSeq)
-}
-
-type strangeGuard struct{ persistence.GuardEpoch }
-
-func claimUnknownGuard(b *bench) {
-	_, err := b.Claim(b.Context(), "room/1", "node-a", persistence.ClaimOptions{Guard: strangeGuard{}})
-	require.ErrorIs(b, err, persistence.ErrInvalid, "a guard that is not understood must not be passed over")
 }
 
 func claimInvalid(b *bench) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/parley-rt/parley/libs/persistence"
@@ -18,14 +19,17 @@ import (
 // Claim implements persistence.Journal. Claims that come together are one statement.
 //
 // When the answer of the server is lost, an unguarded claim is made again, which raises the epoch once more; a guarded one
-// is ErrUnknown, since its own first attempt would be what its guard refuses.
+// by its epoch is ErrUnknown, since its own first attempt would be what its guard refuses.
 func (b *Backend) Claim(ctx context.Context, key persistence.StreamKey, owner string, opts persistence.ClaimOptions) (persistence.Claim, error) {
 	if err := persistence.ValidateClaim(key, owner, opts); err != nil {
 		return persistence.Claim{}, fmt.Errorf("claim stream: %w", err)
 	}
 	c := &claimRequest{key: key, owner: owner}
-	if guard, ok := opts.Guard.(persistence.GuardEpoch); ok {
+	switch guard := opts.Guard.(type) {
+	case persistence.GuardEpoch:
 		c.guard = &guard
+	case persistence.GuardLease:
+		c.lease = &guard
 	}
 	r := &request{claim: c, lane: b.laneOf(key), events: 1, bytes: len(key) + len(owner)}
 	if err := b.submit(ctx, r); err != nil {
@@ -46,31 +50,44 @@ type claimRequest struct {
 	key   persistence.StreamKey
 	owner string
 	guard *persistence.GuardEpoch
-	claim persistence.Claim // the result
+	lease *persistence.GuardLease
+	// leaseLost: an attempt found the lease elsewhere, where it stays.
+	leaseLost bool
+	claim     persistence.Claim // the result
 }
 
 // claimSQL claims many streams in one statement, creating those that are new. $1 keys, $2 owners, $3 lanes and $4
 // incarnations of new streams, $5 the epochs that they are at, 0 for one that is new. A stream that is at another is not
-// returned.
+// returned. $6, $7 and $8 are names, owners and epochs of the leases that the claims depend on, with an empty name for none;
+// the claim of a lease that changed hands is not returned either.
+//
+// Leases are locked against a change of hands until the claims are committed, and after the lanes: whoever waits for a lease has
+// nothing that others who have it wait for.
 //
 // The lane is locked before the head, as by an append: so the statement waits for an append of the old epoch that is on its
 // way, sees what it stored, and takes a position in the order of commits. An update by a conflict works on the newest
 // committed row, whatever the snapshot.
 const claimSQL = `
 WITH req AS MATERIALIZED (
-  SELECT r.key, r.owner, r.inc, r.epoch, coalesce((SELECT s.lane FROM journal_stream s WHERE s.stream_key = r.key), r.lane) AS lane
-    FROM unnest($1::text[], $2::text[], $3::smallint[], $4::bigint[], $5::bigint[]) AS r (key, owner, lane, inc, epoch)),
+  SELECT r.key, r.owner, r.inc, r.epoch, r.lease, r.lease_owner, r.lease_epoch, coalesce((SELECT s.lane FROM journal_stream s WHERE s.stream_key = r.key), r.lane) AS lane
+    FROM unnest($1::text[], $2::text[], $3::smallint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[])
+      AS r (key, owner, lane, inc, epoch, lease, lease_owner, lease_epoch)),
 lk AS MATERIALIZED (
   SELECT l.lane FROM journal_lane l WHERE l.lane IN (SELECT req.lane FROM req) ORDER BY l.lane FOR UPDATE),
 ln AS MATERIALIZED (
   UPDATE journal_lane l SET pos = l.pos + c.n
     FROM (SELECT req.lane, count(*) AS n FROM req GROUP BY req.lane) c
    WHERE l.lane = c.lane AND (SELECT count(*) FROM lk) > 0
-  RETURNING l.lane, l.pos - c.n AS base)
+  RETURNING l.lane, l.pos - c.n AS base),
+ls AS MATERIALIZED (
+  SELECT l.name, l.owner, l.epoch FROM lease l
+   WHERE l.name IN (SELECT req.lease FROM req WHERE req.lease <> '') AND (SELECT count(*) FROM ln) > 0
+   ORDER BY l.name FOR SHARE)
 INSERT INTO journal_stream AS s (stream_key, lane, owner, epoch, incarnation, claim_pos)
 SELECT r.key, r.lane, r.owner, r.epoch + 1, r.inc, b.base + row_number() OVER (PARTITION BY r.lane ORDER BY r.key)
   FROM req r JOIN ln b ON b.lane = r.lane
- WHERE r.epoch = 0 OR EXISTS (SELECT 1 FROM journal_stream s WHERE s.stream_key = r.key)
+ WHERE (r.epoch = 0 OR EXISTS (SELECT 1 FROM journal_stream s WHERE s.stream_key = r.key))
+   AND (r.lease = '' OR EXISTS (SELECT 1 FROM ls WHERE ls.name = r.lease AND ls.owner = r.lease_owner AND ls.epoch = r.lease_epoch))
  ORDER BY r.key
 ON CONFLICT (stream_key) DO UPDATE
    SET epoch = excluded.epoch, prev_owner = s.owner, owner = excluded.owner, claim_pos = excluded.claim_pos, claimed_at = clock_timestamp()
@@ -133,6 +150,10 @@ func answerClaims(requests []*request, claimed map[persistence.StreamKey]persist
 			q.answer(&persistence.GuardError{Guard: *c.guard, Head: head})
 			continue
 		}
+		if c.leaseLost {
+			q.answer(&persistence.GuardError{Guard: *c.lease, Head: head})
+			continue
+		}
 		rest = append(rest, q)
 	}
 	return rest
@@ -175,8 +196,12 @@ func (w *writer) attemptClaims(requests []*request, timeout time.Duration) (clai
 	}
 	var keys []string
 	for _, q := range requests {
-		if _, ok := claimed[q.claim.key]; !ok {
-			keys = append(keys, string(q.claim.key))
+		if _, ok := claimed[q.claim.key]; ok {
+			continue
+		}
+		keys = append(keys, string(q.claim.key))
+		if err := q.claim.lookAtLease(w.conn); err != nil {
+			return nil, nil, err
 		}
 	}
 	refused, err = queryHeads(context.Background(), w.conn, keys)
@@ -185,6 +210,19 @@ func (w *writer) attemptClaims(requests []*request, timeout time.Duration) (clai
 		return nil, nil, err
 	}
 	return claimed, refused, nil
+}
+
+// lookAtLease finds out whether a claim was refused because of its lease.
+func (c *claimRequest) lookAtLease(q querier) error {
+	if c.lease == nil || c.leaseLost {
+		return nil
+	}
+	held, err := scanLease(q.QueryRow(context.Background(), readLeaseSQL, c.lease.Name))
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	c.leaseLost = held.Guard() != *c.lease
+	return nil
 }
 
 func claimKeys(requests []*request) []string {
@@ -201,6 +239,7 @@ func (w *writer) queryClaims(requests []*request, heads map[persistence.StreamKe
 	n := len(requests)
 	keys, owners, lanes := make([]string, n), make([]string, n), make([]int16, n)
 	incarnations, epochs := make([]int64, n), make([]int64, n)
+	leases, leaseOwners, leaseEpochs := make([]string, n), make([]string, n), make([]int64, n)
 	for i, q := range requests {
 		keys[i], owners[i] = string(q.claim.key), q.claim.owner
 		lanes[i] = w.b.lanes.all[q.lane].id
@@ -209,8 +248,11 @@ func (w *writer) queryClaims(requests []*request, heads map[persistence.StreamKe
 		if q.claim.guard != nil {
 			epochs[i] = int64(q.claim.guard.Epoch)
 		}
+		if lease := q.claim.lease; lease != nil {
+			leases[i], leaseOwners[i], leaseEpochs[i] = lease.Name, lease.Owner, int64(lease.Epoch)
+		}
 	}
-	rows, err := w.conn.Query(context.Background(), claimSQL, keys, owners, lanes, incarnations, epochs)
+	rows, err := w.conn.Query(context.Background(), claimSQL, keys, owners, lanes, incarnations, epochs, leases, leaseOwners, leaseEpochs)
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,17 @@ func (b *Backend) AcquireLease(ctx context.Context, name, owner string, ttl time
 				if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 					return err
 				}
+				if held.Owner != "" && held.Owner != owner {
+					// Most of the time it is somebody's, and who only asks must not lock the row that its holder renews.
+					var free bool
+					err := c.QueryRow(ctx, leaseFreeSQL, name, int64(held.Epoch)).Scan(&free)
+					if err == nil && !free {
+						return &persistence.LeaseHeldError{Held: held}
+					}
+					if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+						return err
+					}
+				}
 				lease, err = scanLease(c.QueryRow(ctx, acquireSQL, name, owner, ttl, int64(held.Epoch)))
 				if !errors.Is(err, pgx.ErrNoRows) {
 					return err

@@ -38,6 +38,15 @@ func (m *claimMutation) apply(w *writer) error {
 	if guard, ok := m.guard.(persistence.GuardEpoch); ok && guard.Epoch != head.Epoch {
 		return &persistence.GuardError{Guard: guard, Head: head.Head}
 	}
+	if guard, ok := m.guard.(persistence.GuardLease); ok {
+		held, err := w.readLease(guard.Name)
+		if err != nil {
+			return err
+		}
+		if held.Guard() != guard {
+			return &persistence.GuardError{Guard: guard, Head: head.Head}
+		}
+	}
 	w.claims++
 	if head.Epoch == 0 {
 		return m.create(w)
