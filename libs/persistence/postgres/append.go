@@ -22,7 +22,7 @@ func (b *Backend) Append(ctx context.Context, c persistence.Claim, expected uint
 		return 0, fmt.Errorf("append to stream %s: %w", c.Key, err)
 	}
 	err = b.submit(ctx, &a.request)
-	b.metrics.Appended(ctx, a.since, err)
+	b.metrics.Appended(ctx, a.Since, err)
 	if err != nil {
 		return 0, fmt.Errorf("append to stream %s: %w", c.Key, err)
 	}
@@ -41,7 +41,7 @@ func (b *Backend) AppendAsync(ctx context.Context, c persistence.Claim, expected
 		return
 	}
 	b.submitAsync(&a.request, limit, func(err error) {
-		b.metrics.Appended(ctx, a.since, err)
+		b.metrics.Appended(ctx, a.Since, err)
 		if err != nil {
 			done(0, fmt.Errorf("append to stream %s: %w", c.Key, err))
 			return

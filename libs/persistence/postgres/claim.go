@@ -130,7 +130,7 @@ func (w *writer) claim(requests []*request, doubt bool) {
 	}
 	err := failure(r.err, r.doubt)
 	for _, q := range requests {
-		q.answer(err)
+		q.Answer(err)
 	}
 }
 
@@ -141,17 +141,17 @@ func answerClaims(requests []*request, claimed map[persistence.StreamKey]persist
 		if got, ok := claimed[c.key]; ok {
 			c.claim = got
 			c.claim.Owner = c.owner
-			q.answer(nil)
+			q.Answer(nil)
 			continue
 		}
 		head := refused[c.key]
 		head.Key = c.key
 		if c.guard != nil && c.guard.Epoch != head.Epoch {
-			q.answer(&persistence.GuardError{Guard: *c.guard, Head: head})
+			q.Answer(&persistence.GuardError{Guard: *c.guard, Head: head})
 			continue
 		}
 		if c.leaseLost {
-			q.answer(&persistence.GuardError{Guard: *c.lease, Head: head})
+			q.Answer(&persistence.GuardError{Guard: *c.lease, Head: head})
 			continue
 		}
 		rest = append(rest, q)
@@ -165,7 +165,7 @@ func answerGuarded(requests []*request, err error) (rest []*request) {
 			rest = append(rest, q)
 			continue
 		}
-		q.answer(failure(err, true))
+		q.Answer(failure(err, true))
 	}
 	return rest
 }

@@ -22,7 +22,8 @@ func (b *Backend) StoreTogether(appends ...TogetherAppend) ([]error, error) {
 	requests := make([]*request, len(appends))
 	for i, in := range appends {
 		a := &appendRequest{claim: in.Claim, expected: in.Expected, batch: in.Events}
-		a.request = request{append: a, events: len(in.Events), done: make(chan struct{})}
+		a.request = request{append: a, events: len(in.Events)}
+		a.Expect()
 		a.lane, _ = b.lanes.index(in.Claim.Lane)
 		requests[i] = &a.request
 	}
@@ -34,8 +35,8 @@ func (b *Backend) StoreTogether(appends ...TogetherAppend) ([]error, error) {
 	w.settle(requests, lost, false)
 	errs := make([]error, len(requests))
 	for i, r := range requests {
-		<-r.done
-		errs[i] = r.err
+		<-r.Done()
+		errs[i] = r.Err()
 	}
 	return errs, nil
 }

@@ -104,7 +104,7 @@ func (l *lanes) put(r *request) error {
 	}
 	q := l.all[r.lane]
 	if len(q.items) > 0 {
-		if waited := r.since.Sub(q.since); q.busy && waited > stallAfter {
+		if waited := r.Since.Sub(q.since); q.busy && waited > stallAfter {
 			return fmt.Errorf("lane %d has not been committed for %v: %w", q.id, waited.Round(time.Millisecond), persistence.ErrUnavailable)
 		}
 		// A request larger than the bound could never be queued; it may be the only one.
@@ -185,7 +185,7 @@ func (l *lanes) takeLane(q *lane, b *batch) {
 			continue
 		}
 		q.bytes -= r.bytes
-		if !r.state.CompareAndSwap(queued, taken) {
+		if !r.Take() {
 			continue
 		}
 		took = true
@@ -229,8 +229,8 @@ func (b *batch) full(r *request) bool {
 }
 
 func (b *batch) add(r *request) {
-	if b.oldest.IsZero() || r.since.Before(b.oldest) {
-		b.oldest = r.since
+	if b.oldest.IsZero() || r.Since.Before(b.oldest) {
+		b.oldest = r.Since
 	}
 	if r.claim != nil {
 		b.claims = append(b.claims, r)
@@ -291,8 +291,8 @@ func (l *lanes) fail(err error) {
 	}
 	l.mu.Unlock()
 	for _, r := range items {
-		if r.state.CompareAndSwap(queued, taken) {
-			r.answer(err)
+		if r.Take() {
+			r.Answer(err)
 		}
 	}
 }

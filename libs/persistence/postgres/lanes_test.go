@@ -16,12 +16,17 @@ func fourLanes() *lanes { return newLanes([]int16{0, 1, 2, 3}, &breaker{}) }
 
 func appendIn(lane int, stream int64, epoch uint64, events, bytes int) *request {
 	a := &appendRequest{claim: persistence.Claim{StreamID: stream, Epoch: epoch}, batch: make([]persistence.Event, events)}
-	a.request = request{append: a, lane: lane, events: events, bytes: bytes, since: time.Now(), done: make(chan struct{})}
+	a.request = request{append: a, lane: lane, events: events, bytes: bytes}
+	a.Since = time.Now()
+	a.Expect()
 	return &a.request
 }
 
 func claimIn(lane int, key persistence.StreamKey) *request {
-	return &request{claim: &claimRequest{key: key}, lane: lane, events: 1, since: time.Now(), done: make(chan struct{})}
+	r := &request{claim: &claimRequest{key: key}, lane: lane, events: 1}
+	r.Since = time.Now()
+	r.Expect()
+	return r
 }
 
 func put(t require.TestingT, l *lanes, requests ...*request) {
@@ -107,7 +112,7 @@ func TestQueueBounds(t *testing.T) {
 	take(t, stalled, 0)
 	put(t, stalled, appendIn(0, 1, 1, 1, 10))
 	late := appendIn(0, 2, 1, 1, 10)
-	late.since = time.Now().Add(2 * stallAfter)
+	late.Since = time.Now().Add(2 * stallAfter)
 	require.ErrorIs(t, stalled.put(late), persistence.ErrUnavailable)
 	put(t, stalled, appendIn(1, 2, 1, 1, 10))
 }
@@ -228,14 +233,14 @@ func TestFailAndDrop(t *testing.T) {
 	put(t, l, out)
 	b := take(t, l, 0)
 	put(t, l, waiting, withdrew)
-	withdrew.state.Store(withdrawn)
+	require.True(t, withdrew.Withdraw())
 	l.fail(persistence.ErrUnavailable)
-	<-waiting.done
-	require.ErrorIs(t, waiting.err, persistence.ErrUnavailable)
+	<-waiting.Done()
+	require.ErrorIs(t, waiting.Err(), persistence.ErrUnavailable)
 	select {
-	case <-out.done:
+	case <-out.Done():
 		require.Fail(t, "it is with a writer")
-	case <-withdrew.done:
+	case <-withdrew.Done():
 		require.Fail(t, "its caller has left")
 	default:
 	}
@@ -271,7 +276,7 @@ func TestClosedComesBeforeUnavailable(t *testing.T) {
 	for range tripAfter {
 		l.breaker.failed(errNotSent)
 	}
-	r := &request{done: make(chan struct{})}
+	r := &request{}
 	require.ErrorIs(t, l.put(r), persistence.ErrUnavailable)
 	l.close()
 	require.ErrorIs(t, l.put(r), persistence.ErrClosed)

@@ -24,7 +24,7 @@ func (w *writer) settle(requests []*request, lost []int, doubt bool) {
 			next++
 			continue
 		}
-		r.answer(nil)
+		r.Answer(nil)
 	}
 	if len(lost) == 0 {
 		return
@@ -42,7 +42,7 @@ func (w *writer) settle(requests []*request, lost []int, doubt bool) {
 				if err == nil {
 					w.b.metrics.settled.Add(w.b.lifetime, 1)
 				}
-				l.answer(err)
+				l.Answer(err)
 			}
 			return
 		}
@@ -57,7 +57,7 @@ func (w *writer) settle(requests []*request, lost []int, doubt bool) {
 		err = fmt.Errorf("look for who won: %w: %w", persistence.ErrUnknown, r.err)
 	}
 	for _, l := range losers {
-		l.answer(err)
+		l.Answer(err)
 	}
 }
 

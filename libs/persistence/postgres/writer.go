@@ -99,7 +99,7 @@ func (w *writer) store(requests []*request, doubt bool) {
 	default:
 		err = failure(err, doubt)
 		for _, r := range requests {
-			r.answer(err)
+			r.Answer(err)
 		}
 	}
 }

@@ -18,7 +18,7 @@ func (b *Backend) Append(ctx context.Context, c persistence.Claim, expected uint
 	m := newAppend(c, expected, events, size)
 	m.request.lends = true
 	err = b.submit(ctx, &m.request)
-	b.metrics.Appended(ctx, m.request.since, err)
+	b.metrics.Appended(ctx, m.request.Since, err)
 	if err != nil {
 		return 0, fmt.Errorf("append to stream %s: %w", c.Key, err)
 	}
@@ -34,7 +34,7 @@ func (b *Backend) AppendAsync(ctx context.Context, c persistence.Claim, expected
 	}
 	m := newAppend(c, expected, events, size)
 	b.submitAsync(&m.request, limit, func(err error) {
-		b.metrics.Appended(ctx, m.request.since, err)
+		b.metrics.Appended(ctx, m.request.Since, err)
 		if err != nil {
 			done(0, fmt.Errorf("append to stream %s: %w", c.Key, err))
 			return

@@ -142,11 +142,12 @@ func newRawLog(b *testing.B) *rawLog {
 
 func (l *rawLog) append(stream int, head uint64, events []persistence.Event) error {
 	m := &appendMutation{claim: persistence.Claim{StreamID: int64(stream + 1)}, expected: head, events: events}
-	m.request = request{mutation: m, key: writerKey{stream: int64(stream + 1)}, events: len(events), bytes: benchPayload, done: make(chan struct{})}
+	m.request = request{mutation: m, key: writerKey{stream: int64(stream + 1)}, events: len(events), bytes: benchPayload}
+	m.request.Expect()
 	if err := l.queue.put(&m.request); err != nil {
 		return err
 	}
-	<-m.request.done
+	<-m.request.Done()
 	return nil
 }
 
@@ -176,7 +177,7 @@ func (l *rawLog) run(b *testing.B) {
 			b.Errorf("sync: %v", err)
 		}
 		for _, r := range group.requests {
-			close(r.done)
+			r.Answer(nil)
 		}
 	}
 }

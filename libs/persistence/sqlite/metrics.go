@@ -20,4 +20,4 @@ func newMetrics(provider metric.MeterProvider) (*metrics, error) {
 }
 
 // taken records a batch that the writer took.
-func (m *metrics) taken(b *batch) { m.Taken(b.events, b.requests[0].since) }
+func (m *metrics) taken(b *batch) { m.Taken(b.events, b.requests[0].Since) }

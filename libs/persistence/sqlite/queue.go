@@ -3,10 +3,9 @@ package sqlite
 import (
 	"fmt"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/parley-rt/parley/libs/persistence"
+	"github.com/parley-rt/parley/libs/persistence/internal/asked"
 )
 
 // Bounds of the queue before the writer, and of one transaction.
@@ -15,13 +14,6 @@ const (
 	maxQueuedBytes = 32 << 20
 	maxBatchEvents = 1000
 	maxBatchBytes  = 4 << 20
-)
-
-// States of a request. Only queued → withdrawn and queued → taken exist, so either the caller or the writer has it.
-const (
-	queued int32 = iota
-	taken
-	withdrawn
 )
 
 // mutation changes the store inside the writer's transaction. It may run more than once, each time in a new transaction
@@ -38,29 +30,16 @@ type writerKey struct {
 
 // request is one mutation on its way through the writer.
 type request struct {
+	asked.Request
 	mutation
 	key           writerKey // zero: may share a batch with anything
 	events, bytes int
 	// lends: the mutation reads memory that is the caller's again once submit has returned.
 	lends bool
-	since time.Time
 
-	state  atomic.Int32
-	batch  *batch // set before the state becomes taken
+	batch  *batch // set before it is taken
 	poison bool   // broke a transaction; err says how
-	err    error  // the result, once done is closed
-	done   chan struct{}
-	// async is set instead of done when nobody waits.
-	async *async
-}
-
-// answer gives whoever has asked the result in err.
-func (r *request) answer() {
-	if r.async != nil {
-		r.async.end(r.err)
-		return
-	}
-	close(r.done)
+	err    error  // the result so far
 }
 
 // batch is what the requests of one transaction share.
@@ -131,7 +110,7 @@ func (q *queue) take(b *batch, wait bool) bool {
 		}
 		q.bytes -= r.bytes
 		r.batch = b
-		if !r.state.CompareAndSwap(queued, taken) {
+		if !r.Take() {
 			continue
 		}
 		if r.key != (writerKey{}) {
@@ -162,9 +141,8 @@ func (q *queue) drop() {
 	q.items, q.bytes = nil, 0
 	q.mu.Unlock()
 	for _, r := range items {
-		if r.state.CompareAndSwap(queued, taken) {
-			r.err = persistence.ErrClosed
-			r.answer()
+		if r.Take() {
+			r.Answer(persistence.ErrClosed)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func TestQueueFillsTransactions(t *testing.T) {
 	c := put(3, 1, 1)
 	d := put(4, 1, maxBatchBytes)
 	gone := put(5, 1, 1)
-	gone.state.Store(withdrawn)
+	require.True(t, gone.Withdraw())
 	e := put(6, 1, 1)
 	require.Equal(t, []*request{huge}, take(), "a request over the bound has a transaction to itself")
 	require.Equal(t, []*request{a, c}, take(), "full by events; the second one of stream 2 waits")

@@ -91,7 +91,7 @@ func (w *writer) store(b *batch) {
 		if err != nil && !r.poison {
 			r.err = err
 		}
-		r.answer()
+		r.Answer(r.err)
 	}
 }
 
