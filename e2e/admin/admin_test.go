@@ -149,6 +149,38 @@ func TestModerationFromTheCommandLine(t *testing.T) {
 	require.Contains(t, must(t, nil, "room", "history", room, api), "hello!")
 }
 
+// A room's own rate holds for what its members post from then on, over a restart, until it is taken back.
+func TestRateFromTheCommandLine(t *testing.T) {
+	t.Parallel()
+	server := harness.StartDev(t)
+	const room = "quiet"
+	floods := func() {
+		eve := join(t, server.WebSocket(), room)
+		for range 4 {
+			eve.says(room, "me!")
+		}
+		refused := eve.Expect("error")
+		require.Equal(t, "RATE_LIMITED", refused.String("code"))
+		require.Greater(t, refused.Body["retry_after_ms"], float64(60_000), "what is regained in a hundred seconds")
+	}
+	api := "--api=" + server.APIURL()
+	require.Regexp(t, `(?m)^message rate +0.01:2$`, must(t, nil, "room", "set", room, "--message-rate", "0.01:2", api))
+	floods()
+	server.Kill9()
+	server.Restart()
+	api = "--api=" + server.APIURL()
+	require.Regexp(t, `(?m)^message rate +0.01:2$`, must(t, nil, "room", "settings", room, api))
+	floods()
+	require.Regexp(t, `(?m)^message rate +as the service limits it$`, must(t, nil, "room", "set", room, "--message-rate", "0", api))
+	ada := join(t, server.WebSocket(), room)
+	for range 20 {
+		ada.says(room, "finally")
+	}
+	for range 20 {
+		ada.Expect("ack")
+	}
+}
+
 // post calls a method as curl would.
 func post(t *testing.T, api, method, token, body string) (int, map[string]any) {
 	t.Helper()

@@ -69,12 +69,20 @@ type Own struct {
 // Off says that the scope limits nothing.
 func (o *Own) Off() bool { return o.limit.Off() }
 
+// Limit is the scope's.
+func (o *Own) Limit() Limit { return o.limit }
+
 // Take is Meter.Take with the scope's limit.
 func (o *Own) Take(now time.Time, m *Meter, c Cost) (after time.Duration, ok bool) {
-	if o.limit.Off() {
+	return o.TakeOf(now, m, o.limit, c)
+}
+
+// TakeOf is Take with a limit that the key has of its own.
+func (o *Own) TakeOf(now time.Time, m *Meter, l Limit, c Cost) (after time.Duration, ok bool) {
+	if l.Off() {
 		return 0, true
 	}
-	if after, ok = m.Take(now, o.limit, c); ok {
+	if after, ok = m.Take(now, l, c); ok {
 		o.local[1].Add(1)
 	} else {
 		o.local[0].Add(1)

@@ -44,6 +44,27 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// RateOf returns a rate that passes Check, from numbers that somebody gave: burst 0 is the one that a rate has when none is named,
+// and a rate of 0 is none.
+func RateOf(perSecond, burst float64) (Rate, error) {
+	for _, v := range []float64{perSecond, burst} {
+		if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
+			return Rate{}, fmt.Errorf("%g is not a number of 0 or more", v)
+		}
+	}
+	r := Rate{perSecond, burst}
+	switch {
+	case perSecond == 0:
+		r = Rate{}
+	case burst == 0:
+		r = PerSecond(perSecond)
+	}
+	if err := r.Check(); err != nil {
+		return Rate{}, err
+	}
+	return r, nil
+}
+
 func number(s string) (float64, error) {
 	v, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
@@ -72,9 +93,9 @@ func (r Rate) Check() error {
 	switch {
 	case r.Off():
 		return nil
-	case r.PerSecond < leastPerSecond || r.PerSecond > mostPerSecond:
+	case !(r.PerSecond >= leastPerSecond && r.PerSecond <= mostPerSecond): // so that NaN is not, either
 		return fmt.Errorf("rate %g a second is not in %g–%g", r.PerSecond, leastPerSecond, mostPerSecond)
-	case r.Burst < 1:
+	case !(r.Burst >= 1):
 		return errors.New("a burst below 1 lets nothing pass")
 	case r.Burst/r.PerSecond > longestBurst.Seconds():
 		return fmt.Errorf("a burst of %g takes longer than %s to be regained", r.Burst, longestBurst)

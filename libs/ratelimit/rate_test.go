@@ -121,3 +121,24 @@ func TestNothingIsLimitedByNothing(t *testing.T) {
 	}
 	require.Zero(t, m)
 }
+
+func TestRatesOfNumbers(t *testing.T) {
+	t.Parallel()
+	for numbers, want := range map[[2]float64]ratelimit.Rate{
+		{0, 0}:    {},
+		{0, 100}:  {},
+		{200, 0}:  {PerSecond: 200, Burst: 1000},
+		{200, 50}: {PerSecond: 200, Burst: 50},
+		{0.1, 0}:  {PerSecond: 0.1, Burst: 1},
+	} {
+		r, err := ratelimit.RateOf(numbers[0], numbers[1])
+		require.NoError(t, err, numbers)
+		require.Equal(t, want, r, numbers)
+	}
+	for _, bad := range [][2]float64{
+		{-1, 0}, {1, -1}, {math.NaN(), 0}, {1, math.NaN()}, {math.Inf(1), 0}, {1, math.Inf(1)}, {1, 0.5}, {1e-9, 1}, {1e12, 1}, {1, 1e9},
+	} {
+		_, err := ratelimit.RateOf(bad[0], bad[1])
+		require.Error(t, err, bad)
+	}
+}

@@ -149,9 +149,6 @@ func (s *Service) spawnHost(ctx context.Context) error {
 		return fmt.Errorf("create metrics: %w", err)
 	}
 	rate := s.limiter.Own("room", ratelimit.Limit{Pieces: s.cfg.RateLimits.RoomMessages, Bytes: s.cfg.RateLimits.RoomBytes})
-	if rate.Off() {
-		rate = nil
-	}
 	if err := s.limiter.Start(); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	adminv1 "github.com/parley-rt/parley/libs/protocol/admin/v1"
 	"github.com/parley-rt/parley/libs/protocol/ids"
+	"github.com/parley-rt/parley/libs/ratelimit"
 )
 
 type roomCommand struct {
@@ -114,7 +115,28 @@ func settingsRows(s *adminv1.Settings) [][]any {
 		{"retention age", age},
 		{"retention count", count},
 		{"max content bytes", content},
+		{"message rate", rateName(s.GetMessageRate())},
+		{"byte rate", rateName(s.GetByteRate())},
 	}
+}
+
+// rateName is a rate as an operator writes it.
+func rateName(r *adminv1.Rate) string {
+	if r == nil {
+		return "as the service limits it"
+	}
+	text, err := ratelimit.Rate{PerSecond: r.GetPerSecond(), Burst: r.GetBurst()}.MarshalText()
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+func rate(r *ratelimit.Rate) *adminv1.Rate {
+	if r == nil {
+		return nil
+	}
+	return &adminv1.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
 }
 
 const levelPrefix = "LEVEL_"
@@ -133,6 +155,9 @@ type roomSetCommand struct {
 	RetentionAge    *time.Duration `help:"How long messages are kept, like 720h; 0: no limit." placeholder:"AGE" env:"-"`
 	RetentionCount  *uint64        `help:"How many of the newest are kept; 0: no limit." placeholder:"N" env:"-"`
 	MaxContentBytes *uint32        `help:"Largest content of a message; 0: as the service allows." placeholder:"N" env:"-"`
+
+	MessageRate *ratelimit.Rate `help:"Messages of all its members, like 50:200: so many a second on average, and so many at once; 0: as the service limits them." placeholder:"RATE" env:"-"`
+	ByteRate    *ratelimit.Rate `help:"Bytes of their contents, the same way." placeholder:"RATE" env:"-"`
 }
 
 // Run executes the command.
@@ -141,6 +166,7 @@ func (c *roomSetCommand) Run(ctx context.Context, streams Streams) error {
 		RoomId: c.Room, OperationId: c.operation(),
 		Join: level(c.Join), Publish: level(c.Publish), History: level(c.History), PresenceEvents: c.PresenceEvents,
 		RetentionCount: c.RetentionCount, MaxContentBytes: c.MaxContentBytes,
+		MessageRate: rate(c.MessageRate), ByteRate: rate(c.ByteRate),
 	}
 	if c.RetentionAge != nil {
 		req.RetentionAge = durationpb.New(*c.RetentionAge)

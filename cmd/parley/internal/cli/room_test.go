@@ -133,6 +133,11 @@ func TestRoomSettings(t *testing.T) {
 		"retention_count": "0", "max_content_bytes": float64(512),
 	}, settings)
 	require.Contains(t, must(t, "room", "set", "lobby", "--join", "invited", api), "like that already")
+
+	require.Regexp(t, `(?m)^message rate +as the service limits it\nbyte rate +1000:5000$`, must(t, "room", "set", "lobby", "--byte-rate", "1000", api))
+	rates := document(t, must(t, "room", "set", "lobby", "--message-rate", "0.5:20", "--byte-rate", "0", "--json", api))["settings"]
+	require.Subset(t, rates, map[string]any{"message_rate": map[string]any{"per_second": 0.5, "burst": float64(20)}})
+	require.NotContains(t, rates, "byte_rate")
 }
 
 func TestPublishAndHistory(t *testing.T) {
@@ -162,6 +167,8 @@ func TestRoomMistakes(t *testing.T) {
 	api := openAPI(t)
 	misused(t, "room id must match", "room", "show", "a b", api)
 	misused(t, "--join", "room", "set", "lobby", "--join", "friends", api)
+	misused(t, "number:burst", "room", "set", "lobby", "--message-rate", "fast", api)
+	misused(t, "rate 2e+09 a second is not in", "room", "set", "lobby", "--byte-rate", "2000000000", api)
 	misused(t, "no setting is given", "room", "set", "lobby", api)
 	misused(t, "at least 1s", "room", "ban", "lobby", "eve", "--for", "0s", api)
 	misused(t, "--for", "room", "ban", "lobby", "eve", "--for", "soon", api)

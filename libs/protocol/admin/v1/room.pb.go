@@ -102,8 +102,12 @@ type Settings struct {
 	RetentionCount uint64 `protobuf:"varint,6,opt,name=retention_count,json=retentionCount,proto3" json:"retention_count,omitempty"`
 	// Bytes of a message's content; 0: as many as the service allows.
 	MaxContentBytes uint32 `protobuf:"varint,7,opt,name=max_content_bytes,json=maxContentBytes,proto3" json:"max_content_bytes,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Messages that all members together may post; absent: as many as the service allows. What servers post is not counted.
+	MessageRate *Rate `protobuf:"bytes,8,opt,name=message_rate,json=messageRate,proto3" json:"message_rate,omitempty"`
+	// Bytes of their contents.
+	ByteRate      *Rate `protobuf:"bytes,9,opt,name=byte_rate,json=byteRate,proto3" json:"byte_rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -185,6 +189,75 @@ func (x *Settings) GetMaxContentBytes() uint32 {
 	return 0
 }
 
+func (x *Settings) GetMessageRate() *Rate {
+	if x != nil {
+		return x.MessageRate
+	}
+	return nil
+}
+
+func (x *Settings) GetByteRate() *Rate {
+	if x != nil {
+		return x.ByteRate
+	}
+	return nil
+}
+
+// Rate of something.
+type Rate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// So many a second on average: 0.001 to 1e9.
+	PerSecond float64 `protobuf:"fixed64,1,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`
+	// So many at once after a pause: at least 1, and what is regained within a day; 0 asks for 5 seconds of the rate.
+	Burst         float64 `protobuf:"fixed64,2,opt,name=burst,proto3" json:"burst,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rate) Reset() {
+	*x = Rate{}
+	mi := &file_admin_v1_room_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rate) ProtoMessage() {}
+
+func (x *Rate) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_room_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rate.ProtoReflect.Descriptor instead.
+func (*Rate) Descriptor() ([]byte, []int) {
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Rate) GetPerSecond() float64 {
+	if x != nil {
+		return x.PerSecond
+	}
+	return 0
+}
+
+func (x *Rate) GetBurst() float64 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
 // Room is how a room is at one moment.
 type Room struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -217,7 +290,7 @@ type Room struct {
 
 func (x *Room) Reset() {
 	*x = Room{}
-	mi := &file_admin_v1_room_proto_msgTypes[1]
+	mi := &file_admin_v1_room_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -229,7 +302,7 @@ func (x *Room) String() string {
 func (*Room) ProtoMessage() {}
 
 func (x *Room) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[1]
+	mi := &file_admin_v1_room_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -242,7 +315,7 @@ func (x *Room) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Room.ProtoReflect.Descriptor instead.
 func (*Room) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{1}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Room) GetRoomId() string {
@@ -353,7 +426,7 @@ type GetRoomRequest struct {
 
 func (x *GetRoomRequest) Reset() {
 	*x = GetRoomRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[2]
+	mi := &file_admin_v1_room_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +438,7 @@ func (x *GetRoomRequest) String() string {
 func (*GetRoomRequest) ProtoMessage() {}
 
 func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[2]
+	mi := &file_admin_v1_room_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +451,7 @@ func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{2}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetRoomRequest) GetRoomId() string {
@@ -397,7 +470,7 @@ type GetRoomResponse struct {
 
 func (x *GetRoomResponse) Reset() {
 	*x = GetRoomResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[3]
+	mi := &file_admin_v1_room_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +482,7 @@ func (x *GetRoomResponse) String() string {
 func (*GetRoomResponse) ProtoMessage() {}
 
 func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[3]
+	mi := &file_admin_v1_room_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +495,7 @@ func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{3}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetRoomResponse) GetRoom() *Room {
@@ -447,13 +520,17 @@ type UpdateSettingsRequest struct {
 	RetentionCount *uint64 `protobuf:"varint,8,opt,name=retention_count,json=retentionCount,proto3,oneof" json:"retention_count,omitempty"`
 	// Up to what the service allows; 0 is that.
 	MaxContentBytes *uint32 `protobuf:"varint,9,opt,name=max_content_bytes,json=maxContentBytes,proto3,oneof" json:"max_content_bytes,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// A rate of 0 a second is as many as the service allows.
+	MessageRate *Rate `protobuf:"bytes,10,opt,name=message_rate,json=messageRate,proto3" json:"message_rate,omitempty"`
+	// The same.
+	ByteRate      *Rate `protobuf:"bytes,11,opt,name=byte_rate,json=byteRate,proto3" json:"byte_rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateSettingsRequest) Reset() {
 	*x = UpdateSettingsRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[4]
+	mi := &file_admin_v1_room_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -465,7 +542,7 @@ func (x *UpdateSettingsRequest) String() string {
 func (*UpdateSettingsRequest) ProtoMessage() {}
 
 func (x *UpdateSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[4]
+	mi := &file_admin_v1_room_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -478,7 +555,7 @@ func (x *UpdateSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSettingsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{4}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *UpdateSettingsRequest) GetRoomId() string {
@@ -544,6 +621,20 @@ func (x *UpdateSettingsRequest) GetMaxContentBytes() uint32 {
 	return 0
 }
 
+func (x *UpdateSettingsRequest) GetMessageRate() *Rate {
+	if x != nil {
+		return x.MessageRate
+	}
+	return nil
+}
+
+func (x *UpdateSettingsRequest) GetByteRate() *Rate {
+	if x != nil {
+		return x.ByteRate
+	}
+	return nil
+}
+
 type UpdateSettingsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Seq of the change, or of the earlier one that says the same already.
@@ -560,7 +651,7 @@ type UpdateSettingsResponse struct {
 
 func (x *UpdateSettingsResponse) Reset() {
 	*x = UpdateSettingsResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[5]
+	mi := &file_admin_v1_room_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +663,7 @@ func (x *UpdateSettingsResponse) String() string {
 func (*UpdateSettingsResponse) ProtoMessage() {}
 
 func (x *UpdateSettingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[5]
+	mi := &file_admin_v1_room_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +676,7 @@ func (x *UpdateSettingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSettingsResponse.ProtoReflect.Descriptor instead.
 func (*UpdateSettingsResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{5}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UpdateSettingsResponse) GetSeq() uint64 {
@@ -630,7 +721,7 @@ type KickRequest struct {
 
 func (x *KickRequest) Reset() {
 	*x = KickRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[6]
+	mi := &file_admin_v1_room_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +733,7 @@ func (x *KickRequest) String() string {
 func (*KickRequest) ProtoMessage() {}
 
 func (x *KickRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[6]
+	mi := &file_admin_v1_room_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,7 +746,7 @@ func (x *KickRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickRequest.ProtoReflect.Descriptor instead.
 func (*KickRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{6}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *KickRequest) GetRoomId() string {
@@ -697,7 +788,7 @@ type KickResponse struct {
 
 func (x *KickResponse) Reset() {
 	*x = KickResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[7]
+	mi := &file_admin_v1_room_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +800,7 @@ func (x *KickResponse) String() string {
 func (*KickResponse) ProtoMessage() {}
 
 func (x *KickResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[7]
+	mi := &file_admin_v1_room_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +813,7 @@ func (x *KickResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickResponse.ProtoReflect.Descriptor instead.
 func (*KickResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{7}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *KickResponse) GetSeq() uint64 {
@@ -761,7 +852,7 @@ type BanRequest struct {
 
 func (x *BanRequest) Reset() {
 	*x = BanRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[8]
+	mi := &file_admin_v1_room_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +864,7 @@ func (x *BanRequest) String() string {
 func (*BanRequest) ProtoMessage() {}
 
 func (x *BanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[8]
+	mi := &file_admin_v1_room_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +877,7 @@ func (x *BanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanRequest.ProtoReflect.Descriptor instead.
 func (*BanRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{8}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BanRequest) GetRoomId() string {
@@ -837,7 +928,7 @@ type BanResponse struct {
 
 func (x *BanResponse) Reset() {
 	*x = BanResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[9]
+	mi := &file_admin_v1_room_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -849,7 +940,7 @@ func (x *BanResponse) String() string {
 func (*BanResponse) ProtoMessage() {}
 
 func (x *BanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[9]
+	mi := &file_admin_v1_room_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -862,7 +953,7 @@ func (x *BanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanResponse.ProtoReflect.Descriptor instead.
 func (*BanResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{9}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *BanResponse) GetSeq() uint64 {
@@ -904,7 +995,7 @@ type UnbanRequest struct {
 
 func (x *UnbanRequest) Reset() {
 	*x = UnbanRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[10]
+	mi := &file_admin_v1_room_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -916,7 +1007,7 @@ func (x *UnbanRequest) String() string {
 func (*UnbanRequest) ProtoMessage() {}
 
 func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[10]
+	mi := &file_admin_v1_room_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -929,7 +1020,7 @@ func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanRequest.ProtoReflect.Descriptor instead.
 func (*UnbanRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{10}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UnbanRequest) GetRoomId() string {
@@ -965,7 +1056,7 @@ type UnbanResponse struct {
 
 func (x *UnbanResponse) Reset() {
 	*x = UnbanResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[11]
+	mi := &file_admin_v1_room_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1068,7 @@ func (x *UnbanResponse) String() string {
 func (*UnbanResponse) ProtoMessage() {}
 
 func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[11]
+	mi := &file_admin_v1_room_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1081,7 @@ func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanResponse.ProtoReflect.Descriptor instead.
 func (*UnbanResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{11}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UnbanResponse) GetSeq() uint64 {
@@ -1028,7 +1119,7 @@ type MuteRequest struct {
 
 func (x *MuteRequest) Reset() {
 	*x = MuteRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[12]
+	mi := &file_admin_v1_room_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1131,7 @@ func (x *MuteRequest) String() string {
 func (*MuteRequest) ProtoMessage() {}
 
 func (x *MuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[12]
+	mi := &file_admin_v1_room_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +1144,7 @@ func (x *MuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MuteRequest.ProtoReflect.Descriptor instead.
 func (*MuteRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{12}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MuteRequest) GetRoomId() string {
@@ -1103,7 +1194,7 @@ type MuteResponse struct {
 
 func (x *MuteResponse) Reset() {
 	*x = MuteResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[13]
+	mi := &file_admin_v1_room_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1206,7 @@ func (x *MuteResponse) String() string {
 func (*MuteResponse) ProtoMessage() {}
 
 func (x *MuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[13]
+	mi := &file_admin_v1_room_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1219,7 @@ func (x *MuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MuteResponse.ProtoReflect.Descriptor instead.
 func (*MuteResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{13}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MuteResponse) GetSeq() uint64 {
@@ -1170,7 +1261,7 @@ type UnmuteRequest struct {
 
 func (x *UnmuteRequest) Reset() {
 	*x = UnmuteRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[14]
+	mi := &file_admin_v1_room_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1273,7 @@ func (x *UnmuteRequest) String() string {
 func (*UnmuteRequest) ProtoMessage() {}
 
 func (x *UnmuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[14]
+	mi := &file_admin_v1_room_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1286,7 @@ func (x *UnmuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmuteRequest.ProtoReflect.Descriptor instead.
 func (*UnmuteRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{14}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UnmuteRequest) GetRoomId() string {
@@ -1230,7 +1321,7 @@ type UnmuteResponse struct {
 
 func (x *UnmuteResponse) Reset() {
 	*x = UnmuteResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[15]
+	mi := &file_admin_v1_room_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1333,7 @@ func (x *UnmuteResponse) String() string {
 func (*UnmuteResponse) ProtoMessage() {}
 
 func (x *UnmuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[15]
+	mi := &file_admin_v1_room_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1346,7 @@ func (x *UnmuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmuteResponse.ProtoReflect.Descriptor instead.
 func (*UnmuteResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{15}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UnmuteResponse) GetSeq() uint64 {
@@ -1292,7 +1383,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[16]
+	mi := &file_admin_v1_room_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1304,7 +1395,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[16]
+	mi := &file_admin_v1_room_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1317,7 +1408,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{16}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *InviteRequest) GetRoomId() string {
@@ -1359,7 +1450,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[17]
+	mi := &file_admin_v1_room_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1462,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[17]
+	mi := &file_admin_v1_room_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1475,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{17}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *InviteResponse) GetSeq() uint64 {
@@ -1419,7 +1510,7 @@ type UninviteRequest struct {
 
 func (x *UninviteRequest) Reset() {
 	*x = UninviteRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[18]
+	mi := &file_admin_v1_room_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1522,7 @@ func (x *UninviteRequest) String() string {
 func (*UninviteRequest) ProtoMessage() {}
 
 func (x *UninviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[18]
+	mi := &file_admin_v1_room_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1535,7 @@ func (x *UninviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UninviteRequest.ProtoReflect.Descriptor instead.
 func (*UninviteRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{18}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UninviteRequest) GetRoomId() string {
@@ -1479,7 +1570,7 @@ type UninviteResponse struct {
 
 func (x *UninviteResponse) Reset() {
 	*x = UninviteResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[19]
+	mi := &file_admin_v1_room_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1582,7 @@ func (x *UninviteResponse) String() string {
 func (*UninviteResponse) ProtoMessage() {}
 
 func (x *UninviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[19]
+	mi := &file_admin_v1_room_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1595,7 @@ func (x *UninviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UninviteResponse.ProtoReflect.Descriptor instead.
 func (*UninviteResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{19}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UninviteResponse) GetSeq() uint64 {
@@ -1542,7 +1633,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[20]
+	mi := &file_admin_v1_room_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1645,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[20]
+	mi := &file_admin_v1_room_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1658,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{20}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListMembersRequest) GetRoomId() string {
@@ -1603,7 +1694,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_admin_v1_room_proto_msgTypes[21]
+	mi := &file_admin_v1_room_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1706,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[21]
+	mi := &file_admin_v1_room_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1719,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{21}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Member) GetMemberId() string {
@@ -1663,7 +1754,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[22]
+	mi := &file_admin_v1_room_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +1766,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[22]
+	mi := &file_admin_v1_room_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +1779,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{22}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListMembersResponse) GetMembers() []*Member {
@@ -1723,7 +1814,7 @@ type Restriction struct {
 
 func (x *Restriction) Reset() {
 	*x = Restriction{}
-	mi := &file_admin_v1_room_proto_msgTypes[23]
+	mi := &file_admin_v1_room_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +1826,7 @@ func (x *Restriction) String() string {
 func (*Restriction) ProtoMessage() {}
 
 func (x *Restriction) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[23]
+	mi := &file_admin_v1_room_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +1839,7 @@ func (x *Restriction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restriction.ProtoReflect.Descriptor instead.
 func (*Restriction) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{23}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Restriction) GetMemberId() string {
@@ -1804,7 +1895,7 @@ type ListBansRequest struct {
 
 func (x *ListBansRequest) Reset() {
 	*x = ListBansRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[24]
+	mi := &file_admin_v1_room_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +1907,7 @@ func (x *ListBansRequest) String() string {
 func (*ListBansRequest) ProtoMessage() {}
 
 func (x *ListBansRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[24]
+	mi := &file_admin_v1_room_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +1920,7 @@ func (x *ListBansRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBansRequest.ProtoReflect.Descriptor instead.
 func (*ListBansRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{24}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListBansRequest) GetRoomId() string {
@@ -1863,7 +1954,7 @@ type ListBansResponse struct {
 
 func (x *ListBansResponse) Reset() {
 	*x = ListBansResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[25]
+	mi := &file_admin_v1_room_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1875,7 +1966,7 @@ func (x *ListBansResponse) String() string {
 func (*ListBansResponse) ProtoMessage() {}
 
 func (x *ListBansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[25]
+	mi := &file_admin_v1_room_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1888,7 +1979,7 @@ func (x *ListBansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBansResponse.ProtoReflect.Descriptor instead.
 func (*ListBansResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{25}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListBansResponse) GetBans() []*Restriction {
@@ -1916,7 +2007,7 @@ type ListMutesRequest struct {
 
 func (x *ListMutesRequest) Reset() {
 	*x = ListMutesRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[26]
+	mi := &file_admin_v1_room_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2019,7 @@ func (x *ListMutesRequest) String() string {
 func (*ListMutesRequest) ProtoMessage() {}
 
 func (x *ListMutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[26]
+	mi := &file_admin_v1_room_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2032,7 @@ func (x *ListMutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMutesRequest.ProtoReflect.Descriptor instead.
 func (*ListMutesRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{26}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListMutesRequest) GetRoomId() string {
@@ -1975,7 +2066,7 @@ type ListMutesResponse struct {
 
 func (x *ListMutesResponse) Reset() {
 	*x = ListMutesResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[27]
+	mi := &file_admin_v1_room_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +2078,7 @@ func (x *ListMutesResponse) String() string {
 func (*ListMutesResponse) ProtoMessage() {}
 
 func (x *ListMutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[27]
+	mi := &file_admin_v1_room_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +2091,7 @@ func (x *ListMutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMutesResponse.ProtoReflect.Descriptor instead.
 func (*ListMutesResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{27}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListMutesResponse) GetMutes() []*Restriction {
@@ -2030,7 +2121,7 @@ type Invitation struct {
 
 func (x *Invitation) Reset() {
 	*x = Invitation{}
-	mi := &file_admin_v1_room_proto_msgTypes[28]
+	mi := &file_admin_v1_room_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2042,7 +2133,7 @@ func (x *Invitation) String() string {
 func (*Invitation) ProtoMessage() {}
 
 func (x *Invitation) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[28]
+	mi := &file_admin_v1_room_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2055,7 +2146,7 @@ func (x *Invitation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
 func (*Invitation) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{28}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Invitation) GetMemberId() string {
@@ -2104,7 +2195,7 @@ type ListInvitationsRequest struct {
 
 func (x *ListInvitationsRequest) Reset() {
 	*x = ListInvitationsRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[29]
+	mi := &file_admin_v1_room_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2116,7 +2207,7 @@ func (x *ListInvitationsRequest) String() string {
 func (*ListInvitationsRequest) ProtoMessage() {}
 
 func (x *ListInvitationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[29]
+	mi := &file_admin_v1_room_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2129,7 +2220,7 @@ func (x *ListInvitationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInvitationsRequest.ProtoReflect.Descriptor instead.
 func (*ListInvitationsRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{29}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListInvitationsRequest) GetRoomId() string {
@@ -2163,7 +2254,7 @@ type ListInvitationsResponse struct {
 
 func (x *ListInvitationsResponse) Reset() {
 	*x = ListInvitationsResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[30]
+	mi := &file_admin_v1_room_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2175,7 +2266,7 @@ func (x *ListInvitationsResponse) String() string {
 func (*ListInvitationsResponse) ProtoMessage() {}
 
 func (x *ListInvitationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[30]
+	mi := &file_admin_v1_room_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2188,7 +2279,7 @@ func (x *ListInvitationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInvitationsResponse.ProtoReflect.Descriptor instead.
 func (*ListInvitationsResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{30}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListInvitationsResponse) GetInvitations() []*Invitation {
@@ -2222,7 +2313,7 @@ type PublishRequest struct {
 
 func (x *PublishRequest) Reset() {
 	*x = PublishRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[31]
+	mi := &file_admin_v1_room_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2325,7 @@ func (x *PublishRequest) String() string {
 func (*PublishRequest) ProtoMessage() {}
 
 func (x *PublishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[31]
+	mi := &file_admin_v1_room_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2338,7 @@ func (x *PublishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
 func (*PublishRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{31}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PublishRequest) GetRoomId() string {
@@ -2299,7 +2390,7 @@ type PublishResponse struct {
 
 func (x *PublishResponse) Reset() {
 	*x = PublishResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[32]
+	mi := &file_admin_v1_room_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2311,7 +2402,7 @@ func (x *PublishResponse) String() string {
 func (*PublishResponse) ProtoMessage() {}
 
 func (x *PublishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[32]
+	mi := &file_admin_v1_room_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2324,7 +2415,7 @@ func (x *PublishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishResponse.ProtoReflect.Descriptor instead.
 func (*PublishResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{32}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PublishResponse) GetSeq() uint64 {
@@ -2364,7 +2455,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[33]
+	mi := &file_admin_v1_room_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2376,7 +2467,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[33]
+	mi := &file_admin_v1_room_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2389,7 +2480,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{33}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *HistoryRequest) GetRoomId() string {
@@ -2436,7 +2527,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_admin_v1_room_proto_msgTypes[34]
+	mi := &file_admin_v1_room_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2448,7 +2539,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[34]
+	mi := &file_admin_v1_room_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2461,7 +2552,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{34}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Message) GetSeq() uint64 {
@@ -2521,7 +2612,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[35]
+	mi := &file_admin_v1_room_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2533,7 +2624,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[35]
+	mi := &file_admin_v1_room_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2546,7 +2637,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{35}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *HistoryResponse) GetMessages() []*Message {
@@ -2593,7 +2684,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_admin_v1_room_proto_msgTypes[36]
+	mi := &file_admin_v1_room_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2605,7 +2696,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[36]
+	mi := &file_admin_v1_room_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2618,7 +2709,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{36}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Block) GetMemberId() string {
@@ -2669,7 +2760,7 @@ type BlockMemberRequest struct {
 
 func (x *BlockMemberRequest) Reset() {
 	*x = BlockMemberRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[37]
+	mi := &file_admin_v1_room_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +2772,7 @@ func (x *BlockMemberRequest) String() string {
 func (*BlockMemberRequest) ProtoMessage() {}
 
 func (x *BlockMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[37]
+	mi := &file_admin_v1_room_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +2785,7 @@ func (x *BlockMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockMemberRequest.ProtoReflect.Descriptor instead.
 func (*BlockMemberRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{37}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *BlockMemberRequest) GetMemberId() string {
@@ -2727,7 +2818,7 @@ type BlockMemberResponse struct {
 
 func (x *BlockMemberResponse) Reset() {
 	*x = BlockMemberResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[38]
+	mi := &file_admin_v1_room_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2739,7 +2830,7 @@ func (x *BlockMemberResponse) String() string {
 func (*BlockMemberResponse) ProtoMessage() {}
 
 func (x *BlockMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[38]
+	mi := &file_admin_v1_room_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2752,7 +2843,7 @@ func (x *BlockMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockMemberResponse.ProtoReflect.Descriptor instead.
 func (*BlockMemberResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{38}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *BlockMemberResponse) GetBlock() *Block {
@@ -2771,7 +2862,7 @@ type UnblockMemberRequest struct {
 
 func (x *UnblockMemberRequest) Reset() {
 	*x = UnblockMemberRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[39]
+	mi := &file_admin_v1_room_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2783,7 +2874,7 @@ func (x *UnblockMemberRequest) String() string {
 func (*UnblockMemberRequest) ProtoMessage() {}
 
 func (x *UnblockMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[39]
+	mi := &file_admin_v1_room_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2796,7 +2887,7 @@ func (x *UnblockMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnblockMemberRequest.ProtoReflect.Descriptor instead.
 func (*UnblockMemberRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{39}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *UnblockMemberRequest) GetMemberId() string {
@@ -2816,7 +2907,7 @@ type UnblockMemberResponse struct {
 
 func (x *UnblockMemberResponse) Reset() {
 	*x = UnblockMemberResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[40]
+	mi := &file_admin_v1_room_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2828,7 +2919,7 @@ func (x *UnblockMemberResponse) String() string {
 func (*UnblockMemberResponse) ProtoMessage() {}
 
 func (x *UnblockMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[40]
+	mi := &file_admin_v1_room_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2841,7 +2932,7 @@ func (x *UnblockMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnblockMemberResponse.ProtoReflect.Descriptor instead.
 func (*UnblockMemberResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{40}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *UnblockMemberResponse) GetChanged() bool {
@@ -2863,7 +2954,7 @@ type ListBlockedMembersRequest struct {
 
 func (x *ListBlockedMembersRequest) Reset() {
 	*x = ListBlockedMembersRequest{}
-	mi := &file_admin_v1_room_proto_msgTypes[41]
+	mi := &file_admin_v1_room_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2875,7 +2966,7 @@ func (x *ListBlockedMembersRequest) String() string {
 func (*ListBlockedMembersRequest) ProtoMessage() {}
 
 func (x *ListBlockedMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[41]
+	mi := &file_admin_v1_room_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2888,7 +2979,7 @@ func (x *ListBlockedMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlockedMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListBlockedMembersRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{41}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListBlockedMembersRequest) GetPageSize() uint32 {
@@ -2916,7 +3007,7 @@ type ListBlockedMembersResponse struct {
 
 func (x *ListBlockedMembersResponse) Reset() {
 	*x = ListBlockedMembersResponse{}
-	mi := &file_admin_v1_room_proto_msgTypes[42]
+	mi := &file_admin_v1_room_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2928,7 +3019,7 @@ func (x *ListBlockedMembersResponse) String() string {
 func (*ListBlockedMembersResponse) ProtoMessage() {}
 
 func (x *ListBlockedMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_room_proto_msgTypes[42]
+	mi := &file_admin_v1_room_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2941,7 +3032,7 @@ func (x *ListBlockedMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlockedMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListBlockedMembersResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_room_proto_rawDescGZIP(), []int{42}
+	return file_admin_v1_room_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListBlockedMembersResponse) GetBlocks() []*Block {
@@ -2962,7 +3053,7 @@ var File_admin_v1_room_proto protoreflect.FileDescriptor
 
 const file_admin_v1_room_proto_rawDesc = "" +
 	"\n" +
-	"\x13admin/v1/room.proto\x12\x0fparley.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x02\n" +
+	"\x13admin/v1/room.proto\x12\x0fparley.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x03\n" +
 	"\bSettings\x12*\n" +
 	"\x04join\x18\x01 \x01(\x0e2\x16.parley.admin.v1.LevelR\x04join\x120\n" +
 	"\apublish\x18\x02 \x01(\x0e2\x16.parley.admin.v1.LevelR\apublish\x120\n" +
@@ -2970,7 +3061,13 @@ const file_admin_v1_room_proto_rawDesc = "" +
 	"\x0fpresence_events\x18\x04 \x01(\bR\x0epresenceEvents\x12>\n" +
 	"\rretention_age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\fretentionAge\x12'\n" +
 	"\x0fretention_count\x18\x06 \x01(\x04R\x0eretentionCount\x12*\n" +
-	"\x11max_content_bytes\x18\a \x01(\rR\x0fmaxContentBytes\"\x9b\x03\n" +
+	"\x11max_content_bytes\x18\a \x01(\rR\x0fmaxContentBytes\x128\n" +
+	"\fmessage_rate\x18\b \x01(\v2\x15.parley.admin.v1.RateR\vmessageRate\x122\n" +
+	"\tbyte_rate\x18\t \x01(\v2\x15.parley.admin.v1.RateR\bbyteRate\";\n" +
+	"\x04Rate\x12\x1d\n" +
+	"\n" +
+	"per_second\x18\x01 \x01(\x01R\tperSecond\x12\x14\n" +
+	"\x05burst\x18\x02 \x01(\x01R\x05burst\"\x9b\x03\n" +
 	"\x04Room\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x125\n" +
 	"\bsettings\x18\x02 \x01(\v2\x19.parley.admin.v1.SettingsR\bsettings\x12!\n" +
@@ -2990,7 +3087,7 @@ const file_admin_v1_room_proto_rawDesc = "" +
 	"\x0eGetRoomRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\"<\n" +
 	"\x0fGetRoomResponse\x12)\n" +
-	"\x04room\x18\x01 \x01(\v2\x15.parley.admin.v1.RoomR\x04room\"\x9e\x04\n" +
+	"\x04room\x18\x01 \x01(\v2\x15.parley.admin.v1.RoomR\x04room\"\x8c\x05\n" +
 	"\x15UpdateSettingsRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12!\n" +
 	"\foperation_id\x18\x02 \x01(\tR\voperationId\x12/\n" +
@@ -3000,7 +3097,10 @@ const file_admin_v1_room_proto_rawDesc = "" +
 	"\x0fpresence_events\x18\x06 \x01(\bH\x03R\x0epresenceEvents\x88\x01\x01\x12>\n" +
 	"\rretention_age\x18\a \x01(\v2\x19.google.protobuf.DurationR\fretentionAge\x12,\n" +
 	"\x0fretention_count\x18\b \x01(\x04H\x04R\x0eretentionCount\x88\x01\x01\x12/\n" +
-	"\x11max_content_bytes\x18\t \x01(\rH\x05R\x0fmaxContentBytes\x88\x01\x01B\a\n" +
+	"\x11max_content_bytes\x18\t \x01(\rH\x05R\x0fmaxContentBytes\x88\x01\x01\x128\n" +
+	"\fmessage_rate\x18\n" +
+	" \x01(\v2\x15.parley.admin.v1.RateR\vmessageRate\x122\n" +
+	"\tbyte_rate\x18\v \x01(\v2\x15.parley.admin.v1.RateR\bbyteRateB\a\n" +
 	"\x05_joinB\n" +
 	"\n" +
 	"\b_publishB\n" +
@@ -3229,127 +3329,132 @@ func file_admin_v1_room_proto_rawDescGZIP() []byte {
 }
 
 var file_admin_v1_room_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_admin_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_admin_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_admin_v1_room_proto_goTypes = []any{
 	(Level)(0),                         // 0: parley.admin.v1.Level
 	(*Settings)(nil),                   // 1: parley.admin.v1.Settings
-	(*Room)(nil),                       // 2: parley.admin.v1.Room
-	(*GetRoomRequest)(nil),             // 3: parley.admin.v1.GetRoomRequest
-	(*GetRoomResponse)(nil),            // 4: parley.admin.v1.GetRoomResponse
-	(*UpdateSettingsRequest)(nil),      // 5: parley.admin.v1.UpdateSettingsRequest
-	(*UpdateSettingsResponse)(nil),     // 6: parley.admin.v1.UpdateSettingsResponse
-	(*KickRequest)(nil),                // 7: parley.admin.v1.KickRequest
-	(*KickResponse)(nil),               // 8: parley.admin.v1.KickResponse
-	(*BanRequest)(nil),                 // 9: parley.admin.v1.BanRequest
-	(*BanResponse)(nil),                // 10: parley.admin.v1.BanResponse
-	(*UnbanRequest)(nil),               // 11: parley.admin.v1.UnbanRequest
-	(*UnbanResponse)(nil),              // 12: parley.admin.v1.UnbanResponse
-	(*MuteRequest)(nil),                // 13: parley.admin.v1.MuteRequest
-	(*MuteResponse)(nil),               // 14: parley.admin.v1.MuteResponse
-	(*UnmuteRequest)(nil),              // 15: parley.admin.v1.UnmuteRequest
-	(*UnmuteResponse)(nil),             // 16: parley.admin.v1.UnmuteResponse
-	(*InviteRequest)(nil),              // 17: parley.admin.v1.InviteRequest
-	(*InviteResponse)(nil),             // 18: parley.admin.v1.InviteResponse
-	(*UninviteRequest)(nil),            // 19: parley.admin.v1.UninviteRequest
-	(*UninviteResponse)(nil),           // 20: parley.admin.v1.UninviteResponse
-	(*ListMembersRequest)(nil),         // 21: parley.admin.v1.ListMembersRequest
-	(*Member)(nil),                     // 22: parley.admin.v1.Member
-	(*ListMembersResponse)(nil),        // 23: parley.admin.v1.ListMembersResponse
-	(*Restriction)(nil),                // 24: parley.admin.v1.Restriction
-	(*ListBansRequest)(nil),            // 25: parley.admin.v1.ListBansRequest
-	(*ListBansResponse)(nil),           // 26: parley.admin.v1.ListBansResponse
-	(*ListMutesRequest)(nil),           // 27: parley.admin.v1.ListMutesRequest
-	(*ListMutesResponse)(nil),          // 28: parley.admin.v1.ListMutesResponse
-	(*Invitation)(nil),                 // 29: parley.admin.v1.Invitation
-	(*ListInvitationsRequest)(nil),     // 30: parley.admin.v1.ListInvitationsRequest
-	(*ListInvitationsResponse)(nil),    // 31: parley.admin.v1.ListInvitationsResponse
-	(*PublishRequest)(nil),             // 32: parley.admin.v1.PublishRequest
-	(*PublishResponse)(nil),            // 33: parley.admin.v1.PublishResponse
-	(*HistoryRequest)(nil),             // 34: parley.admin.v1.HistoryRequest
-	(*Message)(nil),                    // 35: parley.admin.v1.Message
-	(*HistoryResponse)(nil),            // 36: parley.admin.v1.HistoryResponse
-	(*Block)(nil),                      // 37: parley.admin.v1.Block
-	(*BlockMemberRequest)(nil),         // 38: parley.admin.v1.BlockMemberRequest
-	(*BlockMemberResponse)(nil),        // 39: parley.admin.v1.BlockMemberResponse
-	(*UnblockMemberRequest)(nil),       // 40: parley.admin.v1.UnblockMemberRequest
-	(*UnblockMemberResponse)(nil),      // 41: parley.admin.v1.UnblockMemberResponse
-	(*ListBlockedMembersRequest)(nil),  // 42: parley.admin.v1.ListBlockedMembersRequest
-	(*ListBlockedMembersResponse)(nil), // 43: parley.admin.v1.ListBlockedMembersResponse
-	(*durationpb.Duration)(nil),        // 44: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 45: google.protobuf.Timestamp
+	(*Rate)(nil),                       // 2: parley.admin.v1.Rate
+	(*Room)(nil),                       // 3: parley.admin.v1.Room
+	(*GetRoomRequest)(nil),             // 4: parley.admin.v1.GetRoomRequest
+	(*GetRoomResponse)(nil),            // 5: parley.admin.v1.GetRoomResponse
+	(*UpdateSettingsRequest)(nil),      // 6: parley.admin.v1.UpdateSettingsRequest
+	(*UpdateSettingsResponse)(nil),     // 7: parley.admin.v1.UpdateSettingsResponse
+	(*KickRequest)(nil),                // 8: parley.admin.v1.KickRequest
+	(*KickResponse)(nil),               // 9: parley.admin.v1.KickResponse
+	(*BanRequest)(nil),                 // 10: parley.admin.v1.BanRequest
+	(*BanResponse)(nil),                // 11: parley.admin.v1.BanResponse
+	(*UnbanRequest)(nil),               // 12: parley.admin.v1.UnbanRequest
+	(*UnbanResponse)(nil),              // 13: parley.admin.v1.UnbanResponse
+	(*MuteRequest)(nil),                // 14: parley.admin.v1.MuteRequest
+	(*MuteResponse)(nil),               // 15: parley.admin.v1.MuteResponse
+	(*UnmuteRequest)(nil),              // 16: parley.admin.v1.UnmuteRequest
+	(*UnmuteResponse)(nil),             // 17: parley.admin.v1.UnmuteResponse
+	(*InviteRequest)(nil),              // 18: parley.admin.v1.InviteRequest
+	(*InviteResponse)(nil),             // 19: parley.admin.v1.InviteResponse
+	(*UninviteRequest)(nil),            // 20: parley.admin.v1.UninviteRequest
+	(*UninviteResponse)(nil),           // 21: parley.admin.v1.UninviteResponse
+	(*ListMembersRequest)(nil),         // 22: parley.admin.v1.ListMembersRequest
+	(*Member)(nil),                     // 23: parley.admin.v1.Member
+	(*ListMembersResponse)(nil),        // 24: parley.admin.v1.ListMembersResponse
+	(*Restriction)(nil),                // 25: parley.admin.v1.Restriction
+	(*ListBansRequest)(nil),            // 26: parley.admin.v1.ListBansRequest
+	(*ListBansResponse)(nil),           // 27: parley.admin.v1.ListBansResponse
+	(*ListMutesRequest)(nil),           // 28: parley.admin.v1.ListMutesRequest
+	(*ListMutesResponse)(nil),          // 29: parley.admin.v1.ListMutesResponse
+	(*Invitation)(nil),                 // 30: parley.admin.v1.Invitation
+	(*ListInvitationsRequest)(nil),     // 31: parley.admin.v1.ListInvitationsRequest
+	(*ListInvitationsResponse)(nil),    // 32: parley.admin.v1.ListInvitationsResponse
+	(*PublishRequest)(nil),             // 33: parley.admin.v1.PublishRequest
+	(*PublishResponse)(nil),            // 34: parley.admin.v1.PublishResponse
+	(*HistoryRequest)(nil),             // 35: parley.admin.v1.HistoryRequest
+	(*Message)(nil),                    // 36: parley.admin.v1.Message
+	(*HistoryResponse)(nil),            // 37: parley.admin.v1.HistoryResponse
+	(*Block)(nil),                      // 38: parley.admin.v1.Block
+	(*BlockMemberRequest)(nil),         // 39: parley.admin.v1.BlockMemberRequest
+	(*BlockMemberResponse)(nil),        // 40: parley.admin.v1.BlockMemberResponse
+	(*UnblockMemberRequest)(nil),       // 41: parley.admin.v1.UnblockMemberRequest
+	(*UnblockMemberResponse)(nil),      // 42: parley.admin.v1.UnblockMemberResponse
+	(*ListBlockedMembersRequest)(nil),  // 43: parley.admin.v1.ListBlockedMembersRequest
+	(*ListBlockedMembersResponse)(nil), // 44: parley.admin.v1.ListBlockedMembersResponse
+	(*durationpb.Duration)(nil),        // 45: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 46: google.protobuf.Timestamp
 }
 var file_admin_v1_room_proto_depIdxs = []int32{
 	0,  // 0: parley.admin.v1.Settings.join:type_name -> parley.admin.v1.Level
 	0,  // 1: parley.admin.v1.Settings.publish:type_name -> parley.admin.v1.Level
 	0,  // 2: parley.admin.v1.Settings.history:type_name -> parley.admin.v1.Level
-	44, // 3: parley.admin.v1.Settings.retention_age:type_name -> google.protobuf.Duration
-	1,  // 4: parley.admin.v1.Room.settings:type_name -> parley.admin.v1.Settings
-	2,  // 5: parley.admin.v1.GetRoomResponse.room:type_name -> parley.admin.v1.Room
-	0,  // 6: parley.admin.v1.UpdateSettingsRequest.join:type_name -> parley.admin.v1.Level
-	0,  // 7: parley.admin.v1.UpdateSettingsRequest.publish:type_name -> parley.admin.v1.Level
-	0,  // 8: parley.admin.v1.UpdateSettingsRequest.history:type_name -> parley.admin.v1.Level
-	44, // 9: parley.admin.v1.UpdateSettingsRequest.retention_age:type_name -> google.protobuf.Duration
-	1,  // 10: parley.admin.v1.UpdateSettingsResponse.settings:type_name -> parley.admin.v1.Settings
-	44, // 11: parley.admin.v1.BanRequest.lasting:type_name -> google.protobuf.Duration
-	45, // 12: parley.admin.v1.BanResponse.expires_at:type_name -> google.protobuf.Timestamp
-	44, // 13: parley.admin.v1.MuteRequest.lasting:type_name -> google.protobuf.Duration
-	45, // 14: parley.admin.v1.MuteResponse.expires_at:type_name -> google.protobuf.Timestamp
-	22, // 15: parley.admin.v1.ListMembersResponse.members:type_name -> parley.admin.v1.Member
-	45, // 16: parley.admin.v1.Restriction.at:type_name -> google.protobuf.Timestamp
-	45, // 17: parley.admin.v1.Restriction.expires_at:type_name -> google.protobuf.Timestamp
-	24, // 18: parley.admin.v1.ListBansResponse.bans:type_name -> parley.admin.v1.Restriction
-	24, // 19: parley.admin.v1.ListMutesResponse.mutes:type_name -> parley.admin.v1.Restriction
-	45, // 20: parley.admin.v1.Invitation.at:type_name -> google.protobuf.Timestamp
-	29, // 21: parley.admin.v1.ListInvitationsResponse.invitations:type_name -> parley.admin.v1.Invitation
-	45, // 22: parley.admin.v1.PublishRequest.sent_at:type_name -> google.protobuf.Timestamp
-	45, // 23: parley.admin.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
-	35, // 24: parley.admin.v1.HistoryResponse.messages:type_name -> parley.admin.v1.Message
-	45, // 25: parley.admin.v1.Block.at:type_name -> google.protobuf.Timestamp
-	45, // 26: parley.admin.v1.Block.expires_at:type_name -> google.protobuf.Timestamp
-	44, // 27: parley.admin.v1.BlockMemberRequest.lasting:type_name -> google.protobuf.Duration
-	37, // 28: parley.admin.v1.BlockMemberResponse.block:type_name -> parley.admin.v1.Block
-	37, // 29: parley.admin.v1.ListBlockedMembersResponse.blocks:type_name -> parley.admin.v1.Block
-	3,  // 30: parley.admin.v1.RoomService.GetRoom:input_type -> parley.admin.v1.GetRoomRequest
-	5,  // 31: parley.admin.v1.RoomService.UpdateSettings:input_type -> parley.admin.v1.UpdateSettingsRequest
-	7,  // 32: parley.admin.v1.RoomService.Kick:input_type -> parley.admin.v1.KickRequest
-	9,  // 33: parley.admin.v1.RoomService.Ban:input_type -> parley.admin.v1.BanRequest
-	11, // 34: parley.admin.v1.RoomService.Unban:input_type -> parley.admin.v1.UnbanRequest
-	13, // 35: parley.admin.v1.RoomService.Mute:input_type -> parley.admin.v1.MuteRequest
-	15, // 36: parley.admin.v1.RoomService.Unmute:input_type -> parley.admin.v1.UnmuteRequest
-	17, // 37: parley.admin.v1.RoomService.Invite:input_type -> parley.admin.v1.InviteRequest
-	19, // 38: parley.admin.v1.RoomService.Uninvite:input_type -> parley.admin.v1.UninviteRequest
-	21, // 39: parley.admin.v1.RoomService.ListMembers:input_type -> parley.admin.v1.ListMembersRequest
-	25, // 40: parley.admin.v1.RoomService.ListBans:input_type -> parley.admin.v1.ListBansRequest
-	27, // 41: parley.admin.v1.RoomService.ListMutes:input_type -> parley.admin.v1.ListMutesRequest
-	30, // 42: parley.admin.v1.RoomService.ListInvitations:input_type -> parley.admin.v1.ListInvitationsRequest
-	32, // 43: parley.admin.v1.RoomService.Publish:input_type -> parley.admin.v1.PublishRequest
-	34, // 44: parley.admin.v1.RoomService.History:input_type -> parley.admin.v1.HistoryRequest
-	38, // 45: parley.admin.v1.RoomService.BlockMember:input_type -> parley.admin.v1.BlockMemberRequest
-	40, // 46: parley.admin.v1.RoomService.UnblockMember:input_type -> parley.admin.v1.UnblockMemberRequest
-	42, // 47: parley.admin.v1.RoomService.ListBlockedMembers:input_type -> parley.admin.v1.ListBlockedMembersRequest
-	4,  // 48: parley.admin.v1.RoomService.GetRoom:output_type -> parley.admin.v1.GetRoomResponse
-	6,  // 49: parley.admin.v1.RoomService.UpdateSettings:output_type -> parley.admin.v1.UpdateSettingsResponse
-	8,  // 50: parley.admin.v1.RoomService.Kick:output_type -> parley.admin.v1.KickResponse
-	10, // 51: parley.admin.v1.RoomService.Ban:output_type -> parley.admin.v1.BanResponse
-	12, // 52: parley.admin.v1.RoomService.Unban:output_type -> parley.admin.v1.UnbanResponse
-	14, // 53: parley.admin.v1.RoomService.Mute:output_type -> parley.admin.v1.MuteResponse
-	16, // 54: parley.admin.v1.RoomService.Unmute:output_type -> parley.admin.v1.UnmuteResponse
-	18, // 55: parley.admin.v1.RoomService.Invite:output_type -> parley.admin.v1.InviteResponse
-	20, // 56: parley.admin.v1.RoomService.Uninvite:output_type -> parley.admin.v1.UninviteResponse
-	23, // 57: parley.admin.v1.RoomService.ListMembers:output_type -> parley.admin.v1.ListMembersResponse
-	26, // 58: parley.admin.v1.RoomService.ListBans:output_type -> parley.admin.v1.ListBansResponse
-	28, // 59: parley.admin.v1.RoomService.ListMutes:output_type -> parley.admin.v1.ListMutesResponse
-	31, // 60: parley.admin.v1.RoomService.ListInvitations:output_type -> parley.admin.v1.ListInvitationsResponse
-	33, // 61: parley.admin.v1.RoomService.Publish:output_type -> parley.admin.v1.PublishResponse
-	36, // 62: parley.admin.v1.RoomService.History:output_type -> parley.admin.v1.HistoryResponse
-	39, // 63: parley.admin.v1.RoomService.BlockMember:output_type -> parley.admin.v1.BlockMemberResponse
-	41, // 64: parley.admin.v1.RoomService.UnblockMember:output_type -> parley.admin.v1.UnblockMemberResponse
-	43, // 65: parley.admin.v1.RoomService.ListBlockedMembers:output_type -> parley.admin.v1.ListBlockedMembersResponse
-	48, // [48:66] is the sub-list for method output_type
-	30, // [30:48] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	45, // 3: parley.admin.v1.Settings.retention_age:type_name -> google.protobuf.Duration
+	2,  // 4: parley.admin.v1.Settings.message_rate:type_name -> parley.admin.v1.Rate
+	2,  // 5: parley.admin.v1.Settings.byte_rate:type_name -> parley.admin.v1.Rate
+	1,  // 6: parley.admin.v1.Room.settings:type_name -> parley.admin.v1.Settings
+	3,  // 7: parley.admin.v1.GetRoomResponse.room:type_name -> parley.admin.v1.Room
+	0,  // 8: parley.admin.v1.UpdateSettingsRequest.join:type_name -> parley.admin.v1.Level
+	0,  // 9: parley.admin.v1.UpdateSettingsRequest.publish:type_name -> parley.admin.v1.Level
+	0,  // 10: parley.admin.v1.UpdateSettingsRequest.history:type_name -> parley.admin.v1.Level
+	45, // 11: parley.admin.v1.UpdateSettingsRequest.retention_age:type_name -> google.protobuf.Duration
+	2,  // 12: parley.admin.v1.UpdateSettingsRequest.message_rate:type_name -> parley.admin.v1.Rate
+	2,  // 13: parley.admin.v1.UpdateSettingsRequest.byte_rate:type_name -> parley.admin.v1.Rate
+	1,  // 14: parley.admin.v1.UpdateSettingsResponse.settings:type_name -> parley.admin.v1.Settings
+	45, // 15: parley.admin.v1.BanRequest.lasting:type_name -> google.protobuf.Duration
+	46, // 16: parley.admin.v1.BanResponse.expires_at:type_name -> google.protobuf.Timestamp
+	45, // 17: parley.admin.v1.MuteRequest.lasting:type_name -> google.protobuf.Duration
+	46, // 18: parley.admin.v1.MuteResponse.expires_at:type_name -> google.protobuf.Timestamp
+	23, // 19: parley.admin.v1.ListMembersResponse.members:type_name -> parley.admin.v1.Member
+	46, // 20: parley.admin.v1.Restriction.at:type_name -> google.protobuf.Timestamp
+	46, // 21: parley.admin.v1.Restriction.expires_at:type_name -> google.protobuf.Timestamp
+	25, // 22: parley.admin.v1.ListBansResponse.bans:type_name -> parley.admin.v1.Restriction
+	25, // 23: parley.admin.v1.ListMutesResponse.mutes:type_name -> parley.admin.v1.Restriction
+	46, // 24: parley.admin.v1.Invitation.at:type_name -> google.protobuf.Timestamp
+	30, // 25: parley.admin.v1.ListInvitationsResponse.invitations:type_name -> parley.admin.v1.Invitation
+	46, // 26: parley.admin.v1.PublishRequest.sent_at:type_name -> google.protobuf.Timestamp
+	46, // 27: parley.admin.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
+	36, // 28: parley.admin.v1.HistoryResponse.messages:type_name -> parley.admin.v1.Message
+	46, // 29: parley.admin.v1.Block.at:type_name -> google.protobuf.Timestamp
+	46, // 30: parley.admin.v1.Block.expires_at:type_name -> google.protobuf.Timestamp
+	45, // 31: parley.admin.v1.BlockMemberRequest.lasting:type_name -> google.protobuf.Duration
+	38, // 32: parley.admin.v1.BlockMemberResponse.block:type_name -> parley.admin.v1.Block
+	38, // 33: parley.admin.v1.ListBlockedMembersResponse.blocks:type_name -> parley.admin.v1.Block
+	4,  // 34: parley.admin.v1.RoomService.GetRoom:input_type -> parley.admin.v1.GetRoomRequest
+	6,  // 35: parley.admin.v1.RoomService.UpdateSettings:input_type -> parley.admin.v1.UpdateSettingsRequest
+	8,  // 36: parley.admin.v1.RoomService.Kick:input_type -> parley.admin.v1.KickRequest
+	10, // 37: parley.admin.v1.RoomService.Ban:input_type -> parley.admin.v1.BanRequest
+	12, // 38: parley.admin.v1.RoomService.Unban:input_type -> parley.admin.v1.UnbanRequest
+	14, // 39: parley.admin.v1.RoomService.Mute:input_type -> parley.admin.v1.MuteRequest
+	16, // 40: parley.admin.v1.RoomService.Unmute:input_type -> parley.admin.v1.UnmuteRequest
+	18, // 41: parley.admin.v1.RoomService.Invite:input_type -> parley.admin.v1.InviteRequest
+	20, // 42: parley.admin.v1.RoomService.Uninvite:input_type -> parley.admin.v1.UninviteRequest
+	22, // 43: parley.admin.v1.RoomService.ListMembers:input_type -> parley.admin.v1.ListMembersRequest
+	26, // 44: parley.admin.v1.RoomService.ListBans:input_type -> parley.admin.v1.ListBansRequest
+	28, // 45: parley.admin.v1.RoomService.ListMutes:input_type -> parley.admin.v1.ListMutesRequest
+	31, // 46: parley.admin.v1.RoomService.ListInvitations:input_type -> parley.admin.v1.ListInvitationsRequest
+	33, // 47: parley.admin.v1.RoomService.Publish:input_type -> parley.admin.v1.PublishRequest
+	35, // 48: parley.admin.v1.RoomService.History:input_type -> parley.admin.v1.HistoryRequest
+	39, // 49: parley.admin.v1.RoomService.BlockMember:input_type -> parley.admin.v1.BlockMemberRequest
+	41, // 50: parley.admin.v1.RoomService.UnblockMember:input_type -> parley.admin.v1.UnblockMemberRequest
+	43, // 51: parley.admin.v1.RoomService.ListBlockedMembers:input_type -> parley.admin.v1.ListBlockedMembersRequest
+	5,  // 52: parley.admin.v1.RoomService.GetRoom:output_type -> parley.admin.v1.GetRoomResponse
+	7,  // 53: parley.admin.v1.RoomService.UpdateSettings:output_type -> parley.admin.v1.UpdateSettingsResponse
+	9,  // 54: parley.admin.v1.RoomService.Kick:output_type -> parley.admin.v1.KickResponse
+	11, // 55: parley.admin.v1.RoomService.Ban:output_type -> parley.admin.v1.BanResponse
+	13, // 56: parley.admin.v1.RoomService.Unban:output_type -> parley.admin.v1.UnbanResponse
+	15, // 57: parley.admin.v1.RoomService.Mute:output_type -> parley.admin.v1.MuteResponse
+	17, // 58: parley.admin.v1.RoomService.Unmute:output_type -> parley.admin.v1.UnmuteResponse
+	19, // 59: parley.admin.v1.RoomService.Invite:output_type -> parley.admin.v1.InviteResponse
+	21, // 60: parley.admin.v1.RoomService.Uninvite:output_type -> parley.admin.v1.UninviteResponse
+	24, // 61: parley.admin.v1.RoomService.ListMembers:output_type -> parley.admin.v1.ListMembersResponse
+	27, // 62: parley.admin.v1.RoomService.ListBans:output_type -> parley.admin.v1.ListBansResponse
+	29, // 63: parley.admin.v1.RoomService.ListMutes:output_type -> parley.admin.v1.ListMutesResponse
+	32, // 64: parley.admin.v1.RoomService.ListInvitations:output_type -> parley.admin.v1.ListInvitationsResponse
+	34, // 65: parley.admin.v1.RoomService.Publish:output_type -> parley.admin.v1.PublishResponse
+	37, // 66: parley.admin.v1.RoomService.History:output_type -> parley.admin.v1.HistoryResponse
+	40, // 67: parley.admin.v1.RoomService.BlockMember:output_type -> parley.admin.v1.BlockMemberResponse
+	42, // 68: parley.admin.v1.RoomService.UnblockMember:output_type -> parley.admin.v1.UnblockMemberResponse
+	44, // 69: parley.admin.v1.RoomService.ListBlockedMembers:output_type -> parley.admin.v1.ListBlockedMembersResponse
+	52, // [52:70] is the sub-list for method output_type
+	34, // [34:52] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_room_proto_init() }
@@ -3357,15 +3462,15 @@ func file_admin_v1_room_proto_init() {
 	if File_admin_v1_room_proto != nil {
 		return
 	}
-	file_admin_v1_room_proto_msgTypes[4].OneofWrappers = []any{}
-	file_admin_v1_room_proto_msgTypes[33].OneofWrappers = []any{}
+	file_admin_v1_room_proto_msgTypes[5].OneofWrappers = []any{}
+	file_admin_v1_room_proto_msgTypes[34].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_v1_room_proto_rawDesc), len(file_admin_v1_room_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   43,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

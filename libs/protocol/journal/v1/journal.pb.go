@@ -267,8 +267,11 @@ type Settings struct {
 	RetentionCount uint64 `protobuf:"varint,6,opt,name=retention_count,json=retentionCount,proto3" json:"retention_count,omitempty"`
 	// Bytes of a message's content; 0: as many as the service allows.
 	MaxContentBytes uint32 `protobuf:"varint,7,opt,name=max_content_bytes,json=maxContentBytes,proto3" json:"max_content_bytes,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Messages of members, and bytes of their contents; absent: as the service limits them.
+	MessageRate   *Rate `protobuf:"bytes,8,opt,name=message_rate,json=messageRate,proto3" json:"message_rate,omitempty"`
+	ByteRate      *Rate `protobuf:"bytes,9,opt,name=byte_rate,json=byteRate,proto3" json:"byte_rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -350,6 +353,73 @@ func (x *Settings) GetMaxContentBytes() uint32 {
 	return 0
 }
 
+func (x *Settings) GetMessageRate() *Rate {
+	if x != nil {
+		return x.MessageRate
+	}
+	return nil
+}
+
+func (x *Settings) GetByteRate() *Rate {
+	if x != nil {
+		return x.ByteRate
+	}
+	return nil
+}
+
+// Rate is so many a second on average, and so many at once after a pause. Both are above 0.
+type Rate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	PerSecond     float64                `protobuf:"fixed64,1,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`
+	Burst         float64                `protobuf:"fixed64,2,opt,name=burst,proto3" json:"burst,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rate) Reset() {
+	*x = Rate{}
+	mi := &file_journal_v1_journal_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rate) ProtoMessage() {}
+
+func (x *Rate) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_v1_journal_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rate.ProtoReflect.Descriptor instead.
+func (*Rate) Descriptor() ([]byte, []int) {
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Rate) GetPerSecond() float64 {
+	if x != nil {
+		return x.PerSecond
+	}
+	return 0
+}
+
+func (x *Rate) GetBurst() float64 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
 // SettingsChanged holds all settings as they are now.
 type SettingsChanged struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -364,7 +434,7 @@ type SettingsChanged struct {
 
 func (x *SettingsChanged) Reset() {
 	*x = SettingsChanged{}
-	mi := &file_journal_v1_journal_proto_msgTypes[3]
+	mi := &file_journal_v1_journal_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -376,7 +446,7 @@ func (x *SettingsChanged) String() string {
 func (*SettingsChanged) ProtoMessage() {}
 
 func (x *SettingsChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[3]
+	mi := &file_journal_v1_journal_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -389,7 +459,7 @@ func (x *SettingsChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsChanged.ProtoReflect.Descriptor instead.
 func (*SettingsChanged) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{3}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SettingsChanged) GetSettings() *Settings {
@@ -433,7 +503,7 @@ type MemberKicked struct {
 
 func (x *MemberKicked) Reset() {
 	*x = MemberKicked{}
-	mi := &file_journal_v1_journal_proto_msgTypes[4]
+	mi := &file_journal_v1_journal_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +515,7 @@ func (x *MemberKicked) String() string {
 func (*MemberKicked) ProtoMessage() {}
 
 func (x *MemberKicked) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[4]
+	mi := &file_journal_v1_journal_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +528,7 @@ func (x *MemberKicked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberKicked.ProtoReflect.Descriptor instead.
 func (*MemberKicked) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{4}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *MemberKicked) GetMemberId() string {
@@ -504,7 +574,7 @@ type MemberBanned struct {
 
 func (x *MemberBanned) Reset() {
 	*x = MemberBanned{}
-	mi := &file_journal_v1_journal_proto_msgTypes[5]
+	mi := &file_journal_v1_journal_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -516,7 +586,7 @@ func (x *MemberBanned) String() string {
 func (*MemberBanned) ProtoMessage() {}
 
 func (x *MemberBanned) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[5]
+	mi := &file_journal_v1_journal_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -529,7 +599,7 @@ func (x *MemberBanned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberBanned.ProtoReflect.Descriptor instead.
 func (*MemberBanned) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{5}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *MemberBanned) GetMemberId() string {
@@ -578,7 +648,7 @@ type MemberUnbanned struct {
 
 func (x *MemberUnbanned) Reset() {
 	*x = MemberUnbanned{}
-	mi := &file_journal_v1_journal_proto_msgTypes[6]
+	mi := &file_journal_v1_journal_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -590,7 +660,7 @@ func (x *MemberUnbanned) String() string {
 func (*MemberUnbanned) ProtoMessage() {}
 
 func (x *MemberUnbanned) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[6]
+	mi := &file_journal_v1_journal_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -603,7 +673,7 @@ func (x *MemberUnbanned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberUnbanned.ProtoReflect.Descriptor instead.
 func (*MemberUnbanned) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{6}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MemberUnbanned) GetMemberId() string {
@@ -642,7 +712,7 @@ type MemberMuted struct {
 
 func (x *MemberMuted) Reset() {
 	*x = MemberMuted{}
-	mi := &file_journal_v1_journal_proto_msgTypes[7]
+	mi := &file_journal_v1_journal_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +724,7 @@ func (x *MemberMuted) String() string {
 func (*MemberMuted) ProtoMessage() {}
 
 func (x *MemberMuted) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[7]
+	mi := &file_journal_v1_journal_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +737,7 @@ func (x *MemberMuted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberMuted.ProtoReflect.Descriptor instead.
 func (*MemberMuted) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{7}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MemberMuted) GetMemberId() string {
@@ -716,7 +786,7 @@ type MemberUnmuted struct {
 
 func (x *MemberUnmuted) Reset() {
 	*x = MemberUnmuted{}
-	mi := &file_journal_v1_journal_proto_msgTypes[8]
+	mi := &file_journal_v1_journal_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +798,7 @@ func (x *MemberUnmuted) String() string {
 func (*MemberUnmuted) ProtoMessage() {}
 
 func (x *MemberUnmuted) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[8]
+	mi := &file_journal_v1_journal_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +811,7 @@ func (x *MemberUnmuted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberUnmuted.ProtoReflect.Descriptor instead.
 func (*MemberUnmuted) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{8}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *MemberUnmuted) GetMemberId() string {
@@ -778,7 +848,7 @@ type MemberInvited struct {
 
 func (x *MemberInvited) Reset() {
 	*x = MemberInvited{}
-	mi := &file_journal_v1_journal_proto_msgTypes[9]
+	mi := &file_journal_v1_journal_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +860,7 @@ func (x *MemberInvited) String() string {
 func (*MemberInvited) ProtoMessage() {}
 
 func (x *MemberInvited) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[9]
+	mi := &file_journal_v1_journal_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +873,7 @@ func (x *MemberInvited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberInvited.ProtoReflect.Descriptor instead.
 func (*MemberInvited) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{9}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *MemberInvited) GetMemberId() string {
@@ -845,7 +915,7 @@ type MemberUninvited struct {
 
 func (x *MemberUninvited) Reset() {
 	*x = MemberUninvited{}
-	mi := &file_journal_v1_journal_proto_msgTypes[10]
+	mi := &file_journal_v1_journal_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +927,7 @@ func (x *MemberUninvited) String() string {
 func (*MemberUninvited) ProtoMessage() {}
 
 func (x *MemberUninvited) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[10]
+	mi := &file_journal_v1_journal_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +940,7 @@ func (x *MemberUninvited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberUninvited.ProtoReflect.Descriptor instead.
 func (*MemberUninvited) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{10}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *MemberUninvited) GetMemberId() string {
@@ -918,7 +988,7 @@ type RoomSnapshot struct {
 
 func (x *RoomSnapshot) Reset() {
 	*x = RoomSnapshot{}
-	mi := &file_journal_v1_journal_proto_msgTypes[11]
+	mi := &file_journal_v1_journal_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1000,7 @@ func (x *RoomSnapshot) String() string {
 func (*RoomSnapshot) ProtoMessage() {}
 
 func (x *RoomSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[11]
+	mi := &file_journal_v1_journal_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1013,7 @@ func (x *RoomSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomSnapshot.ProtoReflect.Descriptor instead.
 func (*RoomSnapshot) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{11}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RoomSnapshot) GetLastMessageSeq() uint64 {
@@ -1030,7 +1100,7 @@ type LastFirings struct {
 
 func (x *LastFirings) Reset() {
 	*x = LastFirings{}
-	mi := &file_journal_v1_journal_proto_msgTypes[12]
+	mi := &file_journal_v1_journal_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1112,7 @@ func (x *LastFirings) String() string {
 func (*LastFirings) ProtoMessage() {}
 
 func (x *LastFirings) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[12]
+	mi := &file_journal_v1_journal_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1125,7 @@ func (x *LastFirings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastFirings.ProtoReflect.Descriptor instead.
 func (*LastFirings) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{12}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LastFirings) GetSchedules() []byte {
@@ -1094,7 +1164,7 @@ type Restriction struct {
 
 func (x *Restriction) Reset() {
 	*x = Restriction{}
-	mi := &file_journal_v1_journal_proto_msgTypes[13]
+	mi := &file_journal_v1_journal_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1176,7 @@ func (x *Restriction) String() string {
 func (*Restriction) ProtoMessage() {}
 
 func (x *Restriction) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[13]
+	mi := &file_journal_v1_journal_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1189,7 @@ func (x *Restriction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restriction.ProtoReflect.Descriptor instead.
 func (*Restriction) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{13}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Restriction) GetMemberId() string {
@@ -1177,7 +1247,7 @@ type Invitation struct {
 
 func (x *Invitation) Reset() {
 	*x = Invitation{}
-	mi := &file_journal_v1_journal_proto_msgTypes[14]
+	mi := &file_journal_v1_journal_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1259,7 @@ func (x *Invitation) String() string {
 func (*Invitation) ProtoMessage() {}
 
 func (x *Invitation) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[14]
+	mi := &file_journal_v1_journal_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +1272,7 @@ func (x *Invitation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
 func (*Invitation) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{14}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Invitation) GetMemberId() string {
@@ -1251,7 +1321,7 @@ type Kick struct {
 
 func (x *Kick) Reset() {
 	*x = Kick{}
-	mi := &file_journal_v1_journal_proto_msgTypes[15]
+	mi := &file_journal_v1_journal_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +1333,7 @@ func (x *Kick) String() string {
 func (*Kick) ProtoMessage() {}
 
 func (x *Kick) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[15]
+	mi := &file_journal_v1_journal_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +1346,7 @@ func (x *Kick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kick.ProtoReflect.Descriptor instead.
 func (*Kick) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{15}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Kick) GetMemberId() string {
@@ -1315,7 +1385,7 @@ type SessionJoined struct {
 
 func (x *SessionJoined) Reset() {
 	*x = SessionJoined{}
-	mi := &file_journal_v1_journal_proto_msgTypes[16]
+	mi := &file_journal_v1_journal_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1397,7 @@ func (x *SessionJoined) String() string {
 func (*SessionJoined) ProtoMessage() {}
 
 func (x *SessionJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[16]
+	mi := &file_journal_v1_journal_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1410,7 @@ func (x *SessionJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionJoined.ProtoReflect.Descriptor instead.
 func (*SessionJoined) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{16}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SessionJoined) GetMemberId() string {
@@ -1390,7 +1460,7 @@ type SessionLeft struct {
 
 func (x *SessionLeft) Reset() {
 	*x = SessionLeft{}
-	mi := &file_journal_v1_journal_proto_msgTypes[17]
+	mi := &file_journal_v1_journal_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1472,7 @@ func (x *SessionLeft) String() string {
 func (*SessionLeft) ProtoMessage() {}
 
 func (x *SessionLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[17]
+	mi := &file_journal_v1_journal_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1485,7 @@ func (x *SessionLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionLeft.ProtoReflect.Descriptor instead.
 func (*SessionLeft) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{17}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SessionLeft) GetMemberId() string {
@@ -1456,7 +1526,7 @@ type MembersSnapshot struct {
 
 func (x *MembersSnapshot) Reset() {
 	*x = MembersSnapshot{}
-	mi := &file_journal_v1_journal_proto_msgTypes[18]
+	mi := &file_journal_v1_journal_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1538,7 @@ func (x *MembersSnapshot) String() string {
 func (*MembersSnapshot) ProtoMessage() {}
 
 func (x *MembersSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[18]
+	mi := &file_journal_v1_journal_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +1551,7 @@ func (x *MembersSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersSnapshot.ProtoReflect.Descriptor instead.
 func (*MembersSnapshot) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{18}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MembersSnapshot) GetMemberships() []*Membership {
@@ -1506,7 +1576,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_journal_v1_journal_proto_msgTypes[19]
+	mi := &file_journal_v1_journal_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1588,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_v1_journal_proto_msgTypes[19]
+	mi := &file_journal_v1_journal_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1601,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_journal_v1_journal_proto_rawDescGZIP(), []int{19}
+	return file_journal_v1_journal_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Membership) GetMemberId() string {
@@ -1597,7 +1667,7 @@ const file_journal_v1_journal_proto_rawDesc = "" +
 	"\vschedule_id\x18\x01 \x01(\tR\n" +
 	"scheduleId\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12*\n" +
-	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xde\x02\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xd0\x03\n" +
 	"\bSettings\x12,\n" +
 	"\x04join\x18\x01 \x01(\x0e2\x18.parley.journal.v1.LevelR\x04join\x122\n" +
 	"\apublish\x18\x02 \x01(\x0e2\x18.parley.journal.v1.LevelR\apublish\x122\n" +
@@ -1605,7 +1675,13 @@ const file_journal_v1_journal_proto_rawDesc = "" +
 	"\x0fpresence_events\x18\x04 \x01(\bR\x0epresenceEvents\x12>\n" +
 	"\rretention_age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\fretentionAge\x12'\n" +
 	"\x0fretention_count\x18\x06 \x01(\x04R\x0eretentionCount\x12*\n" +
-	"\x11max_content_bytes\x18\a \x01(\rR\x0fmaxContentBytes\"\xa6\x01\n" +
+	"\x11max_content_bytes\x18\a \x01(\rR\x0fmaxContentBytes\x12:\n" +
+	"\fmessage_rate\x18\b \x01(\v2\x17.parley.journal.v1.RateR\vmessageRate\x124\n" +
+	"\tbyte_rate\x18\t \x01(\v2\x17.parley.journal.v1.RateR\bbyteRate\";\n" +
+	"\x04Rate\x12\x1d\n" +
+	"\n" +
+	"per_second\x18\x01 \x01(\x01R\tperSecond\x12\x14\n" +
+	"\x05burst\x18\x02 \x01(\x01R\x05burst\"\xa6\x01\n" +
 	"\x0fSettingsChanged\x127\n" +
 	"\bsettings\x18\x01 \x01(\v2\x1b.parley.journal.v1.SettingsR\bsettings\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12*\n" +
@@ -1727,70 +1803,73 @@ func file_journal_v1_journal_proto_rawDescGZIP() []byte {
 }
 
 var file_journal_v1_journal_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_journal_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_journal_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_journal_v1_journal_proto_goTypes = []any{
 	(Level)(0),                    // 0: parley.journal.v1.Level
 	(*MessagePosted)(nil),         // 1: parley.journal.v1.MessagePosted
 	(*Firing)(nil),                // 2: parley.journal.v1.Firing
 	(*Settings)(nil),              // 3: parley.journal.v1.Settings
-	(*SettingsChanged)(nil),       // 4: parley.journal.v1.SettingsChanged
-	(*MemberKicked)(nil),          // 5: parley.journal.v1.MemberKicked
-	(*MemberBanned)(nil),          // 6: parley.journal.v1.MemberBanned
-	(*MemberUnbanned)(nil),        // 7: parley.journal.v1.MemberUnbanned
-	(*MemberMuted)(nil),           // 8: parley.journal.v1.MemberMuted
-	(*MemberUnmuted)(nil),         // 9: parley.journal.v1.MemberUnmuted
-	(*MemberInvited)(nil),         // 10: parley.journal.v1.MemberInvited
-	(*MemberUninvited)(nil),       // 11: parley.journal.v1.MemberUninvited
-	(*RoomSnapshot)(nil),          // 12: parley.journal.v1.RoomSnapshot
-	(*LastFirings)(nil),           // 13: parley.journal.v1.LastFirings
-	(*Restriction)(nil),           // 14: parley.journal.v1.Restriction
-	(*Invitation)(nil),            // 15: parley.journal.v1.Invitation
-	(*Kick)(nil),                  // 16: parley.journal.v1.Kick
-	(*SessionJoined)(nil),         // 17: parley.journal.v1.SessionJoined
-	(*SessionLeft)(nil),           // 18: parley.journal.v1.SessionLeft
-	(*MembersSnapshot)(nil),       // 19: parley.journal.v1.MembersSnapshot
-	(*Membership)(nil),            // 20: parley.journal.v1.Membership
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
+	(*Rate)(nil),                  // 4: parley.journal.v1.Rate
+	(*SettingsChanged)(nil),       // 5: parley.journal.v1.SettingsChanged
+	(*MemberKicked)(nil),          // 6: parley.journal.v1.MemberKicked
+	(*MemberBanned)(nil),          // 7: parley.journal.v1.MemberBanned
+	(*MemberUnbanned)(nil),        // 8: parley.journal.v1.MemberUnbanned
+	(*MemberMuted)(nil),           // 9: parley.journal.v1.MemberMuted
+	(*MemberUnmuted)(nil),         // 10: parley.journal.v1.MemberUnmuted
+	(*MemberInvited)(nil),         // 11: parley.journal.v1.MemberInvited
+	(*MemberUninvited)(nil),       // 12: parley.journal.v1.MemberUninvited
+	(*RoomSnapshot)(nil),          // 13: parley.journal.v1.RoomSnapshot
+	(*LastFirings)(nil),           // 14: parley.journal.v1.LastFirings
+	(*Restriction)(nil),           // 15: parley.journal.v1.Restriction
+	(*Invitation)(nil),            // 16: parley.journal.v1.Invitation
+	(*Kick)(nil),                  // 17: parley.journal.v1.Kick
+	(*SessionJoined)(nil),         // 18: parley.journal.v1.SessionJoined
+	(*SessionLeft)(nil),           // 19: parley.journal.v1.SessionLeft
+	(*MembersSnapshot)(nil),       // 20: parley.journal.v1.MembersSnapshot
+	(*Membership)(nil),            // 21: parley.journal.v1.Membership
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
 }
 var file_journal_v1_journal_proto_depIdxs = []int32{
-	21, // 0: parley.journal.v1.MessagePosted.sent_at:type_name -> google.protobuf.Timestamp
+	22, // 0: parley.journal.v1.MessagePosted.sent_at:type_name -> google.protobuf.Timestamp
 	2,  // 1: parley.journal.v1.MessagePosted.firing:type_name -> parley.journal.v1.Firing
-	21, // 2: parley.journal.v1.Firing.at:type_name -> google.protobuf.Timestamp
+	22, // 2: parley.journal.v1.Firing.at:type_name -> google.protobuf.Timestamp
 	0,  // 3: parley.journal.v1.Settings.join:type_name -> parley.journal.v1.Level
 	0,  // 4: parley.journal.v1.Settings.publish:type_name -> parley.journal.v1.Level
 	0,  // 5: parley.journal.v1.Settings.history:type_name -> parley.journal.v1.Level
-	22, // 6: parley.journal.v1.Settings.retention_age:type_name -> google.protobuf.Duration
-	3,  // 7: parley.journal.v1.SettingsChanged.settings:type_name -> parley.journal.v1.Settings
-	21, // 8: parley.journal.v1.SettingsChanged.at:type_name -> google.protobuf.Timestamp
-	21, // 9: parley.journal.v1.MemberKicked.at:type_name -> google.protobuf.Timestamp
-	21, // 10: parley.journal.v1.MemberBanned.at:type_name -> google.protobuf.Timestamp
-	21, // 11: parley.journal.v1.MemberBanned.expires_at:type_name -> google.protobuf.Timestamp
-	21, // 12: parley.journal.v1.MemberUnbanned.at:type_name -> google.protobuf.Timestamp
-	21, // 13: parley.journal.v1.MemberMuted.at:type_name -> google.protobuf.Timestamp
-	21, // 14: parley.journal.v1.MemberMuted.expires_at:type_name -> google.protobuf.Timestamp
-	21, // 15: parley.journal.v1.MemberUnmuted.at:type_name -> google.protobuf.Timestamp
-	21, // 16: parley.journal.v1.MemberInvited.at:type_name -> google.protobuf.Timestamp
-	21, // 17: parley.journal.v1.MemberUninvited.at:type_name -> google.protobuf.Timestamp
-	3,  // 18: parley.journal.v1.RoomSnapshot.settings:type_name -> parley.journal.v1.Settings
-	14, // 19: parley.journal.v1.RoomSnapshot.bans:type_name -> parley.journal.v1.Restriction
-	14, // 20: parley.journal.v1.RoomSnapshot.mutes:type_name -> parley.journal.v1.Restriction
-	15, // 21: parley.journal.v1.RoomSnapshot.invitations:type_name -> parley.journal.v1.Invitation
-	16, // 22: parley.journal.v1.RoomSnapshot.kicks:type_name -> parley.journal.v1.Kick
-	13, // 23: parley.journal.v1.RoomSnapshot.firings:type_name -> parley.journal.v1.LastFirings
-	21, // 24: parley.journal.v1.Restriction.at:type_name -> google.protobuf.Timestamp
-	21, // 25: parley.journal.v1.Restriction.expires_at:type_name -> google.protobuf.Timestamp
-	21, // 26: parley.journal.v1.Invitation.at:type_name -> google.protobuf.Timestamp
-	21, // 27: parley.journal.v1.Kick.at:type_name -> google.protobuf.Timestamp
-	21, // 28: parley.journal.v1.SessionJoined.at:type_name -> google.protobuf.Timestamp
-	21, // 29: parley.journal.v1.SessionLeft.at:type_name -> google.protobuf.Timestamp
-	20, // 30: parley.journal.v1.MembersSnapshot.memberships:type_name -> parley.journal.v1.Membership
-	21, // 31: parley.journal.v1.Membership.at:type_name -> google.protobuf.Timestamp
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	23, // 6: parley.journal.v1.Settings.retention_age:type_name -> google.protobuf.Duration
+	4,  // 7: parley.journal.v1.Settings.message_rate:type_name -> parley.journal.v1.Rate
+	4,  // 8: parley.journal.v1.Settings.byte_rate:type_name -> parley.journal.v1.Rate
+	3,  // 9: parley.journal.v1.SettingsChanged.settings:type_name -> parley.journal.v1.Settings
+	22, // 10: parley.journal.v1.SettingsChanged.at:type_name -> google.protobuf.Timestamp
+	22, // 11: parley.journal.v1.MemberKicked.at:type_name -> google.protobuf.Timestamp
+	22, // 12: parley.journal.v1.MemberBanned.at:type_name -> google.protobuf.Timestamp
+	22, // 13: parley.journal.v1.MemberBanned.expires_at:type_name -> google.protobuf.Timestamp
+	22, // 14: parley.journal.v1.MemberUnbanned.at:type_name -> google.protobuf.Timestamp
+	22, // 15: parley.journal.v1.MemberMuted.at:type_name -> google.protobuf.Timestamp
+	22, // 16: parley.journal.v1.MemberMuted.expires_at:type_name -> google.protobuf.Timestamp
+	22, // 17: parley.journal.v1.MemberUnmuted.at:type_name -> google.protobuf.Timestamp
+	22, // 18: parley.journal.v1.MemberInvited.at:type_name -> google.protobuf.Timestamp
+	22, // 19: parley.journal.v1.MemberUninvited.at:type_name -> google.protobuf.Timestamp
+	3,  // 20: parley.journal.v1.RoomSnapshot.settings:type_name -> parley.journal.v1.Settings
+	15, // 21: parley.journal.v1.RoomSnapshot.bans:type_name -> parley.journal.v1.Restriction
+	15, // 22: parley.journal.v1.RoomSnapshot.mutes:type_name -> parley.journal.v1.Restriction
+	16, // 23: parley.journal.v1.RoomSnapshot.invitations:type_name -> parley.journal.v1.Invitation
+	17, // 24: parley.journal.v1.RoomSnapshot.kicks:type_name -> parley.journal.v1.Kick
+	14, // 25: parley.journal.v1.RoomSnapshot.firings:type_name -> parley.journal.v1.LastFirings
+	22, // 26: parley.journal.v1.Restriction.at:type_name -> google.protobuf.Timestamp
+	22, // 27: parley.journal.v1.Restriction.expires_at:type_name -> google.protobuf.Timestamp
+	22, // 28: parley.journal.v1.Invitation.at:type_name -> google.protobuf.Timestamp
+	22, // 29: parley.journal.v1.Kick.at:type_name -> google.protobuf.Timestamp
+	22, // 30: parley.journal.v1.SessionJoined.at:type_name -> google.protobuf.Timestamp
+	22, // 31: parley.journal.v1.SessionLeft.at:type_name -> google.protobuf.Timestamp
+	21, // 32: parley.journal.v1.MembersSnapshot.memberships:type_name -> parley.journal.v1.Membership
+	22, // 33: parley.journal.v1.Membership.at:type_name -> google.protobuf.Timestamp
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_journal_v1_journal_proto_init() }
@@ -1804,7 +1883,7 @@ func file_journal_v1_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_journal_v1_journal_proto_rawDesc), len(file_journal_v1_journal_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

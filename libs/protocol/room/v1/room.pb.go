@@ -2964,7 +2964,8 @@ func (*Administer_Invite) isAdminister_Command() {}
 func (*Administer_Uninvite) isAdminister_Command() {}
 
 // ChangeSettings changes what is present. Retentions: age at least a minute, count at least 1; 0 takes the limit away. What a
-// shorter retention has made unreadable stays so. Content bytes: up to what the service allows; 0 is that.
+// shorter retention has made unreadable stays so. Content bytes: up to what the service allows; 0 is that. Rates: of 0.001 to 1e9
+// a second, 0 is the service's; a burst of at least 1 that is regained within a day, 0 is 5 seconds of the rate.
 type ChangeSettings struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Join            *v1.Level              `protobuf:"varint,1,opt,name=join,proto3,enum=parley.journal.v1.Level,oneof" json:"join,omitempty"`
@@ -2974,6 +2975,8 @@ type ChangeSettings struct {
 	RetentionAge    *durationpb.Duration   `protobuf:"bytes,5,opt,name=retention_age,json=retentionAge,proto3" json:"retention_age,omitempty"`
 	RetentionCount  *uint64                `protobuf:"varint,6,opt,name=retention_count,json=retentionCount,proto3,oneof" json:"retention_count,omitempty"`
 	MaxContentBytes *uint32                `protobuf:"varint,7,opt,name=max_content_bytes,json=maxContentBytes,proto3,oneof" json:"max_content_bytes,omitempty"`
+	MessageRate     *v1.Rate               `protobuf:"bytes,8,opt,name=message_rate,json=messageRate,proto3" json:"message_rate,omitempty"`
+	ByteRate        *v1.Rate               `protobuf:"bytes,9,opt,name=byte_rate,json=byteRate,proto3" json:"byte_rate,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -3055,6 +3058,20 @@ func (x *ChangeSettings) GetMaxContentBytes() uint32 {
 		return *x.MaxContentBytes
 	}
 	return 0
+}
+
+func (x *ChangeSettings) GetMessageRate() *v1.Rate {
+	if x != nil {
+		return x.MessageRate
+	}
+	return nil
+}
+
+func (x *ChangeSettings) GetByteRate() *v1.Rate {
+	if x != nil {
+		return x.ByteRate
+	}
+	return nil
 }
 
 // KickMember takes a member out on all its sessions. It may join again. Also one that is not in the room.
@@ -4383,7 +4400,7 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"\x06unmute\x18\x0f \x01(\v2\x1c.parley.room.v1.UnmuteMemberH\x00R\x06unmute\x126\n" +
 	"\x06invite\x18\x10 \x01(\v2\x1c.parley.room.v1.InviteMemberH\x00R\x06invite\x12<\n" +
 	"\buninvite\x18\x11 \x01(\v2\x1e.parley.room.v1.UninviteMemberH\x00R\buninviteB\t\n" +
-	"\acommand\"\xe1\x03\n" +
+	"\acommand\"\xd3\x04\n" +
 	"\x0eChangeSettings\x121\n" +
 	"\x04join\x18\x01 \x01(\x0e2\x18.parley.journal.v1.LevelH\x00R\x04join\x88\x01\x01\x127\n" +
 	"\apublish\x18\x02 \x01(\x0e2\x18.parley.journal.v1.LevelH\x01R\apublish\x88\x01\x01\x127\n" +
@@ -4391,7 +4408,9 @@ const file_room_v1_room_proto_rawDesc = "" +
 	"\x0fpresence_events\x18\x04 \x01(\bH\x03R\x0epresenceEvents\x88\x01\x01\x12>\n" +
 	"\rretention_age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\fretentionAge\x12,\n" +
 	"\x0fretention_count\x18\x06 \x01(\x04H\x04R\x0eretentionCount\x88\x01\x01\x12/\n" +
-	"\x11max_content_bytes\x18\a \x01(\rH\x05R\x0fmaxContentBytes\x88\x01\x01B\a\n" +
+	"\x11max_content_bytes\x18\a \x01(\rH\x05R\x0fmaxContentBytes\x88\x01\x01\x12:\n" +
+	"\fmessage_rate\x18\b \x01(\v2\x17.parley.journal.v1.RateR\vmessageRate\x124\n" +
+	"\tbyte_rate\x18\t \x01(\v2\x17.parley.journal.v1.RateR\bbyteRateB\a\n" +
 	"\x05_joinB\n" +
 	"\n" +
 	"\b_publishB\n" +
@@ -4555,7 +4574,8 @@ var file_room_v1_room_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
 	(v1.Level)(0),                 // 55: parley.journal.v1.Level
 	(*durationpb.Duration)(nil),   // 56: google.protobuf.Duration
-	(*v1.Settings)(nil),           // 57: parley.journal.v1.Settings
+	(*v1.Rate)(nil),               // 57: parley.journal.v1.Rate
+	(*v1.Settings)(nil),           // 58: parley.journal.v1.Settings
 }
 var file_room_v1_room_proto_depIdxs = []int32{
 	3,  // 0: parley.room.v1.Frame.join:type_name -> parley.room.v1.Join
@@ -4621,20 +4641,22 @@ var file_room_v1_room_proto_depIdxs = []int32{
 	55, // 60: parley.room.v1.ChangeSettings.publish:type_name -> parley.journal.v1.Level
 	55, // 61: parley.room.v1.ChangeSettings.history:type_name -> parley.journal.v1.Level
 	56, // 62: parley.room.v1.ChangeSettings.retention_age:type_name -> google.protobuf.Duration
-	56, // 63: parley.room.v1.BanMember.lasting:type_name -> google.protobuf.Duration
-	56, // 64: parley.room.v1.MuteMember.lasting:type_name -> google.protobuf.Duration
-	54, // 65: parley.room.v1.Administered.expires_at:type_name -> google.protobuf.Timestamp
-	57, // 66: parley.room.v1.Administered.settings:type_name -> parley.journal.v1.Settings
-	57, // 67: parley.room.v1.Description.settings:type_name -> parley.journal.v1.Settings
-	0,  // 68: parley.room.v1.List.listing:type_name -> parley.room.v1.Listing
-	48, // 69: parley.room.v1.Listed.members:type_name -> parley.room.v1.ListedMember
-	54, // 70: parley.room.v1.ListedMember.at:type_name -> google.protobuf.Timestamp
-	54, // 71: parley.room.v1.ListedMember.expires_at:type_name -> google.protobuf.Timestamp
-	72, // [72:72] is the sub-list for method output_type
-	72, // [72:72] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	57, // 63: parley.room.v1.ChangeSettings.message_rate:type_name -> parley.journal.v1.Rate
+	57, // 64: parley.room.v1.ChangeSettings.byte_rate:type_name -> parley.journal.v1.Rate
+	56, // 65: parley.room.v1.BanMember.lasting:type_name -> google.protobuf.Duration
+	56, // 66: parley.room.v1.MuteMember.lasting:type_name -> google.protobuf.Duration
+	54, // 67: parley.room.v1.Administered.expires_at:type_name -> google.protobuf.Timestamp
+	58, // 68: parley.room.v1.Administered.settings:type_name -> parley.journal.v1.Settings
+	58, // 69: parley.room.v1.Description.settings:type_name -> parley.journal.v1.Settings
+	0,  // 70: parley.room.v1.List.listing:type_name -> parley.room.v1.Listing
+	48, // 71: parley.room.v1.Listed.members:type_name -> parley.room.v1.ListedMember
+	54, // 72: parley.room.v1.ListedMember.at:type_name -> google.protobuf.Timestamp
+	54, // 73: parley.room.v1.ListedMember.expires_at:type_name -> google.protobuf.Timestamp
+	74, // [74:74] is the sub-list for method output_type
+	74, // [74:74] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_room_v1_room_proto_init() }

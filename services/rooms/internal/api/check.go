@@ -14,6 +14,8 @@ import (
 	adminv1 "github.com/parley-rt/parley/libs/protocol/admin/v1"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/ids"
+
+	"github.com/parley-rt/parley/libs/ratelimit"
 )
 
 // Limits of requests' fields.
@@ -119,6 +121,12 @@ func (c *check) between(field string, d *durationpb.Duration, least, most time.D
 func (c *check) retentionAge(d *durationpb.Duration) {
 	if d != nil && (d.GetSeconds() != 0 || d.GetNanos() != 0) {
 		c.between("retention_age", d, minRetentionAge, maxRetentionAge)
+	}
+}
+
+func (c *check) rate(field string, r *adminv1.Rate) {
+	if _, err := ratelimit.RateOf(r.GetPerSecond(), r.GetBurst()); err != nil {
+		c.fail(field, "%v", err)
 	}
 }
 

@@ -82,10 +82,12 @@ func (s *rooms) UpdateSettings(ctx context.Context, req *adminv1.UpdateSettingsR
 	c.level("publish", req.Publish)
 	c.level("history", req.History)
 	c.retentionAge(req.GetRetentionAge())
+	c.rate("message_rate", req.GetMessageRate())
+	c.rate("byte_rate", req.GetByteRate())
 	if req.Join == nil && req.Publish == nil && req.History == nil && req.PresenceEvents == nil && req.RetentionAge == nil &&
-		req.RetentionCount == nil && req.MaxContentBytes == nil {
+		req.RetentionCount == nil && req.MaxContentBytes == nil && req.MessageRate == nil && req.ByteRate == nil {
 		c.fail("join", "no setting is given: give at least one of join, publish, history, presence_events, retention_age, "+
-			"retention_count, max_content_bytes")
+			"retention_count, max_content_bytes, message_rate, byte_rate")
 	}
 	if err := c.err(); err != nil {
 		return nil, err
@@ -94,7 +96,7 @@ func (s *rooms) UpdateSettings(ctx context.Context, req *adminv1.UpdateSettingsR
 		ChangeSettings: &roomv1.ChangeSettings{
 			Join: levelIn(req.Join), Publish: levelIn(req.Publish), History: levelIn(req.History),
 			PresenceEvents: req.PresenceEvents, RetentionAge: req.GetRetentionAge(), RetentionCount: req.RetentionCount,
-			MaxContentBytes: req.MaxContentBytes,
+			MaxContentBytes: req.MaxContentBytes, MessageRate: rateIn(req.GetMessageRate()), ByteRate: rateIn(req.GetByteRate()),
 		},
 	}})
 	if err != nil {
@@ -112,8 +114,22 @@ func settingsOf(s *journalv1.Settings) *adminv1.Settings {
 	return &adminv1.Settings{
 		Join: levelOf(s.GetJoin()), Publish: levelOf(s.GetPublish()), History: levelOf(s.GetHistory()),
 		PresenceEvents: s.GetPresenceEvents(), RetentionAge: s.GetRetentionAge(), RetentionCount: s.GetRetentionCount(),
-		MaxContentBytes: s.GetMaxContentBytes(),
+		MaxContentBytes: s.GetMaxContentBytes(), MessageRate: rateOut(s.GetMessageRate()), ByteRate: rateOut(s.GetByteRate()),
 	}
+}
+
+func rateIn(r *adminv1.Rate) *journalv1.Rate {
+	if r == nil {
+		return nil
+	}
+	return &journalv1.Rate{PerSecond: r.GetPerSecond(), Burst: r.GetBurst()}
+}
+
+func rateOut(r *journalv1.Rate) *adminv1.Rate {
+	if r == nil {
+		return nil
+	}
+	return &adminv1.Rate{PerSecond: r.GetPerSecond(), Burst: r.GetBurst()}
 }
 
 func levelOf(l journalv1.Level) adminv1.Level {

@@ -23,7 +23,8 @@ type Links interface {
 type Limits struct {
 	// MaxContentBytes of one message. Default 64 KiB.
 	MaxContentBytes int
-	// Messages bounds the messages of members, and the bytes of their contents; nil: nothing does.
+	// Messages bounds the messages of members, and the bytes of their contents, in rooms whose settings do not; nil: nothing does,
+	// whatever the settings say.
 	Messages *ratelimit.Own
 	// WindowMax is how many ids the dedupe window holds. Default core.WindowMax.
 	WindowMax int
@@ -62,6 +63,13 @@ func (l Limits) withDefaults() Limits {
 	duration(&l.HeadTimeout, 2*time.Second)
 	duration(&l.CommitTimeout, 4*time.Second)
 	return l
+}
+
+func (l Limits) gauge() *core.Gauge {
+	if l.Messages == nil {
+		return nil
+	}
+	return core.NewGauge(l.Messages)
 }
 
 // Env is what all rooms of a node share.

@@ -13,7 +13,6 @@ import (
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/persistence"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
-	"github.com/parley-rt/parley/libs/ratelimit"
 	"github.com/parley-rt/parley/services/rooms/internal/room/core"
 )
 
@@ -87,7 +86,7 @@ func New(env Env, id string, slot *Slot, start Start, host *actor.PID) *Room {
 		owed:        make(map[string]struct{}),
 		presence:    core.NewPresence(),
 	}
-	r.stream = actorkit.NewPersistent(r.streamConfig(), streamBehavior{limits: env.Limits, roster: &r.roster, used: &ratelimit.Meter{}}, actorkit.PersistentHandler[*write, written]{
+	r.stream = actorkit.NewPersistent(r.streamConfig(), streamBehavior{limits: env.Limits, roster: &r.roster, gauge: env.Limits.gauge()}, actorkit.PersistentHandler[*write, written]{
 		Committed: r.committed,
 		Failed:    r.writeFailed,
 		Appending: r.appending,

@@ -12,7 +12,6 @@ import (
 	"github.com/parley-rt/parley/libs/opskit/failpoint"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/protocol/names"
-	"github.com/parley-rt/parley/libs/ratelimit"
 	"github.com/parley-rt/parley/services/rooms/internal/room/core"
 )
 
@@ -151,7 +150,7 @@ func nextWindow(last []persistence.Event) int {
 type streamBehavior struct {
 	limits Limits
 	roster *roster
-	used   *ratelimit.Meter // by messages, since this activation
+	gauge  *core.Gauge // of messages, since this activation; nil: any pass
 }
 
 func (b streamBehavior) Zero(c persistence.Claim) *core.State {
@@ -163,7 +162,7 @@ func (b streamBehavior) Apply(s *core.State, e persistence.Event) (*core.State, 
 }
 
 func (b streamBehavior) Draft(s *core.State) actorkit.Draft[*write, written] {
-	return streamDraft{s.Draft(b.limits.MaxContentBytes, b.roster).Within(b.limits.Messages, b.used)}
+	return streamDraft{s.Draft(b.limits.MaxContentBytes, b.roster).Within(b.gauge)}
 }
 
 func (b streamBehavior) Snapshot(s *core.State) (persistence.Snapshot, error) {

@@ -266,6 +266,8 @@ func (d *Draft) changeSettings(actor string, c *roomv1.ChangeSettings, at *times
 	if c.MaxContentBytes != nil {
 		next.MaxContentBytes = *c.MaxContentBytes
 	}
+	changeRate(&next.MessageRate, c.MessageRate)
+	changeRate(&next.ByteRate, c.ByteRate)
 	answer := &roomv1.Administered{Settings: next, Seq: d.rights.settingsSeq()}
 	if proto.Equal(old, next) {
 		return "", nil, answer, nil
@@ -293,5 +295,8 @@ func (d *Draft) checkSettings(c *roomv1.ChangeSettings) error {
 	if n := c.GetMaxContentBytes(); int64(n) > int64(d.maxContent) {
 		return fmt.Errorf("max_content_bytes must be at most %d", d.maxContent)
 	}
-	return nil
+	if err := checkRate("message_rate", c.MessageRate); err != nil {
+		return err
+	}
+	return checkRate("byte_rate", c.ByteRate)
 }

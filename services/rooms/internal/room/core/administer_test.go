@@ -292,6 +292,8 @@ func TestRefusedCommands(t *testing.T) {
 		"unknown level":    asked("1", &roomv1.ChangeSettings{History: level(99)}),
 		"short age":        asked("1", &roomv1.ChangeSettings{RetentionAge: durationpb.New(time.Second)}),
 		"large content":    asked("1", &roomv1.ChangeSettings{MaxContentBytes: &tooMany}),
+		"slow messages":    asked("1", &roomv1.ChangeSettings{MessageRate: &journalv1.Rate{PerSecond: 1e-9, Burst: 1}}),
+		"negative bytes":   asked("1", &roomv1.ChangeSettings{ByteRate: &journalv1.Rate{PerSecond: -1}}),
 	} {
 		s := liveState()
 		events, ruled := s.Draft(maxContent, everybody).Administer(a, 1, epochTime)

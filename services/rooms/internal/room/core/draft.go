@@ -39,8 +39,7 @@ type Draft struct {
 	last       uint64
 	free       int
 	freeKnown  bool
-	rate       *ratelimit.Own   // of messages; nil: any
-	used       *ratelimit.Meter // of it
+	gauge      *Gauge // of messages; nil: any pass
 }
 
 // Draft opens an overlay for one batch. maxContent is the service's limit of a message's content in bytes; seats tells who
@@ -50,10 +49,10 @@ func (s *State) Draft(maxContent int, seats Seats) *Draft {
 	return &Draft{s: s, maxContent: maxContent, seats: seats, rights: rightsDraft{base: &s.rights}, last: s.lastMessage}
 }
 
-// Within has the draft refuse what is more than rate; used is what the room has used of it. A batch that fails to be stored has used
-// it all the same: it was no less work.
-func (d *Draft) Within(rate *ratelimit.Own, used *ratelimit.Meter) *Draft {
-	d.rate, d.used = rate, used
+// Within has the draft refuse what is more than the room takes by its settings and the service's. A batch that fails to be stored has
+// used it all the same: it was no less work.
+func (d *Draft) Within(g *Gauge) *Draft {
+	d.gauge = g
 	return d
 }
 
@@ -146,25 +145,6 @@ func (d *Draft) limit(m *roomv1.Draft, now time.Time) *roomv1.Outcome {
 		return refuse(clientv1.ErrorCode_ERROR_CODE_BUSY, "the room takes no more messages at this rate", busyRetryAfter)
 	}
 	return nil
-}
-
-// tooMuch returns the refusal of a message for which the room gets too many. Once one of a batch is refused, so are those behind it,
-// which would overtake it otherwise: each is told when it passes behind those before it, which owed adds up. What no member asked for
-// is not limited.
-func (d *Draft) tooMuch(p *roomv1.Publish, m *roomv1.Draft, owed *ratelimit.Cost, now time.Time) *roomv1.Outcome {
-	if d.rate == nil || p.Unchecked {
-		return nil
-	}
-	cost := ratelimit.Cost{Pieces: 1, Bytes: len(m.Content)}
-	if owed.Pieces == 0 {
-		if _, ok := d.rate.Take(now, d.used, cost); ok {
-			return nil
-		}
-	}
-	owed.Pieces, owed.Bytes = owed.Pieces+cost.Pieces, owed.Bytes+cost.Bytes
-	after := d.rate.Wait(now, d.used, *owed)
-	return refuse(clientv1.ErrorCode_ERROR_CODE_RATE_LIMITED, "the room gets more messages than it takes",
-		uint32(max(1, (after+time.Millisecond-1).Milliseconds())))
 }
 
 // fits tells whether the dedupe window takes one more id and then so many others.
