@@ -67,3 +67,21 @@ func mix(x uint64) uint64 {
 func compareKeys(a, b Key) int {
 	return cmp.Or(cmp.Compare(a.DC, b.DC), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name))
 }
+
+// Preferred names nodes in the order in which to turn to them about key: those that are ready by Rank, then the others.
+func Preferred(key string, nodes []Node) []string {
+	ready := make([]Node, 0, len(nodes))
+	var rest []string
+	for _, n := range nodes {
+		if n.State == StateReady {
+			ready = append(ready, n)
+		} else {
+			rest = append(rest, n.Name)
+		}
+	}
+	names := make([]string, 0, len(nodes))
+	for _, n := range Rank(key, ready) {
+		names = append(names, n.Name)
+	}
+	return append(names, rest...)
+}

@@ -106,3 +106,24 @@ func BenchmarkRank(b *testing.B) {
 		Rank("room-1", nodes)
 	}
 }
+
+// Who drains is turned to last.
+func TestPreferred(t *testing.T) {
+	t.Parallel()
+	var nodes []Node
+	for _, name := range []string{"a", "b", "c"} {
+		nodes = append(nodes, Node{Service: "rooms", DC: "dc", Name: name, State: StateReady})
+	}
+	first := Preferred("lobby", nodes)
+	require.ElementsMatch(t, []string{"a", "b", "c"}, first)
+	for i, n := range Rank("lobby", nodes) {
+		require.Equal(t, n.Name, first[i])
+	}
+	for i := range nodes {
+		if nodes[i].Name == first[0] {
+			nodes[i].State = StateDraining
+		}
+	}
+	require.Equal(t, []string{first[1], first[2], first[0]}, Preferred("lobby", nodes))
+	require.Empty(t, Preferred("lobby", nil))
+}

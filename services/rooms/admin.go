@@ -9,10 +9,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/actorkit/ask"
 	"github.com/parley-rt/parley/libs/dcplane"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 	"github.com/parley-rt/parley/services/rooms/internal/api"
-	"github.com/parley-rt/parley/services/rooms/internal/api/ask"
 )
 
 // apiDrain bounds how long Stop waits for requests of the API: a little more than one may take.
@@ -40,7 +40,9 @@ func newAdmin(s *Service) (*admin, error) {
 			s.door.HandleFrame(node.Self(), f)
 			return nil
 		},
-		Nodes: func() []dcplane.Node { return s.deps.Directory.Nodes(s.cfg.DC, ServiceName) },
+		Nodes: func(room string) []string {
+			return dcplane.Preferred(room, s.deps.Directory.Nodes(s.cfg.DC, ServiceName))
+		},
 		Blind: s.isBlind,
 	})
 	// Rooms answer through the Links; those of this node have none to themselves.

@@ -6,6 +6,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/parley-rt/parley/libs/opskit/adminapi"
 	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/protocol/admin/v1/adminv1connect"
 )
@@ -28,7 +29,7 @@ var moderation = map[string]bool{
 // authorize lets moderators do what is theirs, in their rooms. Administrators do what they like.
 func authorize(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		grants := callerOf(ctx).moderates
+		grants := adminapi.CallerOf(ctx).Moderates
 		if grants == nil {
 			return next(ctx, req)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/parley-rt/parley/libs/opskit/adminapi"
 	"github.com/parley-rt/parley/libs/persistence"
 	adminv1 "github.com/parley-rt/parley/libs/protocol/admin/v1"
 )
@@ -35,7 +36,7 @@ func (s *rooms) BlockMember(ctx context.Context, req *adminv1.BlockMemberRequest
 	if req.GetLasting() != nil {
 		lasting = req.GetLasting().AsDuration()
 	}
-	b, err := s.blocks.BlockMember(ctx, req.GetMemberId(), lasting, req.GetReason(), actorOf(ctx))
+	b, err := s.blocks.BlockMember(ctx, req.GetMemberId(), lasting, req.GetReason(), adminapi.CallerOf(ctx).Actor)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,7 @@ func (s *rooms) UnblockMember(ctx context.Context, req *adminv1.UnblockMemberReq
 	if err != nil {
 		return nil, err
 	}
-	s.audit.Info("member unblocked", slog.String("member_id", req.GetMemberId()), slog.String("actor", actorOf(ctx)), slog.Bool("changed", was))
+	s.audit.Info("member unblocked", slog.String("member_id", req.GetMemberId()), slog.String("actor", adminapi.CallerOf(ctx).Actor), slog.Bool("changed", was))
 	return &adminv1.UnblockMemberResponse{Changed: was}, nil
 }
 

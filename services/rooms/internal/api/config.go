@@ -3,14 +3,13 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/parley-rt/parley/libs/opskit/adminapi"
 	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
@@ -30,14 +29,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.MaxInFlight == 0 {
-		c.MaxInFlight = 256
-	}
 	if c.MaxContentBytes == 0 {
 		c.MaxContentBytes = 64 << 10
-	}
-	if c.Within == 0 {
-		c.Within = 5 * time.Second
 	}
 	return c
 }
@@ -45,20 +38,15 @@ func (c Config) withDefaults() Config {
 // maxRequestBytes leaves room for a content whose every byte JSON writes as \u00XX, and for the other fields.
 func (c Config) maxRequestBytes() int { return 6*c.MaxContentBytes + 16<<10 }
 
+func (c Config) server() adminapi.Config {
+	return adminapi.Config{Listen: c.Listen, Auth: c.Auth, MaxInFlight: c.MaxInFlight, MaxRequestBytes: c.maxRequestBytes(), Within: c.Within}
+}
+
 // Check reports every problem, joined.
 func (c Config) Check() error {
-	var problems []error
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		problems = append(problems, fmt.Errorf("PARLEY_API_LISTEN: %q is not host:port", c.Listen))
-	}
-	problems = append(problems, c.Auth.Check())
-	for _, n := range []struct {
-		name  string
-		value int64
-	}{{"max in flight", int64(c.MaxInFlight)}, {"max content bytes", int64(c.MaxContentBytes)}, {"within", int64(c.Within)}} {
-		if n.value < 0 {
-			problems = append(problems, fmt.Errorf("api %s is negative", n.name))
-		}
+	problems := []error{c.server().Check()}
+	if c.MaxContentBytes < 0 {
+		problems = append(problems, errors.New("api max content bytes is negative"))
 	}
 	return errors.Join(problems...)
 }

@@ -16,12 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/parley-rt/parley/libs/actorkit"
+	"github.com/parley-rt/parley/libs/actorkit/ask"
+	"github.com/parley-rt/parley/libs/opskit/adminapi"
 	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codes"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
-	"github.com/parley-rt/parley/services/rooms/internal/api/ask"
 )
 
 func refused(code clientv1.ErrorCode, after time.Duration) error {
@@ -41,7 +42,7 @@ func TestErrorTable(t *testing.T) {
 		retry   time.Duration
 	}{
 		"unknown":         {inner, connect.CodeInternal, "INTERNAL", "internal error", 0},
-		"panic":           {fmt.Errorf("%w: %w", errPanic, inner), connect.CodeInternal, "INTERNAL", "internal error", 0},
+		"panic":           {fmt.Errorf("%w: %w", adminapi.ErrPanic, inner), connect.CodeInternal, "INTERNAL", "internal error", 0},
 		"wrong answer":    {unexpected(inner), connect.CodeInternal, "INTERNAL", "internal error", 0},
 		"too large frame": {actorkit.ErrFrameTooLarge, connect.CodeInternal, "INTERNAL", "internal error", 0},
 		"corrupt journal": {persistence.ErrCorrupt, connect.CodeInternal, "INTERNAL", "internal error", 0},
@@ -50,7 +51,7 @@ func TestErrorTable(t *testing.T) {
 		"keys":            {auth.ErrKeys, connect.CodeUnavailable, "UNAVAILABLE", "cannot be told now", time.Second},
 		"no moderator":    {errForbidden, connect.CodePermissionDenied, "FORBIDDEN", "the token does not allow this", 0},
 		"unused":          {errUnused, connect.CodeNotFound, "ROOM_NOT_FOUND", "the room was never used", 0},
-		"in flight":       {errBusy, connect.CodeResourceExhausted, "BUSY", "too many requests are in flight", 250 * time.Millisecond},
+		"in flight":       {adminapi.ErrBusy, connect.CodeResourceExhausted, "BUSY", "too many requests are in flight", 250 * time.Millisecond},
 		"caller gone":     {errors.Join(ask.ErrUnanswered, context.Canceled), connect.CodeCanceled, "", "went away", 0},
 		"unanswered":      {fmt.Errorf("%w: %w", ask.ErrUnanswered, inner), connect.CodeDeadlineExceeded, "UNKNOWN_OUTCOME", "repeat it", time.Second},
 		"unanswered after a refusal": {
@@ -78,19 +79,19 @@ func TestErrorTable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var told *connect.Error
-			require.ErrorAs(t, errorOf(t.Context(), c.err), &told)
+			require.ErrorAs(t, adminapi.Judge(judge).Error(t.Context(), c.err), &told)
 			require.Equal(t, c.code, told.Code())
 			require.Contains(t, told.Message(), c.message)
 			require.NotContains(t, told.Message(), secret)
 			v := judge(c.err)
-			require.Equal(t, c.reason, v.reason)
-			require.Equal(t, c.retry, v.retry)
+			require.Equal(t, c.reason, v.Reason)
+			require.Equal(t, c.retry, v.Retry)
 			require.Equal(t, c.retry > 0, told.Meta().Get("Retry-After") != "")
 		})
 	}
-	require.NoError(t, errorOf(t.Context(), nil))
+	require.NoError(t, adminapi.Judge(judge).Error(t.Context(), nil))
 	own := connect.NewError(connect.CodeAborted, errors.New("as it is"))
-	require.Same(t, own, errorOf(t.Context(), own))
+	require.Same(t, own, adminapi.Judge(judge).Error(t.Context(), own))
 }
 
 // Every code of the protocol that means "try again" comes with when.
@@ -99,9 +100,9 @@ func TestRetryableRefusalsSayWhen(t *testing.T) {
 	for _, code := range codes.Errors() {
 		v := judge(refused(code, 0))
 		if codes.Retryable(code) && code != clientv1.ErrorCode_ERROR_CODE_INTERNAL {
-			require.Positive(t, v.retry, code)
+			require.Positive(t, v.Retry, code)
 		} else {
-			require.Zero(t, v.retry, code)
+			require.Zero(t, v.Retry, code)
 		}
 	}
 }
@@ -179,7 +180,7 @@ func TestReferenceListsTheErrors(t *testing.T) {
 	note(b.call("Ban", `{"room_id":""}`))
 	note(b.call("Ban", `{"room_id":"r"}`))
 	for _, err := range []error{
-		errBusy, errUnused, errForbidden, ask.ErrUnanswered, ask.ErrUnreachable, errAnswer, refused(clientv1.ErrorCode_ERROR_CODE_TOO_LARGE, 0),
+		adminapi.ErrBusy, errUnused, errForbidden, ask.ErrUnanswered, ask.ErrUnreachable, errAnswer, refused(clientv1.ErrorCode_ERROR_CODE_TOO_LARGE, 0),
 	} {
 		b.rooms.says(nil, err)
 		note(b.call("Ban", `{"room_id":"r","member_id":"m"}`))

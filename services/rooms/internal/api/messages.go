@@ -7,11 +7,11 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/parley-rt/parley/libs/actorkit/ask"
 	adminv1 "github.com/parley-rt/parley/libs/protocol/admin/v1"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/ids"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
-	"github.com/parley-rt/parley/services/rooms/internal/api/ask"
 )
 
 const (

@@ -17,11 +17,11 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/parley-rt/parley/libs/actorkit/ask"
 	adminv1 "github.com/parley-rt/parley/libs/protocol/admin/v1"
 	"github.com/parley-rt/parley/libs/protocol/admin/v1/adminv1connect"
 	journalv1 "github.com/parley-rt/parley/libs/protocol/journal/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
-	"github.com/parley-rt/parley/services/rooms/internal/api/ask"
 )
 
 // JSON has the fields' own names, zero values included, and reads both spellings.

@@ -12,6 +12,7 @@ import (
 	"github.com/parley-rt/parley/libs/protocol/names"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 
+	"github.com/parley-rt/parley/libs/opskit/adminapi"
 	"github.com/parley-rt/parley/libs/persistence"
 )
 
@@ -63,7 +64,7 @@ func (s *rooms) read(ctx context.Context, frame *roomv1.Frame) (*roomv1.Frame, e
 
 // administer has a command carried out by the room.
 func (s *rooms) administer(ctx context.Context, roomID, operationID string, command *roomv1.Administer) (*roomv1.Administered, error) {
-	command.Actor, command.OperationId = actorOf(ctx), operationID
+	command.Actor, command.OperationId = adminapi.CallerOf(ctx).Actor, operationID
 	answer, err := s.asker.Ask(ctx, &roomv1.Frame{RoomId: roomID, Kind: &roomv1.Frame_Administer{Administer: command}})
 	if err != nil {
 		return nil, err

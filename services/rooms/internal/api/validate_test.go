@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/parley-rt/parley/services/rooms/internal/api/ask"
+	"github.com/parley-rt/parley/libs/actorkit/ask"
 )
 
 // Bad input never reaches a room, and the answer names every field that is wrong.

@@ -1,4 +1,4 @@
-package api
+package adminapi
 
 import (
 	"context"
@@ -22,10 +22,11 @@ type observer struct {
 	metrics *metrics
 	tracer  trace.Tracer
 	logger  *slog.Logger
+	judge   Judge
 }
 
-func newObserver(cfg Config, m *metrics, deps Deps) connect.Interceptor {
-	o := &observer{within: cfg.Within, metrics: m, tracer: deps.Tracer, logger: opskit.RateLimited(deps.Logger)}
+func newObserver(cfg Config, m *metrics, deps Deps, judge Judge) connect.Interceptor {
+	o := &observer{within: cfg.Within, metrics: m, tracer: deps.Tracer, logger: opskit.RateLimited(deps.Logger), judge: judge}
 	return connect.UnaryInterceptorFunc(o.around)
 }
 
@@ -41,7 +42,7 @@ func (o *observer) around(next connect.UnaryFunc) connect.UnaryFunc {
 
 		res, err := o.call(ctx, next, req)
 		if err != nil {
-			told := errorOf(ctx, err)
+			told := o.judge.Error(ctx, err)
 			if connect.CodeOf(told) == connect.CodeInternal {
 				o.logger.Error("api request failed", slog.String("procedure", procedure), slog.Any(logkey.Err, err))
 			}
@@ -59,7 +60,7 @@ func (o *observer) call(ctx context.Context, next connect.UnaryFunc, req connect
 	defer func() {
 		if p := recover(); p != nil {
 			o.logger.Error("api handler panicked", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
-			err = fmt.Errorf("%w: %v", errPanic, p)
+			err = fmt.Errorf("%w: %v", ErrPanic, p)
 		}
 	}()
 	return next(ctx, req)

@@ -1,8 +1,8 @@
-// Package ask puts questions to the writers of rooms, from any rooms node to whichever node runs the room.
+// Package ask puts questions to the writers of rooms, from any node that has Links to rooms nodes to whichever runs the room.
 //
 // A question is a frame. It goes over the Link to the node that is believed to run the room, or to this node's own door;
 // the answer comes back by the (connection, request) that it carries. Which node runs a room is only a hint: what an
-// answer or a Moved said last, else the rendezvous order of the live nodes. A wrong hint costs a hop.
+// answer or a Moved said last, else the order in which the asker lists the live nodes. A wrong hint costs a hop.
 //
 //	              ┌─────────────── Moved, ≤ MaxHops ──────────────┐
 //	              ▼                                               │

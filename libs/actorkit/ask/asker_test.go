@@ -13,7 +13,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-rt/parley/libs/actorkit"
-	"github.com/parley-rt/parley/libs/dcplane"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 )
@@ -24,7 +23,7 @@ type cluster struct {
 	asker *Asker
 
 	mu    sync.Mutex
-	nodes []dcplane.Node
+	nodes []string
 	say   map[string]func(n int, f *roomv1.Frame) *roomv1.Frame // nil answer: silence
 	fail  map[string]error
 	asked []string
@@ -35,14 +34,12 @@ const self = "a"
 
 func newCluster(t testing.TB, edit ...func(*Config)) *cluster {
 	c := &cluster{t: t, say: map[string]func(int, *roomv1.Frame) *roomv1.Frame{}, fail: map[string]error{}}
-	for _, name := range []string{"a", "b", "c"} {
-		c.nodes = append(c.nodes, dcplane.Node{Service: "rooms", DC: "dc", Name: name, State: dcplane.StateReady})
-	}
+	c.nodes = []string{"b", "a", "c"}
 	cfg := Config{
 		Self:  self,
 		Send:  c.send,
 		Local: func(f actorkit.Frame) error { return c.send(self, f) },
-		Nodes: func() []dcplane.Node {
+		Nodes: func(string) []string {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			return slices.Clone(c.nodes)
@@ -123,8 +120,7 @@ func silent(int, *roomv1.Frame) *roomv1.Frame { return nil }
 
 // ranked are the nodes in the order in which they are asked about the lobby when nothing is known.
 func (c *cluster) ranked() (string, string, string) {
-	r := dcplane.Rank("lobby", c.nodes)
-	return r[0].Name, r[1].Name, r[2].Name
+	return c.nodes[0], c.nodes[1], c.nodes[2]
 }
 
 func (c *cluster) ask(want string) {
@@ -178,15 +174,6 @@ func TestWhoIsAsked(t *testing.T) {
 			c.say[best], c.say[second] = first(2, moving(second), answering("room")), moving(best)
 			return []string{best, second, best, second, second, best} // the last with a pause before
 		},
-		"a node that drains, last": func(c *cluster, best, second, _ string) []string {
-			for i := range c.nodes {
-				if c.nodes[i].Name == best {
-					c.nodes[i].State = dcplane.StateDraining
-				}
-			}
-			c.say[second] = answering("room")
-			return []string{second}
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -211,7 +198,7 @@ func TestBlindNodesAreAskedLast(t *testing.T) {
 	c.ask(second)
 	require.Equal(t, []string{first, second}, c.trail(), "though it was the owner")
 	c.nodes = c.nodes[:0]
-	c.nodes = append(c.nodes, dcplane.Node{Service: "rooms", DC: "dc", Name: first, State: dcplane.StateReady})
+	c.nodes = append(c.nodes, first)
 	c.ask(first)
 }
 
@@ -225,7 +212,7 @@ func TestOwnerIsRemembered(t *testing.T) {
 	require.Equal(t, []string{best, third, third}, c.trail())
 
 	c.mu.Lock()
-	c.nodes = slices.DeleteFunc(c.nodes, func(n dcplane.Node) bool { return n.Name == third })
+	c.nodes = slices.DeleteFunc(c.nodes, func(n string) bool { return n == third })
 	c.say[best], c.say[second] = answering("elsewhere"), answering("elsewhere")
 	c.mu.Unlock()
 	c.ask("elsewhere")
@@ -274,7 +261,7 @@ func TestTimeIsUp(t *testing.T) {
 			t.Parallel()
 			c := newCluster(t, short)
 			for _, n := range c.nodes {
-				test.set(c, n.Name)
+				test.set(c, n)
 			}
 			began := time.Now()
 			_, err := c.asker.Ask(t.Context(), describe())
@@ -294,7 +281,7 @@ func TestRefusalIsToldWhenTimeIsUp(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, func(c *Config) { c.Within = 50 * time.Millisecond })
 	for _, n := range c.nodes {
-		c.say[n.Name] = refusing(clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE)
+		c.say[n] = refusing(clientv1.ErrorCode_ERROR_CODE_UNAVAILABLE)
 	}
 	_, err := c.asker.Ask(t.Context(), describe())
 	var refused *RefusedError
@@ -369,7 +356,7 @@ func TestTooLargeIsNotTriedAgain(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	for _, n := range c.nodes {
-		c.fail[n.Name] = actorkit.ErrFrameTooLarge
+		c.fail[n] = actorkit.ErrFrameTooLarge
 	}
 	_, err := c.asker.Ask(t.Context(), describe())
 	require.ErrorIs(t, err, actorkit.ErrFrameTooLarge)
@@ -379,7 +366,7 @@ func TestManyAsk(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	for _, n := range c.nodes {
-		c.say[n.Name] = first(5, moving("c"), answering("room"))
+		c.say[n] = first(5, moving("c"), answering("room"))
 	}
 	var group sync.WaitGroup
 	errs := make(chan error, 64)

@@ -1,4 +1,4 @@
-package api
+package adminapi
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 // anonymous is the actor when nobody proves who they are.
 const anonymous = "anonymous"
 
-// maxActorBytes is what rooms take as an actor.
+// maxActorBytes is what is taken as an actor.
 const maxActorBytes = 128
 
 // guard decides who gets in, and how many at a time.
@@ -26,10 +26,11 @@ type guard struct {
 	free     chan struct{}
 	metrics  *metrics
 	logger   *slog.Logger
+	judge    Judge
 }
 
-func newGuard(cfg Config, m *metrics, deps Deps) (*guard, error) {
-	g := &guard{free: make(chan struct{}, cfg.MaxInFlight), metrics: m, logger: opskit.RateLimited(deps.Logger)}
+func newGuard(cfg Config, m *metrics, deps Deps, judge Judge) (*guard, error) {
+	g := &guard{free: make(chan struct{}, cfg.MaxInFlight), metrics: m, logger: opskit.RateLimited(deps.Logger), judge: judge}
 	if cfg.Auth.Mode == auth.ModeNone {
 		return g, nil
 	}
@@ -47,21 +48,19 @@ func (g *guard) run(ctx context.Context) {
 
 type callerKey struct{}
 
-// caller is who asks.
-type caller struct {
-	// actor is how the room records it.
-	actor string
-	// moderates: no administrator, but a member that may moderate these rooms. nil: an administrator.
-	moderates *auth.Grants
+// Caller is who asks.
+type Caller struct {
+	// Actor is in whose name it is recorded.
+	Actor string
+	// Moderates: no administrator, but a member that may moderate these rooms. nil: an administrator.
+	Moderates *auth.Grants
 }
 
-func callerOf(ctx context.Context) caller {
-	c, _ := ctx.Value(callerKey{}).(caller)
+// CallerOf is who asks.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c
 }
-
-// actorOf is who asks, as the room records it.
-func actorOf(ctx context.Context) string { return callerOf(ctx).actor }
 
 // authenticate is a request gate: nothing but the header was read yet. Whatever is wrong with a token, the answer is the same.
 func (g *guard) authenticate(ctx context.Context, _ connect.Spec, _ connect.Peer, header http.Header) (context.Context, error) {
@@ -77,36 +76,36 @@ func (g *guard) authenticate(ctx context.Context, _ connect.Spec, _ connect.Peer
 	case !errors.Is(err, auth.ErrKeys):
 		return nil, err
 	}
-	return nil, errorOf(ctx, err)
+	return nil, g.judge.Error(ctx, err)
 }
 
-func (g *guard) caller(ctx context.Context, header http.Header) (caller, error) {
+func (g *guard) caller(ctx context.Context, header http.Header) (Caller, error) {
 	if g.verifier == nil {
 		// Without tokens a page that a developer looks at could use the API in the developer's place. Browsers say where a
 		// request that is not a plain read comes from, and nothing else does.
 		if header.Get("Origin") != "" || header.Get("Sec-Fetch-Site") != "" {
-			return caller{}, connect.NewError(connect.CodePermissionDenied, errors.New("browsers are served only with authentication"))
+			return Caller{}, connect.NewError(connect.CodePermissionDenied, errors.New("browsers are served only with authentication"))
 		}
-		return caller{actor: anonymous}, nil
+		return Caller{Actor: anonymous}, nil
 	}
 	token, ok := auth.Bearer(header.Get("Authorization"))
 	if !ok || len(header.Values("Authorization")) != 1 {
-		return caller{}, &auth.RefusedError{Reason: auth.ReasonMissing}
+		return Caller{}, &auth.RefusedError{Reason: auth.ReasonMissing}
 	}
 	p, err := g.verifier.Verify(ctx, token)
 	if err != nil {
-		return caller{}, err
+		return Caller{}, err
 	}
 	// What an administrator or a moderator does is recorded in the name of sub.
-	c := caller{actor: p.Subject}
+	c := Caller{Actor: p.Subject}
 	if !p.Has(auth.ScopeAdmin) {
 		if p.Rooms.Any()&auth.Moderate == 0 {
-			return caller{}, &auth.RefusedError{Reason: auth.ReasonScope}
+			return Caller{}, &auth.RefusedError{Reason: auth.ReasonScope}
 		}
-		c.moderates = &p.Rooms
+		c.Moderates = &p.Rooms
 	}
 	if p.Subject == "" || len(p.Subject) > maxActorBytes || !printable(p.Subject) {
-		return caller{}, &auth.RefusedError{Reason: auth.ReasonClaims}
+		return Caller{}, &auth.RefusedError{Reason: auth.ReasonClaims}
 	}
 	return c, nil
 }
@@ -150,9 +149,9 @@ func (g *guard) admit(ctx context.Context, _ connect.Spec, _ connect.Peer, _ htt
 			return ctx, nil
 		}
 		<-g.free
-		return nil, errorOf(ctx, errNoPlace)
+		return nil, g.judge.Error(ctx, errNoPlace)
 	default:
 		g.metrics.full(ctx)
-		return nil, errorOf(ctx, errBusy)
+		return nil, g.judge.Error(ctx, ErrBusy)
 	}
 }

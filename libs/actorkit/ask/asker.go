@@ -12,7 +12,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-rt/parley/libs/actorkit"
-	"github.com/parley-rt/parley/libs/dcplane"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 )
@@ -23,14 +22,15 @@ const MaxHops = 3
 
 // Config of an Asker. Zero durations mean the defaults named.
 type Config struct {
-	// Self is this node's name.
+	// Self is this node's name if it is a rooms node; empty: it is none.
 	Self string
 	// Send queues a frame for another node and never blocks: actorkit's errors.
 	Send func(node string, f actorkit.Frame) error
-	// Local hands a frame to this node's own door and never blocks. Its answer comes like any other.
+	// Local hands a frame to this node's own door and never blocks. Its answer comes like any other. Required with Self.
 	Local func(f actorkit.Frame) error
-	// Nodes lists the live rooms nodes of the datacenter, this one included.
-	Nodes func() []dcplane.Node
+	// Nodes names the live rooms nodes of the datacenter, this one included if it is one, in the order in which they are to be
+	// asked about a room.
+	Nodes func(room string) []string
 	// Blind tells that a node cannot ask the journal: it can start no room, and is asked last. Nil: none is.
 	Blind func(node string) bool
 	// SilenceAfter is how long a node may take to answer before another is asked. Default 2 s.

@@ -3,8 +3,6 @@ package ask
 import (
 	"slices"
 	"sync"
-
-	"github.com/parley-rt/parley/libs/dcplane"
 )
 
 // maxOwners bounds the remembered owners; about 200 bytes each.
@@ -41,24 +39,9 @@ func (o *owners) set(room, node string) {
 	o.nodes[room] = node
 }
 
-// candidates lists whom to ask about a room, best first: its owner as far as it is known, the others that are ready, those
-// that are not. Nodes to be avoided come last: better them than nobody.
+// candidates lists whom to ask about a room, best first: its owner as far as it is known, then the others in their order. Nodes to be avoided come last: better them than nobody.
 func (a *Asker) candidates(room string, avoid []string) []string {
-	nodes := a.cfg.Nodes()
-	ready := make([]dcplane.Node, 0, len(nodes))
-	var rest []string
-	for _, n := range nodes {
-		if n.State == dcplane.StateReady {
-			ready = append(ready, n)
-		} else {
-			rest = append(rest, n.Name)
-		}
-	}
-	names := make([]string, 0, len(nodes))
-	for _, n := range dcplane.Rank(room, ready) {
-		names = append(names, n.Name)
-	}
-	names = append(names, rest...)
+	names := slices.Clone(a.cfg.Nodes(room))
 	if i := slices.Index(names, a.owners.get(room)); i > 0 {
 		owner := names[i]
 		copy(names[1:i+1], names[:i])
