@@ -54,7 +54,7 @@ func (s *shared) reads(c *Conn) {
 		return
 	}
 	s.start.Do(func() {
-		l, err := newLoop(s.logger)
+		l, err := newLoop(s.logger, s.metrics)
 		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			s.logger.Warn("connections take a goroutine each", "err", err)
 		}

@@ -117,6 +117,7 @@ func (o *outbox) flush(t taken) {
 				return
 			}
 		}
+		o.s.metrics.flushers.frames.Add(int64(len(t.list.frames)))
 		err, closing := o.write(t.list.frames), t.closing
 		o.writing.Store(0)
 		o.written(&t)

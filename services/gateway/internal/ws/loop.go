@@ -4,7 +4,6 @@ import (
 	"container/heap"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -44,15 +43,15 @@ type slot struct {
 	life  uint32
 }
 
-func newLoop(logger *slog.Logger) (*loop, error) {
+func newLoop(logger *slog.Logger, m *metrics) (*loop, error) {
 	p, err := newPoller()
 	if err != nil {
 		return nil, fmt.Errorf("make readiness loop: %w", err)
 	}
 	l := &loop{poller: p, logger: logger}
 	l.all.Go(func() { p.run(l) })
-	for range runtime.GOMAXPROCS(0) {
-		w := newWriter()
+	for i := range m.writers {
+		w := newWriter(&m.writers[i])
 		l.writers = append(l.writers, w)
 		l.all.Go(w.run)
 	}

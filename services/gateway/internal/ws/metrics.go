@@ -3,7 +3,9 @@ package ws
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -23,6 +25,9 @@ type metrics struct {
 	drops    metric.Int64Counter
 	refused  metric.Int64Counter
 	faults   metric.Int64Counter
+
+	writers  []tally
+	flushers tally
 }
 
 func newMetrics(mp metric.MeterProvider) (*metrics, error) {
@@ -38,7 +43,40 @@ func newMetrics(mp metric.MeterProvider) (*metrics, error) {
 		metric.WithUnit("{request}"), metric.WithDescription("Upgrade requests refused by HTTP status."))
 	faults, err5 := m.Int64Counter("parley.gateway.connections.failed",
 		metric.WithUnit("{connection}"), metric.WithDescription("Connections closed because of a fault in their handler."))
-	return &metrics{active, duration, drops, refused, faults}, errors.Join(err1, err2, err3, err4, err5)
+	writes, err6 := m.Int64ObservableCounter("parley.gateway.writes",
+		metric.WithUnit("{write}"), metric.WithDescription("Writes to sockets by who made them: a writer, which does not wait, or a connection's own flusher."))
+	frames, err7 := m.Int64ObservableCounter("parley.gateway.writes.frames",
+		metric.WithUnit("{frame}"), metric.WithDescription("Frames in these writes; how many go into one is what sets the cost of a delivery."))
+	all := &metrics{active: active, duration: duration, drops: drops, refused: refused, faults: faults, writers: make([]tally, runtime.GOMAXPROCS(0))}
+	_, err8 := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		all.observe(o, writes, frames)
+		return nil
+	}, writes, frames)
+	return all, errors.Join(err1, err2, err3, err4, err5, err6, err7, err8)
+}
+
+// tally counts the writes of a writer, or of all flushers, without disturbing others.
+type tally struct {
+	writes, frames atomic.Int64
+	_              [48]byte // a line of the processors' caches to itself
+}
+
+func (t *tally) add(writes, frames int) {
+	t.writes.Add(int64(writes))
+	t.frames.Add(int64(frames))
+}
+
+func (m *metrics) observe(o metric.Observer, writes, frames metric.Int64Observable) {
+	var w, f int64
+	for i := range m.writers {
+		w += m.writers[i].writes.Load()
+		f += m.writers[i].frames.Load()
+	}
+	writer, flusher := metric.WithAttributes(attribute.String("by", "writer")), metric.WithAttributes(attribute.String("by", "flusher"))
+	o.ObserveInt64(writes, w, writer)
+	o.ObserveInt64(frames, f, writer)
+	o.ObserveInt64(writes, m.flushers.writes.Load(), flusher)
+	o.ObserveInt64(frames, m.flushers.frames.Load(), flusher)
 }
 
 func (m *metrics) opened() { m.active.Add(context.Background(), 1) }

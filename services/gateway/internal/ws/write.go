@@ -72,6 +72,7 @@ func (o *outbox) writeAll(b []byte) error {
 func (o *outbox) arm() {
 	now := time.Now()
 	o.writing.Store(now.UnixNano())
+	o.s.metrics.flushers.writes.Add(1)
 	if now.Sub(o.armed) < o.s.cfg.WriteTimeout/4 || o.slow.Load() {
 		return
 	}

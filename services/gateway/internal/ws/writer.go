@@ -24,13 +24,14 @@ type writer struct {
 	// merged holds what consists of several frames.
 	merged []byte
 	writing
+	tally *tally
 }
 
 // yieldEvery turns the writer lets others run that are ready to.
 const yieldEvery = 16
 
-func newWriter() *writer {
-	w := &writer{wake: make(chan struct{}, 1), merged: make([]byte, 0, largeBuffer)}
+func newWriter(t *tally) *writer {
+	w := &writer{wake: make(chan struct{}, 1), merged: make([]byte, 0, largeBuffer), tally: t}
 	w.writing.init()
 	return w
 }
@@ -92,6 +93,7 @@ func (w *writer) run() {
 
 // write writes as much of the frames as the socket takes at once, and says how much. Why it took no more, the next write tells.
 func (w *writer) write(raw syscall.RawConn, frames [][]byte) (n int) {
+	w.tally.add(1, len(frames))
 	if len(frames) == 1 {
 		return w.now(raw, frames[0])
 	}
