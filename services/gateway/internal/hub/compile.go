@@ -54,6 +54,21 @@ func messageFrame(c codec.Codec, room string, m *roomv1.Message) []byte {
 	return f
 }
 
+// messageFrames compiles messages that follow each other, one behind the other in memory: a connection that gets several of them then
+// writes them as they lie there.
+func messageFrames(c codec.Codec, room string, messages []*roomv1.Message) [][]byte {
+	frames := make([][]byte, len(messages))
+	total := 0
+	for i, m := range messages {
+		frames[i] = messageFrame(c, room, m)
+		total += len(frames[i])
+	}
+	if len(frames) > 1 {
+		ws.Adjoin(frames, total)
+	}
+	return frames
+}
+
 func resetFrame(c codec.Codec, room string, seq uint64, reason clientv1.ResetReason) []byte {
 	return mustFrame(c, &clientv1.Envelope{Kind: &clientv1.Envelope_Reset_{Reset_: &clientv1.Reset{
 		RoomId: room, Seq: seq, Reason: codes.ResetName(reason),

@@ -321,10 +321,7 @@ func (t *Topic) publish(fresh []*roomv1.Message) int {
 		if f == nil {
 			continue
 		}
-		frames := make([][]byte, len(fresh))
-		for i, m := range fresh {
-			frames[i] = messageFrame(f.codec, t.room, m)
-		}
+		frames := messageFrames(f.codec, t.room, fresh)
 		f.ring.append(seqs, frames, t.cfg.RingMessages, t.cfg.RingBytes)
 		share := len(f.live)
 		var rest *page                          // what did not fit somewhere, shared by all such connections

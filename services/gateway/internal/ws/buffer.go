@@ -66,7 +66,20 @@ func (p *buffers) grow(b *buffer, n int) *buffer {
 }
 
 // frameList is a queue of frames. Lists are pooled so that an idle connection holds none.
-type frameList struct{ frames [][]byte }
+type frameList struct {
+	frames [][]byte
+	count  int // of frames, of which several may lie in one of those
+}
+
+// add queues a frame behind the others. Frames that lie behind one another become one.
+func (l *frameList) add(f []byte) {
+	if last := len(l.frames) - 1; last >= 0 && follows(l.frames[last], f) {
+		l.frames[last] = l.frames[last][:len(l.frames[last])+len(f)]
+	} else {
+		l.frames = append(l.frames, f)
+	}
+	l.count++
+}
 
 // maxPooledList keeps one huge backlog from staying in the pool.
 const maxPooledList = 1024
@@ -84,6 +97,6 @@ func (p *frameLists) put(l *frameList) {
 		return
 	}
 	clear(l.frames)
-	l.frames = l.frames[:0]
+	l.frames, l.count = l.frames[:0], 0
 	p.pool.Put(l)
 }

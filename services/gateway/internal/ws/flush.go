@@ -51,7 +51,7 @@ func (o *outbox) writeOut(w *writer) {
 	if !o.take(&t) {
 		return
 	}
-	all := t.skip(w.write(o.turns.raw, t.list.frames))
+	all := t.skip(w.write(o.turns.raw, t.list))
 	if all {
 		o.written(&t)
 	}
@@ -80,7 +80,7 @@ func (t *taken) skip(n int) bool {
 	for i, f := range t.list.frames {
 		if n < len(f) {
 			t.list.frames[i] = f[n:]
-			t.list.frames = slices.Delete(t.list.frames, 0, i)
+			t.list.frames, t.list.count = slices.Delete(t.list.frames, 0, i), 0 // they were counted
 			return false
 		}
 		n -= len(f)
@@ -117,7 +117,7 @@ func (o *outbox) flush(t taken) {
 				return
 			}
 		}
-		o.s.metrics.flushers.frames.Add(int64(len(t.list.frames)))
+		o.s.metrics.flushers.frames.Add(int64(t.list.count))
 		err, closing := o.write(t.list.frames), t.closing
 		o.writing.Store(0)
 		o.written(&t)

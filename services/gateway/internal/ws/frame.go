@@ -48,6 +48,20 @@ func Finish(buf []byte, text bool) []byte {
 	return slices.Clip(buf[at:])
 }
 
+// Adjoin replaces frames, total bytes in all, by copies that lie one behind the other, which an outbox queues as one.
+func Adjoin(frames [][]byte, total int) {
+	all := make([]byte, 0, total)
+	for i, f := range frames {
+		all = append(all, f...)
+		frames[i] = all[len(all)-len(f):] // its capacity reaches over those behind it, which is how follows knows
+	}
+}
+
+// follows says that b lies right behind a in the same memory.
+func follows(a, b []byte) bool {
+	return cap(a) > len(a) && len(b) > 0 && &a[:len(a)+1][len(a)] == &b[0]
+}
+
 // Compile returns a complete server frame around a copy of payload.
 func Compile(payload []byte, text bool) []byte {
 	return Finish(append(Begin(len(payload)), payload...), text)

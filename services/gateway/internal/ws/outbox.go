@@ -75,7 +75,7 @@ func (o *outbox) Send(frame []byte) bool {
 		return false
 	}
 	l := o.queue()
-	l.frames = append(l.frames, frame)
+	l.add(frame)
 	o.queued += len(frame)
 	o.forced += len(frame)
 	o.weigh(len(frame) + frameCost)
@@ -92,9 +92,9 @@ func (o *outbox) SendAll(frames [][]byte) bool {
 		return false
 	}
 	l := o.queue()
-	l.frames = append(l.frames, frames...)
 	total := 0
 	for _, f := range frames {
+		l.add(f)
 		total += len(f)
 	}
 	o.queued += total
@@ -122,8 +122,7 @@ func (o *outbox) Offer(frames [][]byte, share int, w Waiter) int {
 		}
 	}
 	for ; n < most && o.queued < o.s.cfg.OutboxBytes/2; n++ {
-		l := o.queue()
-		l.frames = append(l.frames, frames[n])
+		o.queue().add(frames[n])
 		o.queued += len(frames[n])
 	}
 	if n < len(frames) {
@@ -145,7 +144,7 @@ func (o *outbox) SendPaced(frame []byte) bool {
 		return false
 	}
 	l := o.queue()
-	l.frames = append(l.frames, frame)
+	l.add(frame)
 	o.queued += len(frame)
 	o.weigh(len(frame) + frameCost)
 	o.unreserve()
@@ -310,7 +309,7 @@ func (o *outbox) close(code int, reason string) {
 	}
 	frame := closeFrame(code, reason)
 	l := o.queue()
-	l.frames = append(l.frames, frame)
+	l.add(frame)
 	o.queued += len(frame)
 	o.weigh(len(frame) + frameCost)
 	o.unreserve()

@@ -91,14 +91,14 @@ func (w *writer) run() {
 	}
 }
 
-// write writes as much of the frames as the socket takes at once, and says how much. Why it took no more, the next write tells.
-func (w *writer) write(raw syscall.RawConn, frames [][]byte) (n int) {
-	w.tally.add(1, len(frames))
-	if len(frames) == 1 {
-		return w.now(raw, frames[0])
+// write writes as much of the list as the socket takes at once, and says how much. Why it took no more, the next write tells.
+func (w *writer) write(raw syscall.RawConn, l *frameList) (n int) {
+	w.tally.add(1, l.count)
+	if len(l.frames) == 1 {
+		return w.now(raw, l.frames[0])
 	}
 	b := w.merged[:0]
-	for _, f := range frames {
+	for _, f := range l.frames {
 		b = append(b, f...)
 	}
 	return w.now(raw, b)

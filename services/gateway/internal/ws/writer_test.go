@@ -227,3 +227,30 @@ func TestSkip(t *testing.T) {
 		}
 	}
 }
+
+// Frames that lie behind one another are queued as one, and no others are.
+func TestAdjoiningFramesAreOne(t *testing.T) {
+	t.Parallel()
+	frames := [][]byte{Compile([]byte("a"), true), Compile([]byte("bb"), true), Compile([]byte("ccc"), true)}
+	want, total := bytes.Join(frames, nil), 0
+	for _, f := range frames {
+		total += len(f)
+	}
+	Adjoin(frames, total)
+	alone := Compile([]byte("alone"), true)
+	queued := func(frames ...[]byte) [][]byte {
+		l := &frameList{}
+		for _, f := range frames {
+			l.add(f)
+		}
+		require.Equal(t, len(frames), l.count)
+		require.Equal(t, string(bytes.Join(frames, nil)), string(bytes.Join(l.frames, nil)))
+		return l.frames
+	}
+	require.Equal(t, [][]byte{want}, queued(frames...))
+	require.Len(t, queued(alone, frames[0], frames[1], alone, frames[2]), 4)
+	require.Len(t, queued(frames[0], frames[2]), 2, "one is missing between them")
+	require.Len(t, queued(frames[1], frames[0]), 2)
+	require.Len(t, queued(frames[0], nil, alone, alone), 4)
+	require.Equal(t, "bb", string(frames[1][2:]), "nothing was written over")
+}
