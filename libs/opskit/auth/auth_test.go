@@ -280,6 +280,7 @@ func TestConfigTellsEveryProblem(t *testing.T) {
 		{"keys with a password", keysAt("https://me:" + canary + "@issuer.example/"), []string{"has a password in it"}},
 		{"no address of keys", keysAt("://" + canary), []string{"is not an address"}},
 		{"keys for everybody", Config{Mode: ModeJWT, JWKSURL: "https://issuer.example/keys"}, []string{"PARLEY_AUTH_ISSUER: is not set", "PARLEY_AUTH_AUDIENCE: is not set"}},
+		{"keys too old before they are fetched again", Config{Mode: ModeJWT, HMACSecret: secret, JWKSRefresh: time.Hour, JWKSMaxAge: time.Minute}, []string{"PARLEY_AUTH_JWKS_MAX_AGE: 1m0s is less than"}},
 		{"keys too often", Config{Mode: ModeJWT, HMACSecret: secret, JWKSRefresh: time.Second}, []string{"PARLEY_AUTH_JWKS_REFRESH: 1s would ask the issuer too often"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -33,6 +33,7 @@ type Config struct {
 	HMACPrevious opskit.Secret `name:"hmac-previous-secret" help:"The secret before that: tokens signed with it are taken as well, for the time of a change." placeholder:"SECRET"`
 	JWKSURL      string        `name:"jwks-url" help:"Where the issuer of tokens publishes its public keys (RS256, PS256, ES256, ES384, EdDSA): https, or http to this machine. Issuer and audience must be set then." placeholder:"URL"`
 	JWKSRefresh  time.Duration `name:"jwks-refresh" help:"How often the keys are fetched. A token with an unknown key id has them fetched at once, at most every 5 s." default:"5m"`
+	JWKSMaxAge   time.Duration `name:"jwks-max-age" help:"For how long the last keys are used while none can be fetched; then tokens signed with them are answered as if the issuer were away." default:"24h"`
 	JWKSInsecure bool          `name:"jwks-insecure" help:"Fetch keys over plain http from another machine: whoever is on the way can then make tokens."`
 	Issuer       string        `help:"Value that a token's iss must have; empty: any or none." placeholder:"ISS"`
 	Audience     string        `help:"Value that must be among a token's aud; empty: any or none." placeholder:"AUD"`
@@ -69,6 +70,9 @@ func (c Config) checkKeys(fail func(setting, format string, args ...any)) {
 	}
 	if c.JWKSRefresh != 0 && c.JWKSRefresh < minRefresh {
 		fail("JWKS_REFRESH", "%s would ask the issuer too often: give at least %s", c.JWKSRefresh, minRefresh)
+	}
+	if c.JWKSMaxAge != 0 && c.JWKSMaxAge < max(c.JWKSRefresh, minRefresh) {
+		fail("JWKS_MAX_AGE", "%s is less than the time between two fetches: give more than PARLEY_AUTH_JWKS_REFRESH, best many times as much", c.JWKSMaxAge)
 	}
 	if c.JWKSURL == "" {
 		return

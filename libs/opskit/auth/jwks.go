@@ -25,12 +25,15 @@ const (
 	maxKeySetBytes = 1 << 20
 	// standardRefresh is JWKSRefresh's default.
 	standardRefresh = 5 * time.Minute
+	// standardMaxAge is JWKSMaxAge's default.
+	standardMaxAge = 24 * time.Hour
 )
 
 // issuer keeps the keys that an issuer publishes. One goroutine, in run, fetches them.
 type issuer struct {
 	url     string
 	refresh time.Duration
+	maxAge  time.Duration // of an answer whose keys are used
 	client  *http.Client
 	logger  *slog.Logger
 	metrics *metrics
@@ -45,9 +48,12 @@ type issuer struct {
 }
 
 func newIssuer(cfg Config, deps Deps) *issuer {
-	i := &issuer{url: cfg.JWKSURL, refresh: cfg.JWKSRefresh, logger: deps.Logger, wanted: make(chan struct{}, 1), next: make(chan struct{})}
+	i := &issuer{url: cfg.JWKSURL, refresh: cfg.JWKSRefresh, maxAge: cfg.JWKSMaxAge, logger: deps.Logger, wanted: make(chan struct{}, 1), next: make(chan struct{})}
 	if i.refresh == 0 {
 		i.refresh = standardRefresh
+	}
+	if i.maxAge == 0 {
+		i.maxAge = standardMaxAge
 	}
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: deps.RootCAs},
@@ -66,7 +72,7 @@ func newIssuer(cfg Config, deps Deps) *issuer {
 // has cannot be told now.
 func (i *issuer) find(ctx context.Context, id, algorithm string) (crypto.PublicKey, error) {
 	i.mu.Lock()
-	if key := i.keys.find(id, algorithm); key != nil {
+	if key := i.current().find(id, algorithm); key != nil {
 		i.mu.Unlock()
 		return key, nil
 	}
@@ -90,11 +96,20 @@ func (i *issuer) find(ctx context.Context, id, algorithm string) (crypto.PublicK
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	key := i.keys.find(id, algorithm)
+	key := i.current().find(id, algorithm)
 	if key == nil && (joined || i.fetched.Before(i.began)) {
 		return nil, ErrKeys // it failed, or began before the token was there
 	}
 	return key, nil
+}
+
+// current are the keys that may be used: none that are too old for it to be likely that the issuer still stands by them. Called with the
+// lock held.
+func (i *issuer) current() keySet {
+	if i.keys == nil || time.Since(i.fetched) >= i.maxAge {
+		return nil
+	}
+	return i.keys
 }
 
 // run fetches until ctx ends.
@@ -105,7 +120,7 @@ func (i *issuer) run(ctx context.Context) {
 		wait := i.refresh
 		if err := i.fetch(ctx); err != nil && ctx.Err() == nil {
 			wait, pause = min(pause, i.refresh), min(2*pause, fetchRetryMost)
-			i.logger.Warn("keys of the issuer of tokens cannot be fetched; the last ones stay in use", slog.Any("err", err))
+			i.warn(err)
 		} else {
 			pause = fetchRetry
 		}
@@ -113,6 +128,18 @@ func (i *issuer) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+func (i *issuer) warn(err error) {
+	i.mu.Lock()
+	keys, age := i.current(), time.Since(i.fetched)
+	i.mu.Unlock()
+	if keys == nil {
+		i.logger.Error("keys of the issuer of tokens cannot be fetched and there are none that may be used: nobody is let in by them", slog.Any("err", err))
+		return
+	}
+	i.logger.Warn("keys of the issuer of tokens cannot be fetched; the last ones stay in use",
+		slog.Any("err", err), slog.Duration("at_most_for", i.maxAge-age))
 }
 
 // await returns when the next fetch is due; false: ctx has ended.
@@ -186,12 +213,12 @@ func (i *issuer) get(ctx context.Context) (keySet, error) {
 	return keys, nil
 }
 
-// state is for metrics and health.
+// state is for metrics and health: how many keys are in use, and how old the last answer is, if there ever was one.
 func (i *issuer) state() (keys int, age time.Duration, ever bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.keys == nil {
 		return 0, 0, false
 	}
-	return i.keys.size(), time.Since(i.fetched), true
+	return i.current().size(), time.Since(i.fetched), true
 }

@@ -279,6 +279,43 @@ func TestLastGoodKeysStay(t *testing.T) {
 	}
 }
 
+// Keys are not used for ever without their issuer: it may have withdrawn them. Once it is back they are as good as new.
+func TestIssuerThatStaysAway(t *testing.T) {
+	t.Parallel()
+	key := edKey(t, "1")
+	s := startIssuer(t, key.public)
+	v := fetching(t, s)
+	token := sign(t, jwt.SigningMethodEdDSA, "1", key.private)
+	older := func(by time.Duration) {
+		v.issuer.mu.Lock()
+		defer v.issuer.mu.Unlock()
+		v.issuer.fetched = v.issuer.fetched.Add(-by)
+	}
+	_, err := v.Verify(t.Context(), token)
+	require.NoError(t, err)
+	s.set(func(http.ResponseWriter) { panic(http.ErrAbortHandler) }) // the connection is cut
+	older(standardMaxAge - time.Hour)
+	pass(v)
+	_, err = v.Verify(t.Context(), token)
+	require.NoError(t, err)
+	require.NoError(t, v.Ready(t.Context()))
+
+	older(time.Hour)
+	_, err = v.Verify(t.Context(), token)
+	require.ErrorIs(t, err, ErrKeys, "not that it is bad: that cannot be told")
+	require.ErrorIs(t, v.Ready(t.Context()), ErrKeys)
+	keys, age, ever := v.issuer.state()
+	require.Zero(t, keys)
+	require.True(t, ever)
+	require.Greater(t, age, standardMaxAge)
+	require.GreaterOrEqual(t, s.requests(), 2, "it was asked")
+
+	s.set(nil, key.public)
+	require.Eventually(t, func() bool { return v.Ready(t.Context()) == nil }, 20*time.Second, 10*time.Millisecond)
+	_, err = v.Verify(t.Context(), token)
+	require.NoError(t, err)
+}
+
 func TestIssuerThatWasNeverThere(t *testing.T) {
 	t.Parallel()
 	key := edKey(t, "1")

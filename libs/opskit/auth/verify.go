@@ -146,12 +146,13 @@ func (v *Verifier) Run(ctx context.Context) {
 	}
 }
 
-// Ready returns nil, or ErrKeys while there is nothing yet that a token could be checked with.
+// Ready returns nil, or ErrKeys while there is nothing that a token could be checked with: not yet, or because the issuer was away for too
+// long.
 func (v *Verifier) Ready(context.Context) error {
 	if v.issuer == nil || len(v.secrets) > 0 {
 		return nil
 	}
-	if _, _, ever := v.issuer.state(); !ever {
+	if keys, _, _ := v.issuer.state(); keys == 0 {
 		return ErrKeys
 	}
 	return nil
