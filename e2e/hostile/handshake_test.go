@@ -58,6 +58,7 @@ func TestHandshakes(t *testing.T) {
 		{"version of nonsense", without("Sec-WebSocket-Version", "Sec-WebSocket-Version: 13, 8"), 426},
 		{"unknown subprotocol", goodHandshake + "Sec-WebSocket-Protocol: graphql-ws, soap\r\n", 400},
 		{"page of another site", goodHandshake + "Origin: https://evil.test\r\n", 403},
+		{"page whose name leads here", goodHandshake + "Origin: http://chat.test\r\n", 403},
 		{"page of nowhere", goodHandshake + "Origin: null\r\n", 403},
 		{"two origins", goodHandshake + "Origin: http://chat.test\r\nOrigin: https://evil.test\r\n", 403},
 		{"origin with the host as user", goodHandshake + "Origin: http://chat.test@evil.test\r\n", 403},
@@ -102,7 +103,7 @@ func TestHandshakes(t *testing.T) {
 func TestGoodHandshakes(t *testing.T) {
 	addr := victim(t)
 	for name, request := range map[string]string{
-		"as browsers do": goodHandshake + "Origin: http://chat.test\r\nPragma: no-cache\r\nCache-Control: no-cache\r\nAccept-Encoding: gzip, deflate\r\n",
+		"as browsers do": strings.Replace(goodHandshake, "chat.test", "localhost", 1) + "Origin: http://localhost\r\nPragma: no-cache\r\nCache-Control: no-cache\r\nAccept-Encoding: gzip, deflate\r\n",
 		"names in other cases": "GET /ws HTTP/1.1\r\nHOST: chat.test\r\nuPgRaDe: WebSocket\r\nconnection: keep-alive, UPGRADE\r\n" +
 			"sec-websocket-version: 13\r\nSEC-WEBSOCKET-KEY: dGhlIHNhbXBsZSBub25jZQ==\r\n",
 		"a length of nothing": goodHandshake + "Content-Length: 0\r\n",

@@ -137,18 +137,31 @@ func TestSubprotocols(t *testing.T) {
 
 func TestForeignOriginIsRefused(t *testing.T) {
 	onEachJournal(t, func(t *testing.T, endpoint string) {
-		dial := func(origin string) error {
+		dialAs := func(host, origin string) error {
 			header := http.Header{}
 			if origin != "" {
 				header.Set("Origin", origin)
 			}
-			_, err := wire.Dial(t, endpoint, &websocket.DialOptions{HTTPHeader: header})
+			_, err := wire.Dial(t, endpoint, &websocket.DialOptions{HTTPHeader: header, Host: host})
 			return err
 		}
+		dial := func(origin string) error { return dialAs("", origin) }
 		require.NoError(t, dial(""), "programs send none")
 		require.NoError(t, dial(strings.Replace(strings.TrimSuffix(endpoint, "/ws"), "ws://", "http://", 1)), "the page's own")
 		for _, foreign := range []string{"https://evil.example", "null", "http://127.0.0.1.evil.example"} {
 			require.ErrorContains(t, dial(foreign), "403", foreign)
+		}
+		// A page may have its own name lead to this machine once it is loaded (DNS rebinding): its origin is the gateway's then.
+		_, port, ok := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(endpoint, "ws://127.0.0.1"), "/ws"), ":")
+		require.True(t, ok, endpoint)
+		for host, passes := range map[string]bool{"localhost": true, "[::1]": true, "127.0.0.1": true, "evil.example": false, "localhost.evil.example": false} {
+			err := dialAs(host+":"+port, "http://"+host+":"+port)
+			if passes {
+				require.NoError(t, err, host)
+			} else {
+				require.ErrorContains(t, err, "403", host)
+			}
+			require.NoError(t, dialAs(host+":"+port, ""), "programs may say what they like")
 		}
 	})
 }

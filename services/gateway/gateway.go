@@ -208,6 +208,12 @@ func listenError(addr string, err error) error {
 	return fmt.Errorf("listen on %s (PARLEY_LISTEN, --listen): %w", addr, err)
 }
 
+// onLoopback says whether only this machine reaches an address.
+func onLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
 // makeParts makes what runs in the local actor system, and the acceptor.
 func (s *Service) makeParts(ctx context.Context) error {
 	logger := opskit.RateLimited(s.logger)
@@ -256,6 +262,7 @@ func (s *Service) makeParts(ctx context.Context) error {
 	}
 	sockets := s.cfg.ws()
 	sockets.MaxConnections, sockets.Backlog = plan.connections, backlog
+	sockets.OnlyHere = s.pair == nil && onLoopback(s.listener.Addr())
 	s.acceptor, err = ws.NewAcceptor(sockets, s.wheel, s.deps.MeterProvider, logger, s.admit,
 		func(c *ws.Conn, r *http.Request) ws.Handler { return member.NewClient(s.members, c, r) })
 	if err != nil {

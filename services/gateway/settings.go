@@ -37,7 +37,7 @@ type Settings struct {
 	AuthTimeout      time.Duration `default:"10s" help:"How long a client may take to say who it is; then its connection is closed with 4501."`
 	AuthDefaultRooms []string      `sep:";" placeholder:"PATTERN=CAPABILITIES" help:"What a token without the claim rooms allows, such as chat-*=join,publish;news=join; a pattern alone gives all capabilities but moderate. Empty: no room."`
 
-	AllowedOrigins     []string    `help:"Origins that browsers may come from, comma-separated, * for all. Empty: only the gateway's own."`
+	AllowedOrigins     []string    `help:"Origins that browsers may come from, comma-separated, * for all. Empty: only the gateway's own; on a loopback address without TLS only as localhost or an address."`
 	MaxMessageBytes    int         `default:"65536" help:"Largest WebSocket message in bytes; a larger one closes the connection with 1009."`
 	MaxConnections     int         `placeholder:"N" help:"Connections open at once at most; more are told to come back with HTTP 429. Default: 100000, or what the limit of open files leaves room for."`
 	MemoryLimit        memory.Size `placeholder:"SIZE" help:"Memory that the process may use, such as 4GiB: beyond four fifths newcomers get HTTP 503, beyond 92 % some connections are told to come back later. Default: the limit of its cgroup, which holds in any case, else the machine's memory."`

@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -187,6 +188,10 @@ func (a *Acceptor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !originAllowed(a.s.cfg.AllowedOrigins, r):
 		a.refuse(w, http.StatusForbidden, "connections from this origin are not allowed")
 		return
+	case a.s.cfg.OnlyHere && len(a.s.cfg.AllowedOrigins) == 0 && !nameOfHere(r):
+		a.refuse(w, http.StatusForbidden, "this gateway listens for its own machine only, and a page that calls it by another name than localhost "+
+			"may be anybody's: open it as localhost or by its address, or name the page's origin in PARLEY_ALLOWED_ORIGINS")
+		return
 	}
 	proto, ok := negotiate(r.Header.Values("Sec-Websocket-Protocol"))
 	if !ok {
@@ -325,6 +330,21 @@ func originAllowed(allowed []string, r *http.Request) bool {
 		u, err := parseOrigin(a)
 		return err == nil && strings.EqualFold(u.Scheme, origin.Scheme) && strings.EqualFold(u.Host, origin.Host)
 	})
+}
+
+// nameOfHere says whether the name under which a page found a gateway that only this machine reaches leads here for certain. Anybody
+// can have a name of theirs lead to 127.0.0.1, after their page has been loaded from elsewhere (DNS rebinding): such a page's
+// origin is the gateway's, as far as names tell. Whoever is no page says what it likes, and gains nothing by it.
+func nameOfHere(r *http.Request) bool {
+	if len(r.Header.Values("Origin")) == 0 {
+		return true
+	}
+	host := (&url.URL{Host: r.Host}).Hostname()
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") // which leads nowhere else (RFC 6761)
 }
 
 // parseOrigin takes "scheme://host[:port]" and nothing more. "*" passes as it is.

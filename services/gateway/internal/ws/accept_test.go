@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -43,6 +44,44 @@ func TestOrigins(t *testing.T) {
 			r.Header.Add("Origin", o)
 		}
 		require.Equal(t, tc.ok, originAllowed(tc.allowed, r), name)
+	}
+}
+
+// A name that somebody has lead to 127.0.0.1 is not one of this machine.
+func TestPagesUnderNamesOfOthers(t *testing.T) {
+	t.Parallel()
+	here := start(t, func(cfg *Config, _ *echo) { cfg.OnlyHere = true })
+	named := start(t, func(cfg *Config, _ *echo) {
+		cfg.OnlyHere, cfg.AllowedOrigins = true, []string{"http://evil.test", "http://chat.test"}
+	})
+	anywhere := start(t)
+	for host, certain := range map[string]bool{
+		"localhost": true, "LocalHost:8080": true, "localhost.:8080": true, "chat.localhost:8080": true,
+		"127.0.0.1": true, "127.0.0.1:8080": true, "[::1]:8080": true, "[::1]": true, "192.0.2.7:80": true,
+		"chat.test": false, "evil.test:8080": false, "localhost.evil.test:8080": false, "evillocalhost": false, "127.0.0.1.evil.test": false,
+	} {
+		handshake := strings.Replace(goodHandshake, "Host: chat.test", "Host: "+host, 1)
+		answer := func(s *server, more string) *http.Response {
+			c := s.dial()
+			c.write([]byte(handshake + more + "\r\n"))
+			res, err := http.ReadResponse(c.r, nil)
+			require.NoError(t, err)
+			return res
+		}
+		res := answer(here, "Origin: http://"+host+"\r\n")
+		if certain {
+			require.Equal(t, http.StatusSwitchingProtocols, res.StatusCode, host)
+		} else {
+			require.Equal(t, http.StatusForbidden, res.StatusCode, host)
+			text, err := io.ReadAll(res.Body)
+			require.NoError(t, err)
+			require.NoError(t, res.Body.Close())
+			require.Contains(t, string(text), "PARLEY_ALLOWED_ORIGINS")
+		}
+		require.Equal(t, http.StatusForbidden, answer(here, "Origin: http://other.test\r\n").StatusCode, host)
+		require.Equal(t, http.StatusSwitchingProtocols, answer(here, "").StatusCode, "no page")
+		require.Equal(t, http.StatusSwitchingProtocols, answer(anywhere, "Origin: http://"+host+"\r\n").StatusCode, host)
+		require.Equal(t, http.StatusSwitchingProtocols, answer(named, "Origin: http://chat.test\r\n").StatusCode, host)
 	}
 }
 

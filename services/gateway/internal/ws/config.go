@@ -29,6 +29,9 @@ type Config struct {
 	// AllowedOrigins lists the origins ("https://chat.example.com", or "*" for all) that browsers may come from. Empty:
 	// only the origin of the gateway itself. Requests without an Origin do not come from a page and always pass.
 	AllowedOrigins []string
+	// OnlyHere: the listener is reached from this machine only, without TLS. Without AllowedOrigins pages are then let in under
+	// names that lead here for certain: localhost, and addresses.
+	OnlyHere bool
 	// RetryAfter is the least that refused clients are told to wait, in whole seconds, and up to three times as much. Default
 	// 1 s.
 	RetryAfter time.Duration
