@@ -46,13 +46,18 @@ func TestBlockedMemberOpensNothing(t *testing.T) {
 		require.NoError(t, first.Err)
 		_, err := backend.BlockMember(t.Context(), "ada", 0, "spam", "root")
 		require.NoError(t, err)
-		again := s.open(t.Context(), member, first.Token, 0)
-		require.NoError(t, again.Err)
-		require.Equal(t, "spam", again.Blocked.Reason)
-		require.Empty(t, again.Token)
+		// A guest's token is exchanged before it is known whose it is. The new one is told to nobody, so the old one stays good, however
+		// often it is tried.
+		for attempt := range uint64(5) {
+			again := s.open(t.Context(), member, first.Token, attempt+1)
+			require.NoError(t, again.Err)
+			require.Equal(t, "spam", again.Blocked.Reason)
+			require.Empty(t, again.Token)
+		}
 		_, err = backend.UnblockMember(t.Context(), "ada")
 		require.NoError(t, err)
-		back := s.open(t.Context(), member, first.Token, 0)
+		back := s.open(t.Context(), member, first.Token, 6)
+		require.NoError(t, back.Err)
 		require.Nil(t, back.Blocked)
 		require.Equal(t, "ada", back.Member)
 		require.True(t, back.Resumed, "the token it has is still one of the two")
