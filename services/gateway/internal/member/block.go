@@ -40,9 +40,13 @@ func (c *Core) Blocked(now time.Time, b *persistence.Block) {
 	if !b.Until.IsZero() {
 		wait = millis(max(0, b.Until.Sub(now)))
 	}
+	c.out.Blocked(c.phase == phaseOpen)
 	c.out.Reply(errorFrame(cause, cause.Env.GetId(), clientv1.ErrorCode_ERROR_CODE_BANNED, message, wait, "", ""))
 	c.close(clientv1.CloseCode_CLOSE_CODE_BANNED)
 }
+
+// Blocked counts.
+func (e *effects) Blocked(open bool) { e.d.metrics.blocked(open) }
 
 // blocked tells whether a member is blocked: then, or when that cannot be told, there is nothing to open.
 func (s *Sessions) blocked(ctx context.Context, member string) Opened {

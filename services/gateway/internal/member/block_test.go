@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/memory"
@@ -26,6 +28,7 @@ func TestBlockedMemberIsToldWhy(t *testing.T) {
 	require.Equal(t, clientv1.CloseCode_CLOSE_CODE_BANNED, w.closed)
 	w.core.Stop()
 	require.Zero(t, w.window)
+	require.Equal(t, []bool{false}, w.blocked)
 
 	w = newWorld(t, Config{})
 	w.open()
@@ -34,6 +37,7 @@ func TestBlockedMemberIsToldWhy(t *testing.T) {
 	require.Equal(t, clientv1.CloseCode_CLOSE_CODE_BANNED, w.closed)
 	w.core.Blocked(w.now, &persistence.Block{})
 	w.expect()
+	require.Equal(t, []bool{true}, w.blocked, "once for each connection")
 }
 
 // A blocked member gets no session, its sessions stay as they are, and it resumes when the block ends.
@@ -64,6 +68,27 @@ func TestBlockedMemberOpensNothing(t *testing.T) {
 	}
 }
 
+// blockedCount is parley.gateway.blocked by state.
+func blockedCount(t *testing.T, reader sdkmetric.Reader) map[string]int64 {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	require.NoError(t, reader.Collect(t.Context(), &all))
+	counts := map[string]int64{}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			if m.Name != "parley.gateway.blocked" {
+				continue
+			}
+			for _, p := range m.Data.(metricdata.Sum[int64]).DataPoints {
+				state, _ := p.Attributes.Value("state")
+				require.Equal(t, 1, p.Attributes.Len(), "no member")
+				counts[state.AsString()] = p.Value
+			}
+		}
+	}
+	return counts
+}
+
 // awayStore cannot be asked for as long as it is away.
 type awayStore struct {
 	Store
@@ -82,6 +107,10 @@ func (s *awayStore) BlocksSince(ctx context.Context, since uint64, limit int) ([
 func TestBlockedMembersConnectionsAreClosed(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
+	reader := sdkmetric.NewManualReader()
+	counted, err := newMetrics(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))
+	require.NoError(t, err)
+	s.d.metrics = counted
 	store := &awayStore{Store: memory.New(memory.Options{})}
 	sessions := NewSessions(store, time.Hour, NewGuest)
 	s.d.Sessions = sessions
@@ -102,13 +131,18 @@ func TestBlockedMembersConnectionsAreClosed(t *testing.T) {
 	bad, session := open("")
 	good, _ := open("")
 	store.away.Store(true)
-	_, err := store.BlockMember(t.Context(), session.GetMemberId(), 0, "spam", "root")
+	_, err = store.BlockMember(t.Context(), session.GetMemberId(), 0, "spam", "root")
 	require.NoError(t, err)
 	require.Never(t, func() bool { return len(bad.socket.news) > 0 }, 1500*time.Millisecond, 10*time.Millisecond)
 	store.away.Store(false)
 	require.Equal(t, "BANNED", bad.socket.wait(t).GetError().GetCode())
 	require.Nil(t, bad.socket.wait(t))
 	require.Equal(t, clientv1.CloseCode_CLOSE_CODE_BANNED, bad.socket.code)
+
+	refused := s.connect()
+	refused.send(`{"hello":{"session_token":"` + session.GetToken() + `"}}`)
+	require.Equal(t, "BANNED", refused.socket.wait(t).GetError().GetCode())
+	require.Equal(t, map[string]int64{"connected": 1, "connecting": 1}, blockedCount(t, reader))
 
 	_, err = store.UnblockMember(t.Context(), session.GetMemberId())
 	require.NoError(t, err)

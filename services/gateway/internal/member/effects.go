@@ -19,6 +19,8 @@ type Effects interface {
 	Room() bool
 	// Page queues a page that Room was asked for.
 	Page(env *clientv1.Envelope)
+	// Blocked says that the member is blocked, before its connection is closed for that. open: it was let in before.
+	Blocked(open bool)
 	// Close closes the connection behind everything queued. Nothing is asked of the Effects after it but Detach,
 	// Entered and Done.
 	Close(code clientv1.CloseCode)

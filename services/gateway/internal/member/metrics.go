@@ -21,6 +21,9 @@ type metrics struct {
 	publish  metric.Float64Histogram
 	in, out  map[string][]metric.AddOption
 	outcomes map[string][]metric.RecordOption
+	blocks   metric.Int64Counter
+	// connecting and connected are blocks' options.
+	connecting, connected metric.AddOption
 }
 
 // openingMetrics shows what waits at the gate.
@@ -53,7 +56,15 @@ func newMetrics(mp metric.MeterProvider) (*metrics, error) {
 	publish, err2 := m.Float64Histogram("parley.gateway.publish.duration",
 		metric.WithUnit("s"), metric.WithDescription("From the receipt of a publish to its answer, by outcome: ok or the error's code."),
 		metric.WithExplicitBucketBoundaries(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5))
-	x := &metrics{frames: frames, publish: publish, in: map[string][]metric.AddOption{}, out: map[string][]metric.AddOption{}, outcomes: map[string][]metric.RecordOption{}}
+	blocks, err3 := m.Int64Counter("parley.gateway.blocked",
+		metric.WithUnit("{connection}"), metric.WithDescription("Connections of blocked members that were closed, by state: connecting, before they got a session, or connected."))
+	state := func(name string) metric.AddOption {
+		return metric.WithAttributeSet(attribute.NewSet(attribute.String("state", name)))
+	}
+	x := &metrics{
+		frames: frames, publish: publish, in: map[string][]metric.AddOption{}, out: map[string][]metric.AddOption{}, outcomes: map[string][]metric.RecordOption{},
+		blocks: blocks, connecting: state("connecting"), connected: state("connected"),
+	}
 	kinds := (*clientv1.Envelope)(nil).ProtoReflect().Descriptor().Oneofs().ByName("kind").Fields()
 	for i := range kinds.Len() {
 		x.kind(string(kinds.Get(i).Name()))
@@ -66,7 +77,7 @@ func newMetrics(mp metric.MeterProvider) (*metrics, error) {
 	for _, o := range outcomes {
 		x.outcomes[o] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", o)))}
 	}
-	return x, errors.Join(err1, err2)
+	return x, errors.Join(err1, err2, err3)
 }
 
 func (m *metrics) kind(name string) {
@@ -90,4 +101,12 @@ func (m *metrics) sent(env *clientv1.Envelope) {
 
 func (m *metrics) published(took time.Duration, outcome string) {
 	m.publish.Record(context.Background(), took.Seconds(), m.outcomes[outcome]...)
+}
+
+func (m *metrics) blocked(open bool) {
+	state := m.connecting
+	if open {
+		state = m.connected
+	}
+	m.blocks.Add(context.Background(), 1, state)
 }

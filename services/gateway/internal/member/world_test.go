@@ -25,9 +25,10 @@ type sent struct {
 
 // world records what a Core does and plays everything around it. Time passes only by hand.
 type world struct {
-	t    testing.TB
-	core *Core
-	now  time.Time
+	blocked []bool // whether the connection was open
+	t       testing.TB
+	core    *Core
+	now     time.Time
 
 	// nodes take requests in this order of preference; owner, when set and not avoided, first.
 	nodes  []string
@@ -69,6 +70,7 @@ func (w *world) Reply(env *clientv1.Envelope) { w.reply(env) }
 func (w *world) Page(env *clientv1.Envelope)  { w.reply(env) }
 func (w *world) Room() bool                   { return !w.noRoom }
 func (w *world) Entered()                     { w.inside = false }
+func (w *world) Blocked(open bool)            { w.blocked = append(w.blocked, open) }
 func (w *world) Later() time.Duration         { return 1500 * time.Millisecond }
 func (w *world) Release(bytes int)            { w.window -= bytes }
 func (w *world) Expire(at time.Time)          { w.expiry = at }

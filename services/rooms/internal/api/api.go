@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 
 	"connectrpc.com/connect"
@@ -18,7 +19,11 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	service := &rooms{asker: deps.Rooms, heads: deps.Heads, now: deps.Now, blocks: deps.Blocks, audit: deps.Logger}
+	metrics, err := newMetrics(deps.Meter)
+	if err != nil {
+		return nil, fmt.Errorf("create metrics: %w", err)
+	}
+	service := &rooms{asker: deps.Rooms, heads: deps.Heads, now: deps.Now, blocks: deps.Blocks, audit: deps.Logger, metrics: metrics}
 	return adminapi.New(cfg.server(), adminapi.Deps{
 		Logger: deps.Logger, Meter: deps.Meter, MeterProvider: deps.MeterProvider, Tracer: deps.Tracer, Now: deps.Now,
 	}, judge, func(options ...connect.HandlerOption) (string, http.Handler) {

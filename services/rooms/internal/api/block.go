@@ -40,6 +40,7 @@ func (s *rooms) BlockMember(ctx context.Context, req *adminv1.BlockMemberRequest
 	if err != nil {
 		return nil, err
 	}
+	s.metrics.ruled(ctx, "block", true)
 	s.audit.Info("member blocked", slog.String("member_id", b.Member), slog.String("actor", b.By), slog.Duration("lasting", lasting))
 	return &adminv1.BlockMemberResponse{Block: blockOf(b)}, nil
 }
@@ -64,6 +65,7 @@ func (s *rooms) UnblockMember(ctx context.Context, req *adminv1.UnblockMemberReq
 	if err != nil {
 		return nil, err
 	}
+	s.metrics.ruled(ctx, "unblock", was)
 	s.audit.Info("member unblocked", slog.String("member_id", req.GetMemberId()), slog.String("actor", adminapi.CallerOf(ctx).Actor), slog.Bool("changed", was))
 	return &adminv1.UnblockMemberResponse{Changed: was}, nil
 }

@@ -23,6 +23,9 @@ func TestBlocksOfMembers(t *testing.T) {
 	require.Equal(t, true, a.body["changed"], "%s", a.text)
 	a = b.call("UnblockMember", `{"member_id":"eve"}`)
 	require.Equal(t, false, a.body["changed"], "%s", a.text)
+	require.Equal(t, int64(3), b.counted("parley.member.rulings", "kind", "block"))
+	require.Equal(t, int64(2), b.counted("parley.member.rulings", "kind", "unblock"))
+	require.Equal(t, int64(1), b.counted("parley.member.rulings", "outcome", "unchanged"))
 
 	a = b.call("ListBlockedMembers", `{"page_size":1}`)
 	require.Len(t, a.body["blocks"], 1, "%s", a.text)

@@ -21,9 +21,10 @@ type rooms struct {
 	asker Asker
 	heads Heads
 	now   func() time.Time
-	// blocks and audit are for blocks of members.
-	blocks persistence.BlockStore
-	audit  *slog.Logger
+	// blocks, audit and metrics are for blocks of members.
+	blocks  persistence.BlockStore
+	audit   *slog.Logger
+	metrics *metrics
 }
 
 var _ adminv1connect.RoomServiceHandler = (*rooms)(nil)
