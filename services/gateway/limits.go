@@ -101,7 +101,7 @@ func newLimits(cfg Config, deps Deps, logger *slog.Logger) (*limits, error) {
 // admit refuses a handshake from an address that made too many. It may wait for the store, for no longer than 20 ms.
 func (l *limits) admit(r *http.Request) *ws.Refusal {
 	addr := l.client(r)
-	if !addr.IsValid() || addr.IsLoopback() && addr == parseAddr(r.RemoteAddr) { // what a header says may be invented
+	if !addr.IsValid() || l.own(r, addr) {
 		return nil
 	}
 	after, ok := l.connects.Take(context.WithoutCancel(r.Context()), network(addr), ratelimit.One)
@@ -124,14 +124,26 @@ func network(addr netip.Addr) string {
 	return addr.String()
 }
 
+// own tells whether a handshake is this machine's own: the socket is, and it does not belong to a proxy here that speaks for others.
+// What a header says may be invented.
+func (l *limits) own(r *http.Request, client netip.Addr) bool {
+	return client.IsLoopback() && client == parseAddr(r.RemoteAddr) && (len(r.Header.Values(forwardedFor)) == 0 || !l.trusts(client))
+}
+
+const forwardedFor = "X-Forwarded-For"
+
 // client is the address that a handshake comes from: that of the socket, or if that is a trusted proxy's, the last one in the
 // X-Forwarded-For header that is none. What is before that may be anybody's invention. Not valid: it cannot be told.
+//
+// Each proxy appends whom it got the request from, so an address from outside of the trusted ones ends the search whatever its owner
+// wrote before it. All are trusted only for a client inside of the trusted networks, and then the first counts. It may be invented;
+// but such a client could as well invent one of outside, before its own: whoever is trusted is believed.
 func (l *limits) client(r *http.Request) netip.Addr {
 	addr := parseAddr(r.RemoteAddr)
 	if !l.trusts(addr) {
 		return addr
 	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	hops := strings.Split(strings.Join(r.Header.Values(forwardedFor), ","), ",")
 	for _, hop := range slices.Backward(hops) {
 		next := parseAddr(strings.TrimSpace(hop))
 		if !next.IsValid() {

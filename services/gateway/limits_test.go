@@ -37,6 +37,18 @@ func TestWhoIsBehindAProxy(t *testing.T) {
 		{"[2001:db8::1]:1000", []string{"[2001:db9::1]:80"}, "2001:db9::1"},
 		{"[::ffff:10.1.2.3]:1000", []string{"::ffff:203.0.113.9"}, "203.0.113.9"},
 		{"@", nil, "invalid IP"},
+		// Whatever a client from outside writes, behind one proxy or several.
+		{"10.1.2.3:1000", []string{"10.7.7.7, 203.0.113.9"}, "203.0.113.9"},
+		{"10.1.2.3:1000", []string{"10.7.7.7, 10.7.7.8, 203.0.113.9, 10.9.9.9"}, "203.0.113.9"},
+		{"10.1.2.3:1000", []string{"127.0.0.1", "203.0.113.9"}, "203.0.113.9"},
+		{"10.1.2.3:1000", []string{", ,garbage, 203.0.113.9"}, "203.0.113.9"},
+		// A client inside of the trusted networks, honest and not.
+		{"10.1.2.3:1000", []string{"10.5.5.5, 10.9.9.9"}, "10.5.5.5"},
+		{"10.1.2.3:1000", []string{"10.7.7.7, 10.5.5.5, 10.9.9.9"}, "10.7.7.7"},
+		{"10.1.2.3:1000", []string{"6.6.6.6, 10.5.5.5, 10.9.9.9"}, "6.6.6.6"},
+		// What a proxy could not read or does not say ends the search at that proxy.
+		{"10.1.2.3:1000", []string{"10.5.5.5, unknown"}, "10.1.2.3"},
+		{"10.1.2.3:1000", []string{""}, "10.1.2.3"},
 	} {
 		r := &http.Request{RemoteAddr: c.socket, Header: http.Header{}}
 		for _, f := range c.forwarded {
@@ -50,6 +62,33 @@ func TestWhoIsBehindAProxy(t *testing.T) {
 	}
 	require.Equal(t, "2001:db8:1:2::/64", network(parseAddr("2001:db8:1:2:3:4:5:6")))
 	require.Equal(t, "203.0.113.9", network(parseAddr("203.0.113.9")))
+}
+
+// Only what comes from this machine itself is not counted; a proxy on it that is trusted speaks for others, whatever it says.
+func TestWhoIsThisMachine(t *testing.T) {
+	t.Parallel()
+	trusted, err := parseProxies([]string{"127.0.0.1", "10.0.0.0/8"})
+	require.NoError(t, err)
+	for _, c := range []struct {
+		socket    string
+		forwarded []string
+		own       bool
+	}{
+		{"127.0.0.1:1000", nil, true},
+		{"127.0.0.2:1000", nil, true},
+		{"127.0.0.2:1000", []string{"203.0.113.9"}, true}, // not trusted: what it says counts for nothing
+		{"[::1]:1000", nil, true},
+		{"127.0.0.1:1000", []string{"203.0.113.9"}, false},
+		{"127.0.0.1:1000", []string{"unknown"}, false},
+		{"127.0.0.1:1000", []string{"127.0.0.1"}, false},
+		{"127.0.0.1:1000", []string{""}, false},
+		{"10.1.2.3:1000", []string{"127.0.0.1"}, false},
+		{"203.0.113.9:1000", []string{"127.0.0.1"}, false},
+	} {
+		l := &limits{trusted: trusted}
+		r := &http.Request{RemoteAddr: c.socket, Header: http.Header{"X-Forwarded-For": c.forwarded}}
+		require.Equal(t, c.own, l.own(r, l.client(r)), "%+v", c)
+	}
 }
 
 // dialFrom connects as a client whose proxy says where it is.
