@@ -3,6 +3,7 @@ package memory
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"runtime/debug"
@@ -29,16 +30,9 @@ type source struct {
 // Find returns the limits that hold for this process. set, in bytes, is what an operator says; 0: nothing. Without it, and without a
 // cgroup that limits the process, it is the machine's memory.
 func Find(set int64) (*Budget, error) {
-	b := &Budget{}
-	if set > 0 {
-		b.sources = append(b.sources, source{"setting", set, own})
-	}
-	group, err := findGroup(systemFiles())
+	b, err := find(systemFiles(), set)
 	if err != nil {
 		return nil, err
-	}
-	if group != nil {
-		b.sources = append(b.sources, source{"cgroup " + group.dir, group.limit, group.used})
 	}
 	if len(b.sources) == 0 {
 		total, err := machine()
@@ -46,6 +40,22 @@ func Find(set int64) (*Budget, error) {
 			return nil, err
 		}
 		b.sources = append(b.sources, source{"machine", total, own})
+	}
+	return b, nil
+}
+
+// find is Find without the machine's memory.
+func find(files fs.FS, set int64) (*Budget, error) {
+	b := &Budget{}
+	if set > 0 {
+		b.sources = append(b.sources, source{"setting", set, own})
+	}
+	groups, err := findGroups(files)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		b.sources = append(b.sources, source{"cgroup " + g.dir, g.limit, g.used})
 	}
 	return b, nil
 }
@@ -61,16 +71,17 @@ func (b *Budget) Limit() (bytes int64, name string) {
 	return bytes, name
 }
 
-// Used is what is used of the limit that is nearest, in bytes.
+// Used is what is used of the limit that leaves the least room at this moment, in bytes. The share that is used would not tell which one
+// that is: of a machine's 64 GiB a twentieth is more than what a service of 1 GiB may ever use.
 func (b *Budget) Used() (used, of int64, err error) {
-	share := -1.0
+	least := int64(math.MaxInt64)
 	for _, s := range b.sources {
 		n, err := s.used()
 		if err != nil {
 			return 0, 0, fmt.Errorf("read what is used of the memory of the %s: %w", s.name, err)
 		}
-		if now := float64(n) / float64(s.limit); now > share {
-			share, used, of = now, n, s.limit
+		if room := s.limit - n; room < least {
+			least, used, of = room, n, s.limit
 		}
 	}
 	return used, of, nil

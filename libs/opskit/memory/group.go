@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// group is the control group that limits the process most.
+// group is a control group that limits the process.
 type group struct {
 	dir   string
 	limit int64
@@ -25,11 +25,12 @@ type group struct {
 // noLimit and more is what version 1 says when there is none.
 const noLimit = 1 << 60
 
-// findGroup looks at the process's control group and those above it; nil: none is limited. files is the root of the file system.
-func findGroup(files fs.FS) (*group, error) {
+// findGroups returns those of the process's control group and the ones above it that are limited, the nearest first. Any of them may
+// be the one that gets full: one above has a larger limit, and more who use it. files is the root of the file system.
+func findGroups(files fs.FS) (found []*group, err error) {
 	membership, err := fs.ReadFile(files, "proc/self/cgroup")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // no control groups here
+		return nil, nil // no control groups here
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the process's cgroup: %w", err)
@@ -38,7 +39,6 @@ func findGroup(files fs.FS) (*group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the process's mounts: %w", err)
 	}
-	var least *group
 	for line := range strings.Lines(string(membership)) {
 		// number:controllers:path; version 2 has number 0 and no controllers.
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
@@ -49,13 +49,9 @@ func findGroup(files fs.FS) (*group, error) {
 		if !v2 && !slices.Contains(strings.Split(parts[1], ","), "memory") {
 			continue
 		}
-		for _, g := range limited(files, string(mounts), parts[2], v2) {
-			if least == nil || g.limit < least.limit {
-				least = g
-			}
-		}
+		found = append(found, limited(files, string(mounts), parts[2], v2)...)
 	}
-	return least, nil
+	return found, nil
 }
 
 // limited returns the groups from a process's one up to the root of the mount that have a limit.

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"testing"
 	"testing/fstest"
 
@@ -27,8 +28,9 @@ func TestGroups(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		files       map[string]string
-		dir         string // empty: none is limited
+		dir         string // of the one with the least room; empty: none is limited
 		limit, used int64
+		limited     int // how many are, if more than one
 	}{
 		"no control groups": {files: map[string]string{}},
 		"version 2, unlimited": {files: map[string]string{
@@ -40,9 +42,35 @@ func TestGroups(t *testing.T) {
 		}, dir: "/sys/fs/cgroup", limit: 256 << 20, used: 100<<20 - 1600},
 		"version 2, limited above": {files: map[string]string{
 			"proc/self/cgroup": "0::/pod/app\n", "proc/self/mountinfo": v2Mounts,
-			"sys/fs/cgroup/pod/app/memory.max": "300\n", "sys/fs/cgroup/pod/memory.max": "200\n",
+			"sys/fs/cgroup/pod/app/memory.max": "max\n", "sys/fs/cgroup/pod/memory.max": "200\n",
 			"sys/fs/cgroup/pod/memory.current": "150\n", "sys/fs/cgroup/pod/memory.stat": "inactive_file 20\nactive_file 0\n",
 		}, dir: "/sys/fs/cgroup/pod", limit: 200, used: 130},
+		"version 2, a tighter one above": {files: map[string]string{
+			"proc/self/cgroup": "0::/pod/app\n", "proc/self/mountinfo": v2Mounts,
+			"sys/fs/cgroup/pod/app/memory.max": "300\n", "sys/fs/cgroup/pod/app/memory.current": "100\n", "sys/fs/cgroup/pod/app/memory.stat": "",
+			"sys/fs/cgroup/pod/memory.max": "200\n", "sys/fs/cgroup/pod/memory.current": "150\n", "sys/fs/cgroup/pod/memory.stat": "inactive_file 20\n",
+		}, dir: "/sys/fs/cgroup/pod", limit: 200, used: 130, limited: 2},
+		"version 2, a wider one above that others fill": {files: map[string]string{
+			"proc/self/cgroup": "0::/slice/pod/app\n", "proc/self/mountinfo": v2Mounts,
+			"sys/fs/cgroup/slice/pod/app/memory.max": "300\n", "sys/fs/cgroup/slice/pod/app/memory.current": "100\n", "sys/fs/cgroup/slice/pod/app/memory.stat": "",
+			"sys/fs/cgroup/slice/pod/memory.max": "max\n",
+			"sys/fs/cgroup/slice/memory.max":     "4000\n", "sys/fs/cgroup/slice/memory.current": "3950\n", "sys/fs/cgroup/slice/memory.stat": "inactive_file 20\n",
+		}, dir: "/sys/fs/cgroup/slice", limit: 4000, used: 3930, limited: 2},
+		"version 2, a wider one above that is fuller and has more room": {files: map[string]string{
+			"proc/self/cgroup": "0::/slice/app\n", "proc/self/mountinfo": v2Mounts,
+			"sys/fs/cgroup/slice/app/memory.max": "300\n", "sys/fs/cgroup/slice/app/memory.current": "150\n", "sys/fs/cgroup/slice/app/memory.stat": "",
+			"sys/fs/cgroup/slice/memory.max": "4000\n", "sys/fs/cgroup/slice/memory.current": "3800\n", "sys/fs/cgroup/slice/memory.stat": "",
+		}, dir: "/sys/fs/cgroup/slice/app", limit: 300, used: 150, limited: 2},
+		"version 1, a wider one above that others fill": {files: map[string]string{
+			"proc/self/cgroup": "4:memory:/pod/app\n", "proc/self/mountinfo": v1Mounts,
+			"sys/fs/cgroup/memory/memory.limit_in_bytes":         "9223372036854771712\n",
+			"sys/fs/cgroup/memory/pod/memory.limit_in_bytes":     "5000\n",
+			"sys/fs/cgroup/memory/pod/memory.usage_in_bytes":     "5000\n",
+			"sys/fs/cgroup/memory/pod/memory.stat":               "total_inactive_file 60\n",
+			"sys/fs/cgroup/memory/pod/app/memory.limit_in_bytes": "1000\n",
+			"sys/fs/cgroup/memory/pod/app/memory.usage_in_bytes": "300\n",
+			"sys/fs/cgroup/memory/pod/app/memory.stat":           "",
+		}, dir: "/sys/fs/cgroup/memory/pod", limit: 5000, used: 4940, limited: 2},
 		"version 1 beside an empty version 2": {files: map[string]string{
 			"proc/self/cgroup": "8:pids:/\n4:memory:/app\n0::/\n", "proc/self/mountinfo": v1Mounts,
 			"sys/fs/cgroup/memory/memory.limit_in_bytes":     "9223372036854771712\n",
@@ -63,20 +91,46 @@ func TestGroups(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g, err := findGroup(tree(c.files))
+			b, err := find(tree(c.files), 0)
 			require.NoError(t, err)
 			if c.dir == "" {
-				require.Nil(t, g)
+				require.Empty(t, b.sources)
 				return
 			}
-			require.NotNil(t, g)
-			require.Equal(t, c.dir, g.dir)
-			require.Equal(t, c.limit, g.limit)
-			used, err := g.used()
+			require.Len(t, b.sources, max(c.limited, 1))
+			used, of, err := b.Used()
 			require.NoError(t, err)
 			require.Equal(t, c.used, used)
+			require.Equal(t, c.limit, of)
+			require.True(t, slices.ContainsFunc(b.sources, func(s source) bool { return s.name == "cgroup "+c.dir && s.limit == c.limit }))
 		})
 	}
+}
+
+// Which limit is nearest may change from one look to the next.
+func TestTheFullestGroupTells(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{
+		"proc/self/cgroup": "0::/pod/app\n", "proc/self/mountinfo": v2Mounts,
+		"sys/fs/cgroup/pod/app/memory.max": "300\n", "sys/fs/cgroup/pod/app/memory.current": "100\n", "sys/fs/cgroup/pod/app/memory.stat": "",
+		"sys/fs/cgroup/pod/memory.max": "4000\n", "sys/fs/cgroup/pod/memory.current": "100\n", "sys/fs/cgroup/pod/memory.stat": "",
+	}
+	now := tree(files).(fstest.MapFS)
+	b, err := find(now, 0)
+	require.NoError(t, err)
+	for _, c := range []struct {
+		app, pod string
+		used, of int64
+	}{{"100", "100", 100, 300}, {"100", "3900", 3900, 4000}, {"250", "3900", 250, 300}, {"100", "4000", 4000, 4000}, {"100", "200", 100, 300}} {
+		now["sys/fs/cgroup/pod/app/memory.current"] = &fstest.MapFile{Data: []byte(c.app)}
+		now["sys/fs/cgroup/pod/memory.current"] = &fstest.MapFile{Data: []byte(c.pod)}
+		used, of, err := b.Used()
+		require.NoError(t, err)
+		require.Equal(t, [2]int64{c.used, c.of}, [2]int64{used, of}, "%+v", c)
+	}
+	limit, name := b.Limit()
+	require.Equal(t, int64(300), limit)
+	require.Equal(t, "cgroup /sys/fs/cgroup/pod/app", name)
 }
 
 func TestLevels(t *testing.T) {
