@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/parley-rt/parley/libs/ratelimit"
 )
 
 // Config bounds what connections may cost. Zero values mean the default named at each field.
@@ -12,6 +14,9 @@ type Config struct {
 	MaxMessageBytes int
 	// MaxFragments bounds the frames of one message; more are closed with 1008. Default 256.
 	MaxFragments int
+	// ControlRate bounds pings and pongs of the peer, which are answered in here and no message that anybody else counts; more are
+	// closed with 4505. Default DefaultControlRate.
+	ControlRate ratelimit.Rate
 	// OutboxBytes bounds what waits for one connection beyond what is being written. Messages are offered up to half of
 	// it and wait elsewhere then; answers and signals that find more of their kind waiting while the peer takes nothing
 	// close the connection with 4001. Default 256 KiB.
@@ -37,6 +42,10 @@ type Config struct {
 	RetryAfter time.Duration
 }
 
+// DefaultControlRate is twice what a restless client sends, and at once as much as such a rate makes in the 50 s after which a silent
+// connection is cut: what was held up on its way and arrives together harms nobody.
+func DefaultControlRate() ratelimit.Rate { return ratelimit.Rate{PerSecond: 20, Burst: 1000} }
+
 func (c Config) withDefaults() Config {
 	def := func(v *int, d int) {
 		if *v == 0 {
@@ -50,6 +59,9 @@ func (c Config) withDefaults() Config {
 	}
 	def(&c.MaxMessageBytes, 64<<10)
 	def(&c.MaxFragments, 256)
+	if c.ControlRate.Off() {
+		c.ControlRate = DefaultControlRate()
+	}
 	def(&c.OutboxBytes, 256<<10)
 	def(&c.MaxConnections, 100_000)
 	dur(&c.WriteTimeout, 10*time.Second)
@@ -72,6 +84,9 @@ func (c Config) Validate() error {
 	}
 	positive("max message bytes", int64(c.MaxMessageBytes))
 	positive("max fragments", int64(c.MaxFragments))
+	if err := c.ControlRate.Check(); err != nil {
+		problems = append(problems, fmt.Errorf("rate of control frames: %w", err))
+	}
 	positive("outbox bytes", int64(c.OutboxBytes))
 	positive("max connections", int64(c.MaxConnections))
 	positive("write timeout", int64(c.WriteTimeout))

@@ -11,6 +11,7 @@ import (
 
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codes"
+	"github.com/parley-rt/parley/libs/ratelimit"
 )
 
 // failure is what the peer did wrong, as the close frame says it.
@@ -29,6 +30,7 @@ var (
 	failFragments = &failure{codes.ClosePolicyViolation, "too many fragments"}
 	failMemory    = &failure{int(clientv1.CloseCode_CLOSE_CODE_OVERLOADED), codes.CloseName(clientv1.CloseCode_CLOSE_CODE_OVERLOADED)}
 	failLength    = &failure{codes.CloseProtocolError, "bad frame length"}
+	failControls  = &failure{int(clientv1.CloseCode_CLOSE_CODE_ABUSE), "too many pings or pongs"}
 )
 
 // input is what arrived and is not a whole message yet. A connection between two messages has none.
@@ -42,6 +44,7 @@ type input struct {
 	part      *buffer // of the fragmented message that is being read
 	fragments int
 	text      utf8Prefix
+	controls  ratelimit.Meter // pings and pongs
 	// partial is what the buffers of an unfinished message hold, in the backlog; since is when it began, in Unix nanoseconds, 0:
 	// there is none.
 	partial int
@@ -215,8 +218,13 @@ const maxCloseCode = 4999
 // control handles a ping, pong or close; done says that the peer closed.
 func (c *Conn) control(op ws.OpCode, payload []byte) (done bool, fail *failure) {
 	switch op {
-	case ws.OpPing:
-		c.Send(control(finPong, payload))
+	case ws.OpPing, ws.OpPong:
+		if _, ok := c.controls.Take(time.Now(), ratelimit.Limit{Pieces: c.s.cfg.ControlRate}, ratelimit.One); !ok {
+			return false, failControls
+		}
+		if op == ws.OpPing {
+			c.Send(control(finPong, payload))
+		}
 	case ws.OpClose:
 		code, reason := ws.ParseCloseFrameData(payload)
 		if len(payload) > 0 {
