@@ -38,6 +38,11 @@
 // Persistent is one stream of a persistence.Journal inside an actor. A pure Behavior decides and applies; Persistent
 // claims, recovers, groups what arrives during a commit into the next one, and answers only what is durable.
 //
+// # Singleton
+//
+// Singleton runs one actor on one of many nodes. Who holds a lease in the journal runs it; GoAkt's own singletons, which a crash
+// or a panic loses for good, have no part in it. What two holders might do at once is told apart by the journal: see Singleton.
+//
 // # Rules for actors
 //
 // Workers are few (one per core, at least two) and shared by all actors of a system:

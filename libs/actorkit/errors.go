@@ -23,6 +23,8 @@ var (
 	ErrStopped = errors.New("stopped")
 	// ErrQueueFull: more commands wait for a stream than it may hold.
 	ErrQueueFull = errors.New("command queue is full")
+	// ErrTermOver: this node does not hold the singleton any more.
+	ErrTermOver = errors.New("term is over")
 	// ErrInvalidConfig: a configuration or an argument breaks its contract.
 	ErrInvalidConfig = errors.New("invalid configuration")
 )

@@ -58,3 +58,7 @@ func NewDoor() actor.Actor { return new(door) }
 
 // MaxFrameBytes is the largest frame that a Link takes.
 const MaxFrameBytes = maxFrameBytes
+
+var NewTerm = newTerm
+
+func (t *Term) Extend(until time.Time) { t.extend(until) }
