@@ -243,7 +243,7 @@ func (s *Service) makeParts(ctx context.Context) error {
 	if s.auth != nil {
 		s.members.Config.Authenticate, s.members.Authenticate, s.members.AuthTimeout = true, s.auth.check, s.cfg.AuthTimeout
 	}
-	if err := s.members.Init(); err != nil {
+	if err := s.members.Init(ctx); err != nil {
 		return err
 	}
 	s.entrance = newEntrance(s.listener, newPace(float64(s.cfg.AcceptMinPerSecond), float64(s.cfg.AcceptPerSecond)))

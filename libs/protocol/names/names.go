@@ -16,6 +16,7 @@ import (
 const (
 	RoomHost = "roomhost"
 	Hub      = "hub"
+	Members  = "members"
 )
 
 // Room returns the name of a room's actor: "room-<id>", or "roomc-<mask>-<id with '_' for ':'>" for an id with a ':',

@@ -58,13 +58,13 @@ func (s *Sessions) blocked(ctx context.Context, member string) Opened {
 }
 
 // connected are those of the members that have a connection here.
-func (r *Registry) connected(blocks map[string]persistence.Block) map[string][]*entry {
+func (r *Registry) connected(blocks map[string]persistence.Block) map[string][]*Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	found := map[string][]*entry{}
-	for _, h := range r.bySession {
-		if _, ok := blocks[h.member]; ok {
-			found[h.member] = append(found[h.member], h.entry)
+	found := map[string][]*Member{}
+	for _, m := range r.bySession {
+		if _, ok := blocks[m.place.member]; ok {
+			found[m.place.member] = append(found[m.place.member], m)
 		}
 	}
 	return found
@@ -125,7 +125,7 @@ func (s *Sessions) applyBlocks(ctx context.Context, r *Registry, recent *recentB
 	if len(recent.blocks) == 0 {
 		return 0
 	}
-	for member, entries := range r.connected(recent.blocks) {
+	for member, connections := range r.connected(recent.blocks) {
 		call, cancel := context.WithTimeout(ctx, storeTimeout)
 		b, err := s.store.BlockOf(call, member)
 		cancel()
@@ -137,8 +137,8 @@ func (s *Sessions) applyBlocks(ctx context.Context, r *Registry, recent *recentB
 			recent.remove(member)
 			continue
 		}
-		for _, e := range entries {
-			if tell(e.pid, &blockedMsg{*b}) {
+		for _, m := range connections {
+			if m.tell(&blockedMsg{to{m}, *b}) {
 				told++
 			}
 		}

@@ -29,7 +29,7 @@ const (
 //
 // Not safe for concurrent use. After every input the caller has nothing else to do: effects were carried out in it.
 type Core struct {
-	cfg   Config
+	cfg   *Config
 	out   Effects
 	phase phase
 
@@ -77,10 +77,16 @@ type Core struct {
 // NewCore returns the state of a connection that was just opened. firstRequest should be random: late answers to another
 // life of this node must not meet a request here.
 func NewCore(cfg Config, out Effects, firstRequest uint64) *Core {
-	return &Core{
-		cfg: cfg.withDefaults(), out: out, number: firstRequest,
-		rooms: map[string]*room{}, wanted: map[string]struct{}{},
-	}
+	cfg = cfg.withDefaults()
+	c := &Core{}
+	c.init(&cfg, out, firstRequest)
+	return c
+}
+
+// init is NewCore in place, with a configuration that many share and that has its defaults.
+func (c *Core) init(cfg *Config, out Effects, firstRequest uint64) {
+	c.cfg, c.out, c.number = cfg, out, firstRequest
+	c.rooms, c.wanted = map[string]*room{}, map[string]struct{}{}
 }
 
 // Frame takes one frame of the client.

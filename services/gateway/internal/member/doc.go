@@ -1,10 +1,10 @@
 // Package member is one client's side of the gateway: what a connection may ask for, in which order, and what it is told.
 //
 // Core is the pure half, a state machine without actors, clocks or I/O: every input is a method with the time, every
-// effect a call on Effects. Actor is the shell: one GoAkt actor per connection in the process's local system, which turns
-// messages into inputs and effects into sends, tasks and writes.
+// effect a call on Effects. Member is the shell: it turns messages into inputs and effects into sends, tasks and writes. Its
+// turns are taken by a Shard, a GoAkt actor in the process's local system that many connections share.
 //
-//	socket ──frames──► window ──► Actor ──► Core ──requests──► route ──► Link ──► rooms node
+//	socket ──frames──► window ──► Shard ──► Core ──requests──► route ──► Link ──► rooms node
 //	   ▲                            │          └──tasks──────► session store
 //	   └──outbox◄── answers ────────┴──attach, detach──► hub ──messages──► outbox
 //

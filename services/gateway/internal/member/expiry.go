@@ -13,36 +13,36 @@ type expiries struct {
 	heap expiryHeap
 }
 
-// expiry is a connection's place in the heap; it is nil in an entry without one.
+// expiry is a connection's place in the heap; it is nil in a member without one.
 type expiry struct {
-	at    time.Time
-	entry *entry
-	index int
+	at     time.Time
+	member *Member
+	index  int
 }
 
 // set puts a connection in, or moves it.
-func (x *expiries) set(e *entry, at time.Time) {
+func (x *expiries) set(m *Member, at time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
-	case e.gone:
-	case e.expiry == nil:
-		e.expiry = &expiry{at: at, entry: e}
-		heap.Push(&x.heap, e.expiry)
+	case m.place.gone:
+	case m.place.expiry == nil:
+		m.place.expiry = &expiry{at: at, member: m}
+		heap.Push(&x.heap, m.place.expiry)
 	default:
-		e.expiry.at = at
-		heap.Fix(&x.heap, e.expiry.index)
+		m.place.expiry.at = at
+		heap.Fix(&x.heap, m.place.expiry.index)
 	}
 }
 
 // remove takes a connection out for good.
-func (x *expiries) remove(e *entry) {
+func (x *expiries) remove(m *Member) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	e.gone = true
-	if e.expiry != nil {
-		heap.Remove(&x.heap, e.expiry.index)
-		e.expiry = nil
+	m.place.gone = true
+	if m.place.expiry != nil {
+		heap.Remove(&x.heap, m.place.expiry.index)
+		m.place.expiry = nil
 	}
 }
 
@@ -52,8 +52,8 @@ func (x *expiries) tick(now time.Time) {
 	defer x.mu.Unlock()
 	for len(x.heap) > 0 && !now.Before(x.heap[0].at) {
 		due := heap.Pop(&x.heap).(*expiry) //nolint:forcetypeassert // nothing else is in it
-		due.entry.expiry = nil
-		tell(due.entry.pid, &expiredMsg{})
+		due.member.place.expiry = nil
+		due.member.tell(&expiredMsg{to{due.member}})
 	}
 }
 

@@ -148,35 +148,35 @@ func TestExpiriesAreInOrder(t *testing.T) {
 	var x expiries
 	base := time.Unix(1_700_000_000, 0)
 	r := rand.New(rand.NewPCG(1, 2))
-	entries := make([]*entry, 200)
-	for i := range entries {
-		entries[i] = &entry{number: uint64(i)}
+	members := make([]*Member, 200)
+	for i := range members {
+		members[i] = &Member{number: uint64(i)}
 	}
 	for range 2000 {
-		e := entries[r.IntN(len(entries))]
+		m := members[r.IntN(len(members))]
 		if r.IntN(20) == 0 {
-			x.remove(e)
+			x.remove(m)
 		} else {
-			x.set(e, base.Add(time.Duration(r.IntN(1000))*time.Second))
+			x.set(m, base.Add(time.Duration(r.IntN(1000))*time.Second))
 		}
 		for i, p := range x.heap {
 			require.Equal(t, i, p.index)
-			require.Same(t, p, p.entry.expiry)
-			require.False(t, p.entry.gone)
+			require.Same(t, p, p.member.place.expiry)
+			require.False(t, p.member.place.gone)
 		}
 	}
 	var want []time.Time
-	for _, e := range entries {
-		if e.expiry != nil {
-			require.False(t, e.gone)
-			want = append(want, e.expiry.at)
+	for _, m := range members {
+		if p := m.place; p.expiry != nil {
+			require.False(t, p.gone)
+			want = append(want, p.expiry.at)
 		}
 	}
 	sort.Slice(want, func(i, j int) bool { return want[i].Before(want[j]) })
 	require.NotEmpty(t, want)
 	for i, at := range want {
 		require.Equal(t, at, x.heap[0].at, fmt.Sprint(i))
-		x.remove(x.heap[0].entry)
+		x.remove(x.heap[0].member)
 	}
 	require.Empty(t, x.heap)
 }

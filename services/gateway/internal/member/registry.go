@@ -1,15 +1,15 @@
 package member
 
 import (
-	"context"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/tochemey/goakt/v4/actor"
-
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/persistence"
+	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 )
 
 // Registry knows the connections of this node: by number, for answers; by session, so that a resumed session has one
@@ -18,112 +18,121 @@ type Registry struct {
 	shards [registryShards]registryShard
 
 	mu        sync.Mutex
-	bySession map[persistence.SessionID]held
+	bySession map[persistence.SessionID]*Member
 
-	// draining is set by Drain: connections whose actor is not known yet are told in bind.
+	// draining is set by Drain: connections that come later are told in add.
 	draining atomic.Pointer[func() uint32]
 
 	expiries expiries
 }
 
-const registryShards = 32
+// registryShards is a power of two.
+const registryShards = 64
 
 type registryShard struct {
 	mu     sync.Mutex
-	byConn map[uint64]*entry
-	awake  map[*entry]struct{} // those with a due time
+	byConn map[uint64]*Member
+	awake  map[*Member]struct{} // those with a due time
+	// stopped: nobody takes turns any more.
+	stopped bool
 }
 
-// entry is one connection.
-type entry struct {
-	number uint64
-	pid    *actor.PID // guarded by the shard's lock until it is bound; nil before
-	due    time.Time  // guarded by the shard's lock; zero: nothing is due
+// place is what the registry keeps of a connection, in its Member.
+type place struct {
+	due time.Time // guarded by the lock of the registry's part; zero: nothing is due
 	// expiry and gone are guarded by the expiries' lock.
 	expiry *expiry
 	gone   bool
-}
-
-type held struct {
+	// generation and member are those of the session that it has; guarded by the registry's lock.
 	generation uint64
 	member     string
-	entry      *entry
 }
 
 // NewRegistry returns an empty registry.
 func NewRegistry() *Registry {
-	r := &Registry{bySession: map[persistence.SessionID]held{}}
+	r := &Registry{bySession: map[persistence.SessionID]*Member{}}
 	for i := range r.shards {
-		r.shards[i].byConn = map[uint64]*entry{}
-		r.shards[i].awake = map[*entry]struct{}{}
+		r.shards[i].byConn = map[uint64]*Member{}
+		r.shards[i].awake = map[*Member]struct{}{}
 	}
 	return r
 }
 
 func (r *Registry) shard(number uint64) *registryShard { return &r.shards[number%registryShards] }
 
-func (r *Registry) add(number uint64, pid *actor.PID) *entry {
-	e := &entry{number: number, pid: pid}
-	s := r.shard(number)
+// add makes a connection known; false: its shard has stopped.
+func (r *Registry) add(m *Member) bool {
+	s := r.shard(m.number)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byConn[number] = e
-	return e
+	if s.stopped {
+		return false
+	}
+	s.byConn[m.number] = m
+	if afterMS := r.draining.Load(); afterMS != nil {
+		m.tell(&drainMsg{to{m}, (*afterMS)()})
+	}
+	return true
 }
 
-// bind tells which actor a connection has; until then it gets nothing.
-func (r *Registry) bind(e *entry, pid *actor.PID) {
-	s := r.shard(e.number)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e.pid = pid
-	if afterMS := r.draining.Load(); afterMS != nil {
-		tell(pid, &drainMsg{afterMS: (*afterMS)()})
+// stop ends the connections of one of n shards, which takes no turns any more.
+func (r *Registry) stop(shard, n int) {
+	for i := shard; i < registryShards; i += n {
+		s := &r.shards[i]
+		s.mu.Lock()
+		s.stopped = true
+		members := slices.Collect(maps.Values(s.byConn))
+		s.mu.Unlock()
+		for _, m := range members {
+			m.window.close()
+			m.conn.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+		}
 	}
 }
 
-func (r *Registry) remove(e *entry) {
-	r.expiries.remove(e)
-	s := r.shard(e.number)
+func (r *Registry) remove(m *Member) {
+	r.expiries.remove(m)
+	s := r.shard(m.number)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.byConn, e.number)
-	delete(s.awake, e)
+	delete(s.byConn, m.number)
+	delete(s.awake, m)
 }
 
 // wake asks for a tick at that time or earlier.
-func (r *Registry) wake(e *entry, at time.Time) {
-	s := r.shard(e.number)
+func (r *Registry) wake(m *Member, at time.Time) {
+	s := r.shard(m.number)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byConn[e.number] == e && (e.due.IsZero() || at.Before(e.due)) {
-		e.due = at
-		s.awake[e] = struct{}{}
+	if s.byConn[m.number] == m && (m.place.due.IsZero() || at.Before(m.place.due)) {
+		m.place.due = at
+		s.awake[m] = struct{}{}
 	}
 }
 
 // claim makes a connection the session's. An older one of this node is told that it was replaced; false: there is a newer
 // one.
-func (r *Registry) claim(id persistence.SessionID, generation uint64, member string, e *entry) bool {
+func (r *Registry) claim(id persistence.SessionID, generation uint64, member string, m *Member) bool {
 	r.mu.Lock()
-	old, ok := r.bySession[id]
-	if ok && old.generation > generation {
+	old := r.bySession[id]
+	if old != nil && old.place.generation > generation {
 		r.mu.Unlock()
 		return false
 	}
-	r.bySession[id] = held{generation, member, e}
+	m.place.generation, m.place.member = generation, member
+	r.bySession[id] = m
 	r.mu.Unlock()
-	if ok && old.entry != e {
-		tell(old.entry.pid, &replacedMsg{})
+	if old != nil && old != m {
+		old.tell(&replacedMsg{to{old}})
 	}
 	return true
 }
 
 // release gives the session up, unless a newer connection has it.
-func (r *Registry) release(id persistence.SessionID, e *entry) {
+func (r *Registry) release(id persistence.SessionID, m *Member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.bySession[id].entry == e {
+	if r.bySession[id] == m {
 		delete(r.bySession, id)
 	}
 }
@@ -132,8 +141,8 @@ func (r *Registry) held() []persistence.HeldSession {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := make([]persistence.HeldSession, 0, len(r.bySession))
-	for id, h := range r.bySession {
-		list = append(list, persistence.HeldSession{ID: id, Generation: h.generation})
+	for id, m := range r.bySession {
+		list = append(list, persistence.HeldSession{ID: id, Generation: m.place.generation})
 	}
 	return list
 }
@@ -151,13 +160,13 @@ func (r *Registry) lose(asked, lost []persistence.HeldSession) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range lost {
-		h, ok := r.bySession[l.ID]
+		m := r.bySession[l.ID]
 		switch {
-		case !ok || h.generation != generations[l.ID]:
-		case l.Generation > h.generation:
-			tell(h.entry.pid, &replacedMsg{})
+		case m == nil || m.place.generation != generations[l.ID]:
+		case l.Generation > m.place.generation:
+			m.tell(&replacedMsg{to{m}})
 		case l.Generation == 0:
-			tell(h.entry.pid, &sessionGoneMsg{})
+			m.tell(&sessionGoneMsg{to{m}})
 		}
 	}
 }
@@ -165,30 +174,31 @@ func (r *Registry) lose(asked, lost []persistence.HeldSession) {
 // Answer implements route.Members. An answer for a connection that is gone is dropped.
 func (r *Registry) Answer(connection uint64, from string, f actorkit.Frame) {
 	s := r.shard(connection)
-	var pid *actor.PID
 	s.mu.Lock()
-	if e := s.byConn[connection]; e != nil {
-		pid = e.pid
-	}
+	m := s.byConn[connection]
 	s.mu.Unlock()
-	if pid != nil {
-		tell(pid, &answerMsg{from: from, frame: f})
+	if m != nil {
+		m.tell(&answerMsg{to{m}, from, f})
 	}
 }
 
 // LinkDown implements route.Members.
-func (r *Registry) LinkDown(node string) { r.tellAwake(&linkDownMsg{node: node}) }
+func (r *Registry) LinkDown(node string) {
+	r.tellAwake(func(t to) message { return &linkDownMsg{t, node} })
+}
 
 // LinkLost implements route.Members.
-func (r *Registry) LinkLost(node string) { r.tellAwake(&linkLostMsg{node: node}) }
+func (r *Registry) LinkLost(node string) {
+	r.tellAwake(func(t to) message { return &linkLostMsg{t, node} })
+}
 
 // tellAwake tells the connections that wait for something.
-func (r *Registry) tellAwake(m any) {
+func (r *Registry) tellAwake(msg func(to) message) {
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()
-		for e := range s.awake {
-			tell(e.pid, m)
+		for m := range s.awake {
+			m.tell(msg(to{m}))
 		}
 		s.mu.Unlock()
 	}
@@ -197,15 +207,14 @@ func (r *Registry) tellAwake(m any) {
 // Tick wakes who is due. It wants to be called about every 100 ms.
 func (r *Registry) Tick(now time.Time) {
 	r.expiries.tick(now)
-	m := &tickMsg{}
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()
-		for e := range s.awake {
-			if !now.Before(e.due) {
-				e.due = time.Time{}
-				delete(s.awake, e)
-				tell(e.pid, m)
+		for m := range s.awake {
+			if !now.Before(m.place.due) {
+				m.place.due = time.Time{}
+				delete(s.awake, m)
+				m.tell(&tickMsg{to{m}})
 			}
 		}
 		s.mu.Unlock()
@@ -221,21 +230,13 @@ func (r *Registry) Drain(afterMS func() uint32, wave int, pause func()) {
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()
-		pids := make([]*actor.PID, 0, len(s.byConn))
-		for _, e := range s.byConn {
-			if e.pid != nil {
-				pids = append(pids, e.pid)
-			}
-		}
+		members := slices.Collect(maps.Values(s.byConn))
 		s.mu.Unlock()
-		for _, pid := range pids {
-			tell(pid, &drainMsg{afterMS: afterMS()})
+		for _, m := range members {
+			m.tell(&drainMsg{to{m}, afterMS()})
 			if n++; n%wave == 0 {
 				pause()
 			}
 		}
 	}
 }
-
-// tell gives a message to a connection's actor. It fails only when that has stopped.
-func tell(pid *actor.PID, m any) bool { return actor.Tell(context.Background(), pid, m) == nil }

@@ -37,7 +37,7 @@ type request struct {
 }
 
 // due is when tickRequest has something to do.
-func (q *request) due(cfg Config) time.Time {
+func (q *request) due(cfg *Config) time.Time {
 	at := q.retryAt
 	if q.node != "" {
 		at = q.sentAt.Add(cfg.SilenceAfter)

@@ -62,11 +62,12 @@ type Deps struct {
 
 	metrics *metrics
 	tracer  trace.Tracer
+	shards  []*actor.PID
 	next    atomic.Uint64 // connection number
 }
 
-// Init makes the instruments.
-func (d *Deps) Init() error {
+// Init makes the instruments and starts the shards, which stop with the system.
+func (d *Deps) Init(ctx context.Context) error {
 	m, err := newMetrics(d.MeterProvider)
 	if err == nil {
 		err = openingMetrics(d.MeterProvider, d.Gate)
@@ -78,7 +79,8 @@ func (d *Deps) Init() error {
 	d.tracer = d.TracerProvider.Tracer(meterName)
 	// Answers to connections of an earlier life of this node must not meet one of this.
 	d.next.Store(rand.Uint64() >> 1)
-	return nil
+	d.Config = d.Config.withDefaults()
+	return d.startShards(ctx)
 }
 
 // span starts a command's span: a root, or a child of the trace that the client's message names.
@@ -121,8 +123,8 @@ func roomOf(env *clientv1.Envelope) string {
 	}
 }
 
-// effects are an Actor's Effects: a type of its own so that they are not part of the Actor's methods.
-type effects Actor
+// effects are a Member's Effects: a type of its own so that they are not part of the Member's methods.
+type effects Member
 
 func (e *effects) Reply(env *clientv1.Envelope) {
 	if f := e.compile(env); f != nil {
@@ -147,7 +149,7 @@ func (e *effects) Room() bool {
 	if e.asked {
 		return false
 	}
-	e.kept = e.conn.HasRoom((*Actor)(e))
+	e.kept = e.conn.HasRoom((*Member)(e))
 	e.asked = !e.kept
 	return e.kept
 }
@@ -166,8 +168,8 @@ func (e *effects) Close(code clientv1.CloseCode) {
 func (e *effects) Release(bytes int) { e.window.give(bytes) }
 
 func (e *effects) Enter() (now bool) {
-	self := e.self
-	e.turn, now = e.d.Gate.Enter(func() { tell(self, &admittedMsg{}) })
+	m := (*Member)(e)
+	e.turn, now = e.d.Gate.Enter(func() { m.tell(&admittedMsg{to{m}}) })
 	return now
 }
 
@@ -185,40 +187,43 @@ const authenticateWithin = 3500 * time.Millisecond
 
 func (e *effects) Authenticate(token string) {
 	check := e.d.Authenticate
-	e.task(func() any {
+	e.task(func(t to) message {
 		ctx, cancel := context.WithTimeout(context.Background(), authenticateWithin)
 		defer cancel()
 		p, err := check(ctx, token)
-		return &authenticatedMsg{p, err}
+		return &authenticatedMsg{t, p, err}
 	})
 }
 
-func (e *effects) Expire(at time.Time) { e.d.Registry.expiries.set(e.entry, at) }
+func (e *effects) Expire(at time.Time) { e.d.Registry.expiries.set((*Member)(e), at) }
 
 func (e *effects) OpenSession(member, token string, attempt uint64) {
 	sessions := e.d.Sessions
-	e.task(func() any { return &openedMsg{sessions.open(context.Background(), member, token, attempt)} })
+	e.task(func(t to) message {
+		return &openedMsg{t, sessions.open(context.Background(), member, token, attempt)}
+	})
 }
 
 func (e *effects) SaveRooms(version uint64, rooms []string) {
 	sessions, session := e.d.Sessions, e.core.session
-	e.task(func() any {
-		return &savedMsg{version, sessions.saveRooms(context.Background(), session, rooms)}
+	e.task(func(t to) message {
+		return &savedMsg{t, version, sessions.saveRooms(context.Background(), session, rooms)}
 	})
 }
 
-// task runs f beside the actor, which gets what it returns. A panic there would end the process otherwise.
-func (e *effects) task(f func() any) {
-	d := e.d
-	e.rctx.PipeTo(e.self, func() (result any, err error) {
+// task runs f beside the turns; the member gets what it returns. A task is bounded by a timeout of its own. A panic in it would end the
+// process otherwise.
+func (e *effects) task(f func(t to) message) {
+	m := (*Member)(e)
+	go func() {
 		defer func() {
 			if p := recover(); p != nil {
-				d.fault(p)
-				result = &faultMsg{}
+				m.d.fault(p)
+				m.tell(&faultMsg{to{m}})
 			}
 		}()
-		return f(), nil
-	})
+		m.tell(f(to{m}))
+	}()
 }
 
 func (e *effects) Send(f *roomv1.Frame, avoid []string, span trace.Span) (string, error) {
@@ -249,7 +254,7 @@ func (e *effects) Attach(a Attachment) {
 	}
 	e.d.Hub.Attach(e.conn, a.Room, hub.Start{
 		Member: e.core.session.Member, Cursor: a.Cursor, Epoch: a.Epoch, Incarnation: a.Incarnation, As: a.As, Node: a.Node, First: first,
-		Evictee: (*Actor)(e), Number: a.Number,
+		Evictee: (*Member)(e), Number: a.Number,
 	})
 }
 
@@ -263,7 +268,7 @@ func (e *effects) Detach(room string, last *clientv1.Envelope) {
 	e.d.Hub.Detach(e.conn, room, f)
 }
 
-func (e *effects) Wake(at time.Time) { e.d.Registry.wake(e.entry, at) }
+func (e *effects) Wake(at time.Time) { e.d.Registry.wake((*Member)(e), at) }
 
 func (e *effects) Done(cmd *Command, outcome string) {
 	if cmd.Env.GetMessage() != nil {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/tochemey/goakt/v4/actor"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -29,7 +28,8 @@ import (
 func TestWindow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWindow()
+		w := &window{}
+		w.init(nil)
 		require.True(t, w.take(10*windowBytes), "a frame always fits into an empty window")
 		var order []int
 		var done sync.WaitGroup
@@ -173,37 +173,42 @@ func newShell(t testing.TB) *shell {
 		MeterProvider:  metricnoop.NewMeterProvider(),
 		TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(s.spans)),
 	}
-	require.NoError(t, s.d.Init())
+	require.NoError(t, s.d.Init(context.Background()))
 	return s
 }
 
 // connection is a member without a WebSocket.
 type connection struct {
+	Member
 	s      *shell
 	socket *socket
-	pid    *actor.PID
-	window *window
 }
 
 func (s *shell) connect() *connection {
 	s.t.Helper()
-	c := &connection{s: s, socket: newSocket(), window: newWindow()}
-	a := newActor(s.d, c.socket, c.window, s.d.next.Add(1))
-	a.entry = s.d.Registry.add(a.number, nil)
-	pid, err := s.d.System.Spawn(context.Background(), NewGuest(), a, actorkit.SpawnOptions()...)
-	require.NoError(s.t, err)
-	c.pid = pid
-	s.d.Registry.bind(a.entry, pid)
+	c := &connection{s: s, socket: newSocket()}
+	c.init(s.d, c.socket)
+	require.True(s.t, s.d.Registry.add(&c.Member))
 	return c
+}
+
+func (c *connection) close() { c.tell(&closedMsg{to{&c.Member}}) }
+
+// gone says that the registry has forgotten a connection.
+func (c *connection) gone() bool {
+	shard := c.s.d.Registry.shard(c.number)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	return shard.byConn[c.number] == nil
 }
 
 func (c *connection) send(text string) {
 	env, err := codec.DecodeJSON([]byte(text))
 	require.NoError(c.s.t, err)
 	require.True(c.s.t, c.window.take(1))
-	cmd := &Command{Env: env, Bytes: 1, At: time.Now()}
-	cmd.Span = c.s.d.span(cmd)
-	require.True(c.s.t, tell(c.pid, &commandMsg{cmd}))
+	msg := &commandMsg{to{&c.Member}, Command{Env: env, Bytes: 1, At: time.Now()}}
+	msg.cmd.Span = c.s.d.span(&msg.cmd)
+	require.True(c.s.t, c.tell(msg))
 }
 
 func TestTracesGoThrough(t *testing.T) {
@@ -230,12 +235,15 @@ func TestTracesGoThrough(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 }
 
-// S9: a fault in one member closes its connection to resume; its streams end, and others notice nothing.
+// S9: a fault in one member closes its connection to resume; its streams end, and others of the same shard notice nothing.
 func TestFaultInAMember(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	other := s.connect()
 	c := s.connect()
+	other := s.connect()
+	for other.shard() != c.shard() {
+		other = s.connect()
+	}
 	c.send(`{"join_room":{"room_id":"r"}}`)
 	require.NotNil(t, c.socket.wait(t).GetSession())
 	require.NotNil(t, c.socket.wait(t).GetRoomJoined())
@@ -250,14 +258,14 @@ func TestFaultInAMember(t *testing.T) {
 	require.Nil(t, c.socket.wait(t))
 	require.Equal(t, clientv1.CloseCode_CLOSE_CODE_INTERNAL, c.socket.code)
 	require.False(t, c.window.take(1))
-	tell(c.pid, &tickMsg{})
-	tell(c.pid, &closedMsg{})
+	c.tell(&tickMsg{to{&c.Member}})
+	c.close()
 	require.Equal(t, "r", <-s.hub.detached)
-	require.Eventually(t, func() bool { return !c.pid.IsRunning() }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, c.gone, 10*time.Second, time.Millisecond)
 	other.send(`{"ping":{}}`)
 	require.NotNil(t, other.socket.wait(t).GetSession())
 	require.NotNil(t, other.socket.wait(t).GetPong())
-	tell(other.pid, &closedMsg{})
+	other.close()
 	require.Eventually(t, func() bool { return len(s.d.Registry.held()) == 0 }, 10*time.Second, time.Millisecond)
 }
 
@@ -299,7 +307,7 @@ func TestFaultInATask(t *testing.T) {
 	}
 }
 
-// Each connection is told of a drain, also one whose actor is just being started. With -race this is about the actor's id.
+// Each connection is told of a drain, also one that is just being opened.
 func TestDrainMeetsOpeningConnections(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
@@ -311,16 +319,13 @@ func TestDrainMeetsOpeningConnections(t *testing.T) {
 	sockets := make([]*socket, opening)
 	for i := range sockets {
 		sockets[i] = newSocket()
-		a := newActor(s.d, sockets[i], newWindow(), s.d.next.Add(1))
-		a.entry = r.add(a.number, nil)
 		all.Go(func() {
 			started.Done()
-			pid, err := s.d.System.Spawn(context.Background(), NewGuest(), a, actorkit.SpawnOptions()...)
-			if err != nil {
-				t.Error(err)
-				return
+			m := &Member{}
+			m.init(s.d, sockets[i])
+			if !r.add(m) {
+				t.Error("nobody takes turns")
 			}
-			r.bind(a.entry, pid)
 		})
 	}
 	started.Wait()
@@ -331,77 +336,6 @@ func TestDrainMeetsOpeningConnections(t *testing.T) {
 		socket.wait(t)
 		require.Equal(t, clientv1.CloseCode_CLOSE_CODE_DRAIN, socket.code)
 	}
-}
-
-func TestRegistryKeepsTheNewestConnectionOfASession(t *testing.T) {
-	t.Parallel()
-	s := newShell(t)
-	r := s.d.Registry
-	id := newSessionID()
-	first, second := s.connect(), s.connect()
-	e1, e2 := r.add(1, first.pid), r.add(2, second.pid)
-	require.True(t, r.claim(id, 2, "", e2))
-	require.False(t, r.claim(id, 1, "", e1), "the older one came late")
-	require.True(t, r.claim(id, 3, "", e1))
-	second.socket.wait(t)
-	require.Equal(t, clientv1.CloseCode_CLOSE_CODE_SESSION_REPLACED, second.socket.code)
-	r.release(id, e2)
-	require.Equal(t, []persistence.HeldSession{{ID: id, Generation: 3}}, r.held())
-	r.release(id, e1)
-	require.Empty(t, r.held())
-}
-
-// What the store says of a session counts only for the connection that it was asked about.
-func TestRegistryLosesSessions(t *testing.T) {
-	t.Parallel()
-	s := newShell(t)
-	r := s.d.Registry
-	id := newSessionID()
-	for _, test := range []struct {
-		asked, now uint64
-		code       clientv1.CloseCode
-	}{
-		{4, 5, clientv1.CloseCode_CLOSE_CODE_SESSION_REPLACED},
-		{4, 0, clientv1.CloseCode_CLOSE_CODE_INTERNAL},
-		{3, 5, 0}, // replaced here meanwhile
-		{3, 0, 0},
-		{4, 3, 0}, // an answer from before this connection's own resume
-	} {
-		c := s.connect()
-		e := r.add(s.d.next.Add(1), c.pid)
-		require.True(t, r.claim(id, 4, "", e))
-		r.lose([]persistence.HeldSession{{ID: id, Generation: test.asked}}, []persistence.HeldSession{{ID: id, Generation: test.now}})
-		r.lose(nil, nil)
-		r.lose(nil, []persistence.HeldSession{{ID: newSessionID()}})
-		if test.code != 0 {
-			c.socket.wait(t)
-		} else {
-			c.send(`{"ping":{}}`)
-			require.NotNil(t, c.socket.wait(t).GetSession())
-		}
-		require.Equal(t, test.code, c.socket.code, "%+v", test)
-		r.release(id, e)
-	}
-}
-
-func TestRegistryWakes(t *testing.T) {
-	t.Parallel()
-	s := newShell(t)
-	c := s.connect()
-	r := NewRegistry()
-	e := r.add(5, c.pid)
-	now := time.Now()
-	r.wake(e, now.Add(time.Second))
-	r.wake(e, now.Add(2*time.Second)) // later than what is due: nothing
-	require.Equal(t, now.Add(time.Second), e.due)
-	r.Tick(now)
-	require.NotZero(t, e.due)
-	r.Tick(now.Add(time.Second))
-	require.Zero(t, e.due)
-	r.remove(e)
-	r.wake(e, now)
-	require.Zero(t, e.due, "who is gone is not woken")
-	r.Answer(5, "rooms-1", actorkit.Frame{})
 }
 
 // lateStore answers once it is let.
@@ -433,12 +367,12 @@ func TestSessionThatComesTooLateIsNotKept(t *testing.T) {
 	c.send(`{"ping":{}}`)
 	<-store.asked
 	late.Store(true)
-	tell(c.pid, &tickMsg{})
+	c.tell(&tickMsg{to{&c.Member}})
 	require.Nil(t, c.socket.wait(t))
 	require.Equal(t, clientv1.CloseCode_CLOSE_CODE_INTERNAL, c.socket.code)
 	close(store.answer)
 	require.Never(t, func() bool { return len(s.d.Registry.held()) > 0 }, 200*time.Millisecond, time.Millisecond, "a closed connection took the session")
-	tell(c.pid, &closedMsg{})
-	require.Eventually(t, func() bool { return !c.pid.IsRunning() }, 10*time.Second, time.Millisecond)
+	c.close()
+	require.Eventually(t, c.gone, 10*time.Second, time.Millisecond)
 	require.Empty(t, s.d.Registry.held())
 }

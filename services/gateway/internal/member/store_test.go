@@ -137,7 +137,7 @@ func TestOpenSessionsAreExtended(t *testing.T) {
 		s := NewSessions(store, 40*time.Minute, NewGuest)
 		r := NewRegistry()
 		for range 2500 {
-			require.True(t, r.claim(newSessionID(), 1, "", &entry{}))
+			require.True(t, r.claim(newSessionID(), 1, "", &Member{}))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -220,7 +220,7 @@ func TestSessionsOutliveTheirConnections(t *testing.T) {
 		}()
 		o := s.open(t.Context(), "", "", 0)
 		require.WithinDuration(t, time.Now().Add(ttl), o.ExpiresAt, time.Second)
-		e := &entry{}
+		e := &Member{}
 		require.True(t, r.claim(o.id, o.Generation, "", e))
 		<-time.After(5*ttl + 14*time.Minute) // the moment before the next round
 		r.release(o.id, e)

@@ -29,10 +29,8 @@ type window struct {
 	closed bool
 }
 
-func newWindow() *window {
-	w := &window{}
-	w.room.L = &w.mu
-	return w
+func (w *window) init(backlog *ws.Backlog) {
+	w.backlog, w.room.L = backlog, &w.mu
 }
 
 // take waits for room and takes it; false: the member is gone. A frame always fits into an empty window.
