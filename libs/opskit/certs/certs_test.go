@@ -194,3 +194,30 @@ func TestServerConfig(t *testing.T) {
 	_, err = handshake(&tls.Config{NextProtos: []string{"h2"}})
 	require.Error(t, err, "who speaks nothing else is told so")
 }
+
+// A client that comes back need not have it all proved again, also after the certificate was replaced: tickets are the configuration's.
+func TestTicketsOutliveACertificate(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	config := b.pair.ServerConfig()
+	client := &tls.Config{RootCAs: b.ca.Pool(), ServerName: "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(1), MinVersion: tls.VersionTLS13}
+	for i, resumed := range []bool{false, true, true} {
+		if i == 2 {
+			b.write(b.ca.Issue(11))
+			require.Equal(t, int64(11), b.look())
+		}
+		ours, theirs := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			c := tls.Server(ours, config)
+			_, _ = c.Write([]byte("behind the ticket"))
+		}()
+		c := tls.Client(theirs, client)
+		_, err := c.Read(make([]byte, 100))
+		require.NoError(t, err)
+		require.Equal(t, resumed, c.ConnectionState().DidResume, i)
+		_ = theirs.Close()
+		<-done
+	}
+}

@@ -1,45 +1,31 @@
 package bench
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
-	"time"
+
+	"github.com/parley-rt/parley/libs/opskit/certs/authority"
 )
 
 // makeCertificate writes a certificate for this machine, and its key, into a directory.
 func makeCertificate(dir string) (certFile, keyFile string, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	a, err := authority.New()
 	if err != nil {
-		return "", "", fmt.Errorf("make certificate: %w", err)
+		return "", "", err
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "parley bench"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	private, err := authority.NewKey()
 	if err != nil {
-		return "", "", fmt.Errorf("make certificate: %w", err)
+		return "", "", err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	cert, key, err := a.Issue(2, private)
 	if err != nil {
-		return "", "", fmt.Errorf("make certificate: %w", err)
+		return "", "", err
 	}
 	certFile, keyFile = filepath.Join(dir, "client-cert.pem"), filepath.Join(dir, "client-key.pem")
-	write := func(file, kind string, b []byte) error {
-		return os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}), 0o600)
-	}
-	if err := errors.Join(write(certFile, "CERTIFICATE", cert), write(keyFile, "PRIVATE KEY", der)); err != nil {
-		return "", "", fmt.Errorf("make certificate: %w", err)
+	if err := errors.Join(os.WriteFile(certFile, cert, 0o600), os.WriteFile(keyFile, key, 0o600)); err != nil {
+		return "", "", fmt.Errorf("write certificate: %w", err)
 	}
 	return certFile, keyFile, nil
 }
