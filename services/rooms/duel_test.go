@@ -91,8 +91,9 @@ func setupStrangers(t *testing.T, backend persistence.Backend) *duel {
 	return d
 }
 
-// settled waits for 5 s and then expects that a room is claimed by nobody for as long as the longest wait of a node that
-// lost one, and a bit.
+// settled waits for 5 s, for which a duel may last (L6), and then expects that a room is claimed by nobody for as long as the
+// longest wait of a node that lost one, and a bit. These times are what the promise is about: nothing happens that could be
+// waited for.
 func settled(t *testing.T, backend persistence.Backend, roomID string) persistence.Head {
 	t.Helper()
 	<-time.After(5 * time.Second)

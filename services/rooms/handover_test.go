@@ -284,7 +284,8 @@ func testJoiningNodeIsGivenItsRooms(t *testing.T, backend persistence.Backend) {
 			require.Equal(t, "rooms-2", b.gw.closed(id, 1).Owner)
 		}
 	}
-	// Nothing moves any more; that takes a while to see.
+	// Nothing moves any more. For what does not happen there is no event: a second is three times what the nodes wait before they
+	// look at what to give away.
 	<-time.After(time.Second)
 	for id, head := range headsOf(t, backend, ids) {
 		require.Equal(t, want[id], head.Owner, id)
@@ -348,11 +349,14 @@ func TestJoiningNodeThatRefuses(t *testing.T) {
 			b.gw.occupy("rooms-1", ids)
 			before := headsOf(t, b.backend, ids)
 			tr := startTraffic(t, b.gw, "ada", ids[:20], "rooms-1", []string{"rooms-1"}, 2*time.Millisecond)
+			began := time.Now()
 			fake := startFakeRooms(t, b.plane, "rooms-2", b.rooms, answer)
 			require.Eventually(t, func() bool { return fake.count(func(f *roomv1.Frame) bool { return f.GetPreload() != nil }) > 0 },
 				patience, 10*time.Millisecond)
+			// What is shown is a rate: that it is kept for a while, however long that is on this machine.
 			<-time.After(2 * time.Second)
-			require.LessOrEqual(t, fake.count(func(*roomv1.Frame) bool { return true }), 20)
+			asked := fake.count(func(*roomv1.Frame) bool { return true })
+			require.LessOrEqual(t, asked, max(20, int(10*time.Since(began).Seconds())))
 			require.Equal(t, before, headsOfStreams(headsOf(t, b.backend, ids), before))
 			publishers := tr.stop()
 			verify(t, b.backend, publishers)

@@ -251,7 +251,7 @@ func TestDeadlineTellsASlowPeer(t *testing.T) {
 		}
 		select {
 		case <-room:
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(200 * time.Millisecond): // then it may be closing, which nobody is told
 		}
 	}
 	got, err := io.ReadAll(client)
