@@ -15,7 +15,7 @@ import (
 type TLSFiles struct {
 	Cert string `placeholder:"FILE" help:"Certificate of this node for connections between nodes, with the chain to the CA; PEM. It must be good for servers and for clients. Read again when it changes."`
 	Key  string `placeholder:"FILE" help:"Private key of that certificate; PEM. Read again when it changes."`
-	CA   string `name:"ca" placeholder:"FILE" help:"Certificate of the authority that signs the nodes' certificates, and nothing else: whoever has a certificate of it is a node; PEM, several during a change."`
+	CA   string `name:"ca" placeholder:"FILE" help:"Certificate of the authority that signs the nodes' certificates, and nothing else: whoever has a certificate of it is a node; PEM, several during a change. Read again when it changes."`
 }
 
 // Empty says that TLS is off.
@@ -29,16 +29,16 @@ func (f TLSFiles) Load() (*tls.Config, error) {
 		return nil, err
 	}
 	var problems []error
-	pair := &keyPair{files: f}
+	pair := &keyPair{watched: watched{paths: []string{f.Cert, f.Key}}, files: f}
 	if err := pair.read(); err != nil {
 		problems = append(problems, fmt.Errorf("PARLEY_CLUSTER_TLS_CERT and PARLEY_CLUSTER_TLS_KEY: %w: give the PEM files of a certificate and its own private key", err))
 	}
-	pool, err := readPool(f.CA)
-	if err != nil {
+	authorities := &authorities{watched: watched{paths: []string{f.CA}}, file: f.CA}
+	if err := authorities.read(); err != nil {
 		problems = append(problems, fmt.Errorf("PARLEY_CLUSTER_TLS_CA: %w: give the PEM file of the CA that signs the nodes' certificates", err))
 	}
 	if len(problems) == 0 {
-		problems = checkChain(pair.cert, pool)
+		problems = checkChain(pair.cert, authorities.pool)
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
@@ -47,12 +47,13 @@ func (f TLSFiles) Load() (*tls.Config, error) {
 		MinVersion:           tls.VersionTLS13,
 		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.current(), nil },
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.current(), nil },
-		RootCAs:              pool,
-		ClientCAs:            pool,
-		ClientAuth:           tls.RequireAndVerifyClientCert,
-		InsecureSkipVerify:   true, //nolint:gosec // The chain is verified below; only the name is not, which GoAkt does not give.
+		// Chains are verified below, of both ends and by the authorities of that moment; a configuration has those of the moment it was
+		// made. Names are not, which GoAkt does not give.
+		ClientAuth:         tls.RequireAnyClientCert,
+		InsecureSkipVerify: true, //nolint:gosec // see above
 		VerifyConnection: func(s tls.ConnectionState) error {
-			return verify(s.PeerCertificates, pool, x509.ExtKeyUsageServerAuth)
+			pool := authorities.current()
+			return errors.Join(verify(s.PeerCertificates, pool, x509.ExtKeyUsageServerAuth), verify(s.PeerCertificates, pool, x509.ExtKeyUsageClientAuth))
 		},
 	}, nil
 }
@@ -131,26 +132,49 @@ func checkChain(cert *tls.Certificate, pool *x509.CertPool) []error {
 // reloadEvery is how often the files are looked at, at most, when connections are made.
 const reloadEvery = time.Second
 
-// keyPair is a certificate that is read again when its files change. A pair that cannot be read, such as one of which only the
-// first file has been replaced, leaves the last one in use.
-type keyPair struct {
-	files TLSFiles
+// watched are files that are read again when they change. What cannot be read, such as a pair of which only the first file has been
+// replaced, leaves the last that could in use.
+type watched struct {
+	paths []string
 
 	mu     sync.Mutex
-	cert   *tls.Certificate
 	stamp  string
 	looked time.Time
+}
+
+// look calls read when the files have changed since it last succeeded. mu must be held.
+func (w *watched) look(read func() error) {
+	if time.Since(w.looked) < reloadEvery {
+		return
+	}
+	w.looked = time.Now()
+	if w.stamps() != w.stamp {
+		_ = read() // looked at again later
+	}
+}
+
+// stamps changes with the files.
+func (w *watched) stamps() string {
+	var b strings.Builder
+	for _, path := range w.paths {
+		if info, err := os.Stat(path); err == nil {
+			fmt.Fprintf(&b, "%d/%d ", info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return b.String()
+}
+
+// keyPair is a node's certificate and its key.
+type keyPair struct {
+	watched
+	files TLSFiles
+	cert  *tls.Certificate
 }
 
 func (p *keyPair) current() *tls.Certificate {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if time.Since(p.looked) >= reloadEvery {
-		p.looked = time.Now()
-		if stamp := p.stamps(); stamp != p.stamp {
-			_ = p.read() // looked at again later
-		}
-	}
+	p.look(p.read)
 	return p.cert
 }
 
@@ -165,13 +189,27 @@ func (p *keyPair) read() error {
 	return nil
 }
 
-// stamps changes with the files.
-func (p *keyPair) stamps() string {
-	var b strings.Builder
-	for _, path := range []string{p.files.Cert, p.files.Key} {
-		if info, err := os.Stat(path); err == nil {
-			fmt.Fprintf(&b, "%d/%d ", info.Size(), info.ModTime().UnixNano())
-		}
+// authorities are who signs for nodes.
+type authorities struct {
+	watched
+	file string
+	pool *x509.CertPool
+}
+
+func (a *authorities) current() *x509.CertPool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.look(a.read)
+	return a.pool
+}
+
+// read replaces the pool. mu must be held, or nobody else have it.
+func (a *authorities) read() error {
+	stamp := a.stamps()
+	pool, err := readPool(a.file)
+	if err != nil {
+		return err
 	}
-	return b.String()
+	a.pool, a.stamp = pool, stamp
+	return nil
 }

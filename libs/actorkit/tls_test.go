@@ -62,7 +62,8 @@ func TestTLSFilesNameEveryProblem(t *testing.T) {
 			config, err := c.files.Load()
 			if c.want == nil {
 				require.NoError(t, err)
-				require.Equal(t, tls.RequireAndVerifyClientCert, config.ClientAuth)
+				require.Equal(t, tls.RequireAnyClientCert, config.ClientAuth)
+				require.NotNil(t, config.VerifyConnection, "which judges it")
 				return
 			}
 			require.Nil(t, config)
@@ -228,6 +229,64 @@ func TestTLSCertificatesAreReadAgain(t *testing.T) {
 		server, client := serials()
 		return server != first && client == server
 	}, waitFor, 20*time.Millisecond)
+}
+
+// An authority is replaced without a restart, in the order of the handbook: both are known, then certificates are the new one's,
+// then the old one is forgotten. Whoever has only the old one's certificate is kept out from then on, resumed connections included.
+func TestTLSAuthorityIsReplaced(t *testing.T) {
+	t.Parallel()
+	old, next := actorkittest.NewCA(t), actorkittest.NewCA(t)
+	own := []string{"127.0.0.1"}
+	files := old.Issue(own)
+	text := func(path string) []byte {
+		b, err := os.ReadFile(path)
+		require.NoError(t, err)
+		return b
+	}
+	files.CA = filepath.Join(t.TempDir(), "ca.pem")
+	oldCA, nextCA := text(old.Issue(own).CA), text(next.Issue(own).CA)
+	put := func(b []byte) {
+		require.NoError(t, os.WriteFile(files.CA+".new", b, 0o600))
+		require.NoError(t, os.Rename(files.CA+".new", files.CA))
+	}
+	put(oldCA)
+	config, err := files.Load()
+	require.NoError(t, err)
+	port, err := actorkit.FreePort("127.0.0.1")
+	require.NoError(t, err)
+	n := actorkittest.StartNode(t, "keeps", new(actorkittest.Recorder), func(c *actorkit.NodeConfig) {
+		c.Host, c.RemotingPort, c.TLS = "127.0.0.1", port, config
+	})
+	addr := net.JoinHostPort(n.Self().Host, strconv.Itoa(n.Self().RemotingPort))
+	client := func(ca *actorkittest.CA) *tls.Config {
+		c, err := ca.Issue(own).Load()
+		require.NoError(t, err)
+		c.VerifyConnection = nil // it is the node that judges
+		c.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		return c
+	}
+	withOld, withNext := client(old), client(next)
+	eventually := func(ok bool, c *tls.Config, what string) {
+		t.Helper()
+		require.Eventually(t, func() bool { return (handshake(t, addr, c) == nil) == ok }, waitFor, 20*time.Millisecond, what)
+	}
+	require.NoError(t, handshake(t, addr, withOld))
+	require.Error(t, handshake(t, addr, withNext))
+
+	put(append(append([]byte(nil), oldCA...), nextCA...))
+	eventually(true, withNext, "both are known")
+	require.NoError(t, handshake(t, addr, withOld))
+
+	put(nil)
+	require.Never(t, func() bool { return handshake(t, addr, withNext) != nil || handshake(t, addr, withOld) != nil },
+		1500*time.Millisecond, 100*time.Millisecond, "a file that cannot be used changes nothing")
+
+	next.IssueTo(files, own)
+	put(nextCA)
+	eventually(false, withOld, "the old one is forgotten")
+	require.NoError(t, handshake(t, addr, withNext))
+	_, err = files.Load()
+	require.NoError(t, err)
 }
 
 // handshake connects and waits until the server has judged the certificate, which TLS 1.3 tells only afterwards.
