@@ -344,6 +344,7 @@ func (s *Service) serve(ctx context.Context) {
 	server, entrance := s.server, s.entrance
 	s.loops.Go(entrance.take)
 	s.loops.Go(func() { s.memory.run(ctx) })
+	s.loops.Go(func() { reclaimMemory(ctx, s.acceptor.Opened, s.acceptor.Active, s.logger) })
 	s.loops.Go(func() { entrance.adapt(ctx) })
 	var listener net.Listener = entrance
 	if s.pair != nil { // behind the entrance: handshakes, which cost the most, come at its pace

@@ -27,7 +27,7 @@ func (t *Topic) MembersChanged(m *roomv1.MembersChanged) int {
 		comings = append(comings, t.coming(member, &clientv1.Envelope{Kind: &clientv1.Envelope_MemberLeft{MemberLeft: left}}))
 	}
 	made := 0
-	for _, s := range t.subs {
+	for _, s := range t.subs.All() {
 		if s.state == subHeld {
 			continue
 		}

@@ -47,7 +47,7 @@ func (t *Topic) Evicted(now time.Time, from string, number uint64, e *roomv1.Evi
 	case number != 0:
 		t.checked(now, number, e.GetSeq())
 	case e.GetRemovalSeq() > t.removal:
-		for _, s := range t.subs {
+		for _, s := range t.subs.All() {
 			if s.as >= t.removal {
 				s.as = max(s.as, e.GetSeq())
 			}
@@ -68,7 +68,7 @@ func (t *Topic) evict(now time.Time, number uint64, e *roomv1.Evicted) map[clien
 	for _, m := range e.GetMembers() {
 		out[m.GetMemberId()] = m
 	}
-	for sink, s := range t.subs {
+	for sink, s := range t.subs.All() {
 		m := out[s.member]
 		if m == nil || s.as >= e.GetSeq() || s.epoch > e.GetEpoch() || s.foreign && number == 0 && e.GetSeq() <= t.removal {
 			continue
@@ -88,12 +88,12 @@ func (t *Topic) checked(now time.Time, number, seq uint64) {
 		return
 	}
 	t.check = 0
-	for _, s := range t.subs {
+	for _, s := range t.subs.All() {
 		if s.check == number {
 			s.as, s.foreign = max(s.as, seq), false
 		}
 	}
-	for _, s := range t.subs {
+	for _, s := range t.subs.All() {
 		if s.state == subHeld {
 			s.state = subIdle
 			if t.phase == phaseLive {
@@ -116,7 +116,7 @@ func (t *Topic) hold(s *sub) {
 // of another history, because their seqs mean nothing in this one.
 func (t *Topic) removals(s *roomv1.Subscribed) {
 	t.removal, t.check, t.unsure = s.GetRemovalSeq(), 0, false
-	for _, sub := range t.subs {
+	for _, sub := range t.subs.All() {
 		if sub.incarnation != t.incarnation {
 			sub.as, sub.foreign = 0, true
 		}
@@ -136,7 +136,7 @@ func (t *Topic) removals(s *roomv1.Subscribed) {
 // name notes in a report with which number every connection was named.
 func (t *Topic) name(now time.Time) uint64 {
 	t.check, t.checkAt, t.unsure = t.up.Number(), now, false
-	for _, s := range t.subs {
+	for _, s := range t.subs.All() {
 		s.check = t.check
 	}
 	return t.check

@@ -118,7 +118,7 @@ func TestMissedKickOfAMemberWhoCameBack(t *testing.T) {
 	m.pump()
 	require.Equal(t, []int{1, 1, 2}, []int{x.got, back.got, y.got})
 
-	m.topic.subs[back].as, m.topic.subs[back].foreign = 0, true
+	m.topic.subs.At(back).as, m.topic.subs.At(back).foreign = 0, true
 	m.topic.Evicted(m.now, "n0", 0, past)
 	require.False(t, back.evicted)
 }

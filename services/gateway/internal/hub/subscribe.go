@@ -64,14 +64,14 @@ func (t *Topic) Subscribed(now time.Time, from string, number uint64, s *roomv1.
 	if first || rewound || s.GetLastMessageSeq() > t.last {
 		t.restart(s)
 	}
-	for _, sub := range t.subs { // also those whose join was answered before the history was cut
+	for _, sub := range t.subs.All() { // also those whose join was answered before the history was cut
 		if sub.incarnation != t.incarnation {
 			t.rewind(sub, s.GetHead(), t.incarnation)
 		}
 	}
 	t.report(now, true)
 	t.compared = t.last
-	for _, s := range t.subs {
+	for _, s := range t.subs.All() {
 		if s.state == subIdle {
 			t.advance(now, s)
 		}
@@ -87,7 +87,7 @@ func (t *Topic) restart(s *roomv1.Subscribed) {
 			f.ring.restart(t.last)
 		}
 	}
-	for _, sub := range t.subs {
+	for _, sub := range t.subs.All() {
 		if sub.cursor > s.GetHead() {
 			t.rewind(sub, s.GetHead(), s.GetIncarnation())
 		}
@@ -218,16 +218,16 @@ func (t *Topic) Tick(now time.Time) {
 
 // Busy says that Tick has something to wait for.
 func (t *Topic) Busy() bool {
-	return t.phase == phaseSubscribing || t.reads.busy() || len(t.changed) > 0 || t.owesFull || t.check != 0 || t.unsure || len(t.subs) == 0 || len(t.kept) > 0
+	return t.phase == phaseSubscribing || t.reads.busy() || len(t.changed) > 0 || t.owesFull || t.check != 0 || t.unsure || t.subs.Len() == 0 || len(t.kept) > 0
 }
 
 // count notes a connection that came or went.
 func (t *Topic) count(member string, by int) {
-	n := int(t.online[member]) + by
+	n := int(t.online.At(member)) + by
 	if n <= 0 {
-		delete(t.online, member)
+		t.online.Delete(member)
 	} else {
-		t.online[member] = uint32(n)
+		t.online.Set(member, uint32(n))
 	}
 	if t.changed == nil {
 		t.changed = map[string]struct{}{}
@@ -245,12 +245,12 @@ func (t *Topic) report(now time.Time, full bool) {
 	}
 	o := &roomv1.Online{Full: full}
 	if full {
-		for member, n := range t.online {
+		for member, n := range t.online.All() {
 			o.Members = append(o.Members, &roomv1.Present{MemberId: member, Connections: n})
 		}
 	} else {
 		for member := range t.changed {
-			o.Members = append(o.Members, &roomv1.Present{MemberId: member, Connections: t.online[member]})
+			o.Members = append(o.Members, &roomv1.Present{MemberId: member, Connections: t.online.At(member)})
 		}
 	}
 	t.reportedAt = now

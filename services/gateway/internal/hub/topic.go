@@ -6,6 +6,7 @@ import (
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codec"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/gateway/internal/few"
 	"github.com/parley-rt/parley/services/gateway/internal/ws"
 )
 
@@ -112,12 +113,12 @@ type Topic struct {
 	hops    int
 	tries   int
 
-	subs  map[Sink]*sub
+	subs  few.Map[Sink, *sub]
 	fans  [2]*fan
 	reads reads
 	kept  []keptPage // oldest first
 
-	online     map[string]uint32 // connections by member
+	online     few.Map[string, uint32] // connections by member
 	changed    map[string]struct{}
 	reportedAt time.Time
 	emptySince time.Time // zero: somebody is here
@@ -134,7 +135,7 @@ type Topic struct {
 
 // NewTopic returns a room without connections.
 func NewTopic(room string, cfg *Config, up Upstream) *Topic {
-	return &Topic{room: room, cfg: cfg, up: up, subs: map[Sink]*sub{}, online: map[string]uint32{}}
+	return &Topic{room: room, cfg: cfg, up: up}
 }
 
 // Start is where a connection's stream begins or goes on.
@@ -155,11 +156,11 @@ type Start struct {
 
 // Attach begins a connection's stream, or restarts it.
 func (t *Topic) Attach(now time.Time, sink Sink, start Start) {
-	s := t.subs[sink]
+	s := t.subs.At(sink)
 	if s == nil {
 		s = &sub{topic: t, sink: sink, member: start.Member, fan: t.fan(sink.Codec())}
 		s.fan.count++
-		t.subs[sink] = s
+		t.subs.Set(sink, s)
 		t.dropFans()
 		t.emptySince = time.Time{}
 		t.count(s.member, 1)
@@ -193,14 +194,14 @@ func (t *Topic) Attach(now time.Time, sink Sink, start Start) {
 // Rejoin answers a join_room that changes nothing: seq is where the stream stands, so that a client that takes it for its
 // cursor neither misses nor repeats a message.
 func (t *Topic) Rejoin(sink Sink, id uint32) {
-	if s := t.subs[sink]; s != nil {
+	if s := t.subs.At(sink); s != nil {
 		sink.Send(joinedFrame(sink.Codec(), id, t.room, s.cursor, s.incarnation))
 	}
 }
 
 // Detach ends a connection's stream; last, unless nil, is sent behind it.
 func (t *Topic) Detach(now time.Time, sink Sink, last []byte) {
-	s := t.subs[sink]
+	s := t.subs.At(sink)
 	if s != nil {
 		if s.state == subLive {
 			s.fan.unlive(s)
@@ -208,10 +209,10 @@ func (t *Topic) Detach(now time.Time, sink Sink, last []byte) {
 		t.reads.forget(s)
 		s.turnTo(nil, 0)
 		s.state = subGone
-		delete(t.subs, sink)
+		t.subs.Delete(sink)
 		s.fan.count--
 		t.count(s.member, -1)
-		if len(t.subs) == 0 {
+		if t.subs.Len() == 0 {
 			t.emptySince = now
 		} else {
 			t.dropFans()
@@ -247,7 +248,7 @@ func (t *Topic) dropFans() {
 
 // Empty says that the topic has lingered long enough and can be dropped, after Close.
 func (t *Topic) Empty(now time.Time) bool {
-	return len(t.subs) == 0 && !t.emptySince.IsZero() && now.Sub(t.emptySince) >= t.cfg.Linger
+	return t.subs.Len() == 0 && !t.emptySince.IsZero() && now.Sub(t.emptySince) >= t.cfg.Linger
 }
 
 // Close ends the subscription.
@@ -263,7 +264,7 @@ func (t *Topic) Close() {
 // Fail closes every connection, which then resumes. For a topic whose state cannot be trusted any more.
 func (t *Topic) Fail() {
 	t.unkeep(len(t.kept))
-	for sink, s := range t.subs {
+	for sink, s := range t.subs.All() {
 		s.turnTo(nil, 0)
 		sink.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
 	}
@@ -373,7 +374,7 @@ func (t *Topic) Signal(s *roomv1.Signalled) int {
 		}
 		frames[i] = frame
 	}
-	for _, sub := range t.subs {
+	for _, sub := range t.subs.All() {
 		if sub.member == s.GetSender() || sub.state == subHeld {
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	"github.com/parley-rt/parley/libs/protocol/codes"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/gateway/internal/few"
 )
 
 type phase int
@@ -45,9 +46,9 @@ type Core struct {
 	entering int
 	enterBy  time.Time
 
-	rooms map[string]*room
+	rooms few.Map[string, *room]
 	// wanted are the rooms the session's row is to list. It reads as changes; a save carries the version it wrote.
-	wanted                      map[string]struct{}
+	wanted                      few.Map[string, struct{}]
 	wantedVersion, savedVersion uint64
 	failedVersion               uint64            // of the last save that failed; 0: none
 	changes                     map[string]uint64 // rooms whose listing changed, by the version that has it, until saved
@@ -86,7 +87,6 @@ func NewCore(cfg Config, out Effects, firstRequest uint64) *Core {
 // init is NewCore in place, with a configuration that many share and that has its defaults.
 func (c *Core) init(cfg *Config, out Effects, firstRequest uint64) {
 	c.cfg, c.out, c.number = cfg, out, firstRequest
-	c.rooms, c.wanted = map[string]*room{}, map[string]struct{}{}
 }
 
 // Frame takes one frame of the client.
@@ -227,7 +227,7 @@ func (c *Core) Tick(now time.Time) time.Time {
 			c.tickRequest(now, q)
 		}
 	}
-	for _, r := range c.rooms {
+	for _, r := range c.rooms.All() {
 		c.expireSave(now, r)
 		c.expireWaiting(now, r)
 	}
@@ -317,7 +317,7 @@ func (c *Core) Stop() {
 	for _, o := range c.pages {
 		c.abandon(o)
 	}
-	for _, r := range c.rooms {
+	for _, r := range c.rooms.All() {
 		if r.active != nil {
 			c.abandon(r.active)
 		}
@@ -328,13 +328,13 @@ func (c *Core) Stop() {
 			c.out.Detach(r.id, nil)
 		}
 	}
-	c.rooms, c.requests, c.pages, c.page = nil, nil, nil, nil
+	c.rooms, c.requests, c.pages, c.page = few.Map[string, *room]{}, nil, nil, nil
 }
 
 // Abandon is Stop after a fault, when the state cannot be trusted: it only ends the streams.
 func (c *Core) Abandon() {
 	c.phase = phaseClosed
-	for _, r := range c.rooms {
+	for _, r := range c.rooms.All() {
 		if r.attached {
 			c.out.Detach(r.id, nil)
 		}
@@ -355,7 +355,7 @@ func (c *Core) Idle() bool {
 	if len(c.requests) > 0 || len(c.pages) > 0 || c.renewal != nil {
 		return false
 	}
-	for _, r := range c.rooms {
+	for _, r := range c.rooms.All() {
 		if r.active != nil || len(r.waiting) > 0 {
 			return false
 		}
@@ -431,7 +431,7 @@ func (c *Core) nextDue(now time.Time) time.Time {
 	if c.page != nil && len(c.pages) > 0 {
 		earlier(c.pages[0].cmd.At.Add(c.cfg.AnswerWithin))
 	}
-	for _, r := range c.rooms {
+	for _, r := range c.rooms.All() {
 		if r.saving() {
 			earlier(r.active.cmd.At.Add(c.cfg.AnswerWithin))
 		}

@@ -13,7 +13,7 @@ func (c *Core) Evicted(now time.Time, room string, number uint64) {
 	if c.phase != phaseOpen {
 		return
 	}
-	r := c.rooms[room]
+	r := c.rooms.At(room)
 	if r == nil || !r.joined || r.attachment != number { // it has joined again since
 		return
 	}

@@ -34,7 +34,7 @@ func TestEvicted(t *testing.T) {
 		w.taken = len(w.replies)
 	}
 	require.Len(t, w.sent, before)
-	require.Empty(t, w.core.rooms)
+	require.Zero(t, w.core.rooms.Len())
 	w.evicted("a")
 	w.evicted("never joined")
 	w.expect()
@@ -81,7 +81,7 @@ func TestEvictedWhileLeaving(t *testing.T) {
 	w.answer(w.last(), &roomv1.Left{})
 	w.save(nil)
 	w.expect(`{"id":5,"room_left":{"room_id":"a"}}`)
-	require.Empty(t, w.core.rooms)
+	require.Zero(t, w.core.rooms.Len())
 }
 
 // A join that the room refuses because it took the member out ends what was left of the stream.
@@ -99,7 +99,7 @@ func TestStreamRestartRefused(t *testing.T) {
 		require.Equal(t, int32(code), int32(clientv1.ErrorCode_value["ERROR_CODE_"+w.replies[w.taken].GetError().GetCode()]))
 		require.Equal(t, []string{"a"}, w.detached)
 		w.save(nil)
-		require.Empty(t, w.core.rooms)
+		require.Zero(t, w.core.rooms.Len())
 	}
 }
 

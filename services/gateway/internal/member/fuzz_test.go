@@ -217,12 +217,12 @@ func (c *chaos) evict() {
 	a, ok := c.attached[room]
 	if ok && c.in.next(3) == 0 { // late: it has joined again since
 		c.core.Evicted(c.now, room, a.Number-1)
-		require.True(c.t, c.core.rooms[room].attached)
+		require.True(c.t, c.core.rooms.At(room).attached)
 		return
 	}
 	delete(c.attached, room) // the hub did that
 	c.core.Evicted(c.now, room, a.Number)
-	if r := c.core.rooms[room]; ok && r != nil {
+	if r := c.core.rooms.At(room); ok && r != nil {
 		require.False(c.t, r.joined || r.attached)
 	}
 }

@@ -14,7 +14,7 @@ func (c *Core) pumpPages(now time.Time) {
 	for c.page == nil && len(c.pages) > 0 && c.out.Room() {
 		o := c.pages[0]
 		c.pages = slices.Delete(c.pages, 0, 1)
-		r := c.rooms[o.room]
+		r := c.rooms.At(o.room)
 		if r == nil || !r.joined {
 			c.fail(o, clientv1.ErrorCode_ERROR_CODE_NOT_JOINED, text(clientv1.ErrorCode_ERROR_CODE_NOT_JOINED), 0)
 			continue

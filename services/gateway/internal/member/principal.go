@@ -159,8 +159,8 @@ func (c *Core) renewed(now time.Time, p *Principal, err error) {
 
 // dropForbidden takes the client out of the rooms that its new token does not let it be in.
 func (c *Core) dropForbidden(now time.Time, cause *Command) {
-	for _, room := range sortedRooms(c.wanted) { // a join of it failed, or it is one of those below
-		if r := c.rooms[room]; !c.may(auth.Join, room) && (r == nil || !r.joined && r.active == nil) {
+	for _, room := range sortedRooms(&c.wanted) { // a join of it failed, or it is one of those below
+		if r := c.rooms.At(room); !c.may(auth.Join, room) && (r == nil || !r.joined && r.active == nil) {
 			c.want(room, false)
 			c.leaveBehind(room, cause)
 		}

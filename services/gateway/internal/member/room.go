@@ -31,10 +31,10 @@ func (c *Core) enqueue(now time.Time, o *op) {
 	if o == nil {
 		return
 	}
-	r := c.rooms[o.room]
+	r := c.rooms.At(o.room)
 	if r == nil {
 		r = &room{id: o.room}
-		c.rooms[o.room] = r
+		c.rooms.Set(o.room, r)
 	}
 	r.waiting = append(r.waiting, o)
 	c.pump(now, r)
@@ -64,8 +64,8 @@ func (c *Core) pump(now time.Time, r *room) {
 	if len(r.waiting) == 0 {
 		r.waiting = nil
 		// An answer to a page may come for a room that was left; there may be another of its id by now.
-		if !r.joined && !r.attached && r.active == nil && r.batch == nil && c.rooms[r.id] == r {
-			delete(c.rooms, r.id)
+		if !r.joined && !r.attached && r.active == nil && r.batch == nil && c.rooms.At(r.id) == r {
+			c.rooms.Delete(r.id)
 		}
 	}
 }
@@ -133,8 +133,8 @@ func (r *room) saving() bool { return r.active != nil && r.active.version != 0 }
 
 // roomsByID lists the rooms, so that they can be changed while going through them.
 func (c *Core) roomsByID() []*room {
-	list := make([]*room, 0, len(c.rooms))
-	for _, r := range c.rooms {
+	list := make([]*room, 0, c.rooms.Len())
+	for _, r := range c.rooms.All() {
 		list = append(list, r)
 	}
 	slices.SortFunc(list, func(a, b *room) int { return strings.Compare(a.id, b.id) })
@@ -144,7 +144,7 @@ func (c *Core) roomsByID() []*room {
 // joinedRooms counts the rooms that are joined or being joined.
 func (c *Core) joinedRooms() int {
 	n := 0
-	for _, r := range c.rooms {
+	for _, r := range c.rooms.All() {
 		if r.joined || r.active != nil && r.active.kind == opJoin {
 			n++
 		}
@@ -169,7 +169,7 @@ func (c *Core) beginLeave(now time.Time, r *room, o *op) {
 		}}})
 		return
 	}
-	if _, listed := c.wanted[r.id]; listed { // a join of it failed, and the room may not know that
+	if c.wanted.Has(r.id) { // a join of it failed, and the room may not know that
 		c.leaveBehind(r.id, o.cmd)
 	} else if after := c.limitRequest(now); after > 0 { // of others there are no more than joins
 		r.active = nil
@@ -203,7 +203,7 @@ func (c *Core) saved(now time.Time, r *room, o *op, err error) {
 	switch {
 	case err != nil:
 		if o.kind == opJoin && !r.joined {
-			delete(c.wanted, r.id)
+			c.wanted.Delete(r.id)
 		}
 		c.notSaved(now, r, o)
 	case o.kind == opJoin && !c.may(auth.Join, r.id): // the token was renewed meanwhile

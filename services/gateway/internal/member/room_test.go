@@ -247,7 +247,7 @@ func TestLeaving(t *testing.T) {
 	w.expect(`{"id":2,"room_left":{"room_id":"a"}}`)
 	w.client(`{"id":3,"leave_room":{"room_id":"a"}}`)
 	w.expect(`{"id":3,"room_left":{"room_id":"a"}}`)
-	require.Empty(t, w.core.rooms)
+	require.Zero(t, w.core.rooms.Len())
 }
 
 func TestLeaveOfARoomThatForgot(t *testing.T) {

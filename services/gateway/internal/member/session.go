@@ -13,6 +13,7 @@ import (
 	"github.com/parley-rt/parley/libs/persistence"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/gateway/internal/few"
 )
 
 // SessionOpened takes the outcome of OpenSession.
@@ -31,7 +32,7 @@ func (c *Core) SessionOpened(now time.Time, s Opened) {
 	}
 	c.phase, c.session = phaseOpen, s
 	for _, r := range s.Rooms {
-		c.wanted[r] = struct{}{}
+		c.wanted.Set(r, struct{}{})
 	}
 	joins, refused := c.resumed(now)
 	c.watchExpiry()
@@ -130,7 +131,7 @@ func (c *Core) refuseRooms(refused []refusedRoom) {
 		cause = &Command{Span: noopSpan}
 	}
 	for _, r := range refused {
-		if _, listed := c.wanted[r.room]; listed {
+		if c.wanted.Has(r.room) {
 			c.want(r.room, false)
 			c.leaveBehind(r.room, cause)
 		}
@@ -138,8 +139,11 @@ func (c *Core) refuseRooms(refused []refusedRoom) {
 	}
 }
 
-func sortedRooms(rooms map[string]struct{}) []string {
-	list := slices.AppendSeq(make([]string, 0, len(rooms)), maps.Keys(rooms))
+func sortedRooms(rooms *few.Map[string, struct{}]) []string {
+	list := make([]string, 0, rooms.Len())
+	for room := range rooms.All() {
+		list = append(list, room)
+	}
 	slices.Sort(list)
 	return list
 }
@@ -156,17 +160,17 @@ func (c *Core) startSave() {
 		return
 	}
 	c.saving = true
-	c.out.SaveRooms(c.wantedVersion, sortedRooms(c.wanted))
+	c.out.SaveRooms(c.wantedVersion, sortedRooms(&c.wanted))
 }
 
 // want changes what the session's row is to list and returns the version that a save must reach; 0: the row is known to
 // say so about this room.
 func (c *Core) want(room string, listed bool) uint64 {
-	if _, ok := c.wanted[room]; ok != listed {
+	if c.wanted.Has(room) != listed {
 		if listed {
-			c.wanted[room] = struct{}{}
+			c.wanted.Set(room, struct{}{})
 		} else {
-			delete(c.wanted, room)
+			c.wanted.Delete(room)
 		}
 		return c.change(room)
 	}
@@ -208,7 +212,7 @@ func (c *Core) RoomsSaved(now time.Time, version uint64, err error) {
 	default:
 		c.failedVersion = version
 	}
-	for _, r := range c.rooms {
+	for _, r := range c.rooms.All() {
 		if o := r.active; o != nil && o.version != 0 && o.version <= version {
 			o.version = 0
 			c.saved(now, r, o, err)

@@ -64,6 +64,9 @@ func (a *Acceptor) IdentifyWith(f Identify) { a.identify = f }
 // Active is the number of open connections.
 func (a *Acceptor) Active() int { return int(a.s.active.Load()) }
 
+// Opened is the number of connections that were ever opened.
+func (a *Acceptor) Opened() uint64 { return a.s.opened.Load() }
+
 // Need says how much room must be made.
 type Need int
 
@@ -248,6 +251,7 @@ func (a *Acceptor) begin() bool {
 		return false
 	}
 	a.s.active.Add(1)
+	a.s.opened.Add(1)
 	a.s.running.Add(1)
 	return true
 }

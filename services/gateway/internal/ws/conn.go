@@ -42,6 +42,7 @@ type shared struct {
 	wheel   *Wheel
 	running sync.WaitGroup // connections and flushers
 	active  atomic.Int64
+	opened  atomic.Uint64 // ever
 
 	start sync.Once // of the loop
 	loop  *loop     // nil: each connection has a goroutine that reads
