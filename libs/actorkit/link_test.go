@@ -285,7 +285,7 @@ func countEvents(r *actorkittest.Recorder, kind actorkit.LinkEventKind) int {
 func TestUnreachablePeers(t *testing.T) {
 	t.Parallel()
 	ra := new(actorkittest.Recorder)
-	a := actorkittest.StartNode(t, "a", ra, brisk)
+	a := actorkittest.StartNode(t, "a", ra) // Production times: between at once and 2 s a busy machine has room.
 	gone := actorkit.Peer{Node: "gone", Incarnation: "1"}
 	mute := actorkit.Peer{Node: "mute", Incarnation: "1"}
 	start := time.Now()
@@ -295,9 +295,9 @@ func TestUnreachablePeers(t *testing.T) {
 	require.False(t, s.Up || s.Down, "connecting")
 	require.ErrorIs(t, a.Send("mute", numbered(0)), actorkit.ErrLinkDown)
 	ra.WaitEvent(t, "gone", actorkit.LinkDown, 0)
-	require.Less(t, time.Since(start), 400*time.Millisecond, "a refused connection is noticed at once")
+	require.Less(t, time.Since(start), 1500*time.Millisecond, "a refused connection is noticed at once")
 	ra.WaitEvent(t, "mute", actorkit.LinkDown, 0)
-	require.GreaterOrEqual(t, time.Since(start), 400*time.Millisecond, "silence needs its time")
+	require.GreaterOrEqual(t, time.Since(start), 1900*time.Millisecond, "silence needs its time")
 }
 
 // The handler's panic costs its frame only.
@@ -338,10 +338,11 @@ func TestHeartbeatsAndBlindness(t *testing.T) {
 	require.Eventually(t, blind(false), actorkittest.Patience, time.Millisecond)
 	// Idle Links live on heartbeats alone for several silences.
 	last := time.Now()
-	require.Eventually(t, func() bool { return time.Since(last) > 1200*time.Millisecond }, actorkittest.Patience, 50*time.Millisecond)
-	s, _ = b.Link("a")
+	require.Eventually(t, func() bool {
+		s, _ = b.Link("a")
+		return s.LastHeard.After(last.Add(1200 * time.Millisecond))
+	}, actorkittest.Patience, 50*time.Millisecond)
 	require.True(t, s.Up)
-	require.Less(t, time.Since(s.LastHeard), 400*time.Millisecond)
 }
 
 // A batch that comes after a newer one was stuck on its way. What it says of its sender is old.
