@@ -30,7 +30,7 @@ func (d *door) Receive(rctx *actor.ReceiveContext) {
 	switch m := rctx.Message().(type) {
 	case *actor.PostStart:
 	case *linkv1.Batch:
-		rctx.Response(&linkv1.BatchReply{Incarnation: d.node.self.Incarnation, Refused: d.take(m)})
+		rctx.Response(&linkv1.BatchReply{Incarnation: d.node.self.Incarnation, Refused: d.take(m, nil)})
 	case *linkv1.Probe:
 		rctx.Response(&linkv1.ProbeReply{Incarnation: d.node.self.Incarnation})
 	case *LinkEvent:
@@ -51,18 +51,18 @@ func (d *door) PostStop(*actor.Context) error {
 	return nil
 }
 
-// take hands a batch over and returns why not, if not.
-func (d *door) take(b *linkv1.Batch) (refused string) {
+// take hands a batch over and returns why not, if not. decoded is what its frames encode, if a neighbour has sent it.
+func (d *door) take(b *linkv1.Batch, decoded []any) (refused string) {
 	if !d.node.enterHandler() {
 		d.node.takeReplies(b)
 		return "stopping"
 	}
 	defer d.node.leaveHandler()
-	return d.hand(b, "")
+	return d.hand(b, "", decoded)
 }
 
 // hand hands the frames of a batch over that came directly, or over a third node.
-func (d *door) hand(b *linkv1.Batch, over string) (refused string) {
+func (d *door) hand(b *linkv1.Batch, over string, decoded []any) (refused string) {
 	n := d.node
 	if over != "" {
 		if why := d.stale(b); why != "" {
@@ -89,13 +89,17 @@ func (d *door) hand(b *linkv1.Batch, over string) (refused string) {
 		return ""
 	}
 	bodies := 0
-	for _, f := range b.GetFrames() {
+	for i, f := range b.GetFrames() {
 		if r := f.GetRelay(); r != nil {
 			d.relay(from, r, over)
 			continue
 		}
 		bodies += len(f.GetBody())
-		n.handleFrame(from, Frame{Body: f.GetBody(), Traceparent: f.GetTraceparent(), Tracestate: f.GetTracestate()})
+		frame := Frame{Body: f.GetBody(), Traceparent: f.GetTraceparent(), Tracestate: f.GetTracestate()}
+		if decoded != nil {
+			frame.Decoded = decoded[i]
+		}
+		n.handleFrame(from, frame)
 	}
 	n.metrics.batches.Add(n.ctx, 1, n.metrics.received)
 	n.metrics.frames.Add(n.ctx, int64(len(b.GetFrames())), n.metrics.received)

@@ -36,13 +36,13 @@ func (n *Neighbours) find(incarnation string) *Node {
 	return found
 }
 
-// hand gives the batch that next has formed to a neighbour. What arrives keeps the frames' bodies, which nobody changes, and
-// nothing else of the batch.
+// hand gives the batch that next has formed to a neighbour. What arrives keeps the frames' bodies and what they encode, which nobody
+// changes, and nothing else of the batch.
 func (l *link) hand(to *Node, out *batch, bodies int) (m any) {
 	defer recoverTask(func(err error) { m = &answered{err: err} })
 	start, frames := time.Now(), int64(out.len())
 	l.handed.Store(start.UnixNano())
-	refused := to.hands.take(out.seal())
+	refused := to.hands.take(out.seal(), out.decoded)
 	l.handed.CompareAndSwap(start.UnixNano(), 0)
 	out.release()
 	if refused != "" {

@@ -28,6 +28,9 @@ func TestNeighboursHandFramesOver(t *testing.T) {
 	for i := range frames {
 		f := numbered(i)
 		f.Traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+		if i%3 > 0 { // also in a batch with others that have none
+			f.Decoded = &i
+		}
 		sent = append(sent, f)
 		require.NoError(t, a.Send("b", f))
 		require.NoError(t, b.Send("a", numbered(i)))
@@ -35,6 +38,7 @@ func TestNeighboursHandFramesOver(t *testing.T) {
 	for i, got := range rb.WaitFrames(t, frames) {
 		require.Equal(t, sent[i], got.Frame)
 		require.Same(t, address(sent[i]), address(got.Frame))
+		require.True(t, sent[i].Decoded == got.Frame.Decoded, "the same, not an equal one")
 		require.Equal(t, a.Self(), got.From)
 	}
 	for i, got := range ra.WaitFrames(t, frames) {
@@ -52,10 +56,12 @@ func TestOtherNodesOfTheProcessAreNoNeighbours(t *testing.T) {
 	b := actorkittest.StartNode(t, "b", rb, neighbours())
 	actorkittest.Mesh(t, a, b)
 	f := numbered(1)
+	f.Decoded = new(int)
 	require.NoError(t, a.Send("b", f))
 	got := rb.WaitFrames(t, 1)[0].Frame
 	require.Equal(t, f.Body, got.Body)
 	require.NotSame(t, address(f), address(got))
+	require.Nil(t, got.Decoded)
 }
 
 // A neighbour that stops refuses, and the Link to it goes down as to any other node.

@@ -95,6 +95,8 @@ type batch struct {
 	msg    linkv1.Batch
 	frames []linkv1.Frame
 	refs   []*linkv1.Frame
+	// decoded are the messages that the frames' bodies encode, or nil for each, for a neighbour.
+	decoded []any
 }
 
 func (b *batch) len() int { return len(b.frames) }
@@ -106,6 +108,7 @@ func (b *batch) add(f Frame) {
 	b.frames = b.frames[:len(b.frames)+1]
 	m := &b.frames[len(b.frames)-1]
 	m.Body, m.Traceparent, m.Tracestate, m.Relay = f.Body, f.Traceparent, f.Tracestate, f.relay
+	b.decoded = append(b.decoded, f.Decoded)
 }
 
 // grow does what append would do, which must not copy messages.
@@ -132,9 +135,11 @@ func (b *batch) seal() *linkv1.Batch {
 func (b *batch) release() {
 	b.msg.Reset()
 	if cap(b.frames) > maxKeptFrames {
-		b.frames, b.refs = nil, nil
+		b.frames, b.refs, b.decoded = nil, nil, nil
 		return
 	}
+	clear(b.decoded)
+	b.decoded = b.decoded[:0]
 	for i := range b.frames {
 		b.frames[i].Reset()
 	}

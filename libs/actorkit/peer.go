@@ -21,6 +21,9 @@ type Frame struct {
 	Body        []byte
 	Traceparent string
 	Tracestate  string
+	// Decoded, if set, is the message that Body encodes: a node in the same process gets it with the frame (see Neighbours), others
+	// do not. Whoever sends it and whoever gets it must not change it any more.
+	Decoded any
 
 	// relay makes it one for doors.
 	relay *linkv1.Relay

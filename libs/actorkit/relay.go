@@ -200,7 +200,7 @@ func (d *door) takeRelayed(third Peer, r *linkv1.Relay, encoded []byte) {
 	if err := proto.Unmarshal(encoded, b); err != nil || b.GetFromNode() != r.GetFromNode() || b.GetFromNode() == d.node.self.Node {
 		return
 	}
-	reply, err := proto.Marshal(&linkv1.BatchReply{Incarnation: d.node.self.Incarnation, Refused: d.hand(b, third.Node)})
+	reply, err := proto.Marshal(&linkv1.BatchReply{Incarnation: d.node.self.Incarnation, Refused: d.hand(b, third.Node, nil)})
 	if err != nil {
 		return
 	}

@@ -11,11 +11,11 @@ import (
 	"github.com/tochemey/goakt/v4/actor"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-rt/parley/libs/actorkit"
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
+	"github.com/parley-rt/parley/services/gateway/internal/route"
 )
 
 const (
@@ -212,8 +212,8 @@ func (s *Shard) drop(t *Topic) {
 }
 
 func (s *Shard) frame(m *frameMsg) {
-	f := &roomv1.Frame{}
-	if err := proto.Unmarshal(m.frame.Body, f); err != nil {
+	f, err := route.Decode(m.frame)
+	if err != nil {
 		s.logger.Warn("frame of a rooms node cannot be read", "peer", m.from, "err", err)
 		return
 	}

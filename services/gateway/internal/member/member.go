@@ -6,11 +6,9 @@ import (
 	"runtime/debug"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	clientv1 "github.com/parley-rt/parley/libs/protocol/client/v1"
-	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 	"github.com/parley-rt/parley/services/gateway/internal/hub"
+	"github.com/parley-rt/parley/services/gateway/internal/route"
 	"github.com/parley-rt/parley/services/gateway/internal/ws"
 )
 
@@ -146,8 +144,8 @@ func (m *Member) letGo() {
 }
 
 func (m *Member) answer(now time.Time, msg *answerMsg) {
-	f := &roomv1.Frame{}
-	if err := proto.Unmarshal(msg.frame.Body, f); err != nil {
+	f, err := route.Decode(msg.frame)
+	if err != nil {
 		m.d.Logger.Warn("answer of a rooms node cannot be read", "peer", msg.from, "err", err)
 		return
 	}

@@ -55,13 +55,25 @@ func (d *Door) HandleFrame(from actorkit.Peer, f actorkit.Frame) {
 	case len(to.room) > 0:
 		d.hub.Frame(Hash(to.room), from.Node, f)
 	default:
-		var frame roomv1.Frame
-		if err := proto.Unmarshal(f.Body, &frame); err != nil {
+		frame, err := Decode(f)
+		if err != nil {
 			d.logger.Warn("frame of a rooms node cannot be read", "peer", from.Node, "err", err)
 			return
 		}
 		d.hub.HeadsDiffer(from.Node, frame.GetHeadsDiffer().GetRoomIds())
 	}
+}
+
+// Decode returns the frame of a rooms node that f carries; it must not be changed: one of this process may be the room's own.
+func Decode(f actorkit.Frame) (*roomv1.Frame, error) {
+	if frame, ok := f.Decoded.(*roomv1.Frame); ok {
+		return frame, nil
+	}
+	frame := new(roomv1.Frame)
+	if err := proto.Unmarshal(f.Body, frame); err != nil {
+		return nil, err
+	}
+	return frame, nil
 }
 
 // HandleLink implements actorkit.Handler.

@@ -32,6 +32,9 @@ func reply(links Links, metrics *Metrics, in *Inbound, answer *roomv1.Frame, tra
 	body, err := encodeFrame(in.Frame.RoomId, answer)
 	if err == nil {
 		traced.Body = body
+		if _, ok := answer.Kind.(*roomv1.Frame_Published); ok { // the usual answer, and of nothing that is kept here
+			traced.Decoded = answer
+		}
 		err = links.Send(in.From.Node, traced)
 	}
 	if err != nil {

@@ -23,7 +23,7 @@ type Inbound struct {
 
 // NewInbound takes a frame of that many bytes, which the caller has counted into the node's meter.
 func NewInbound(from actorkit.Peer, frame *roomv1.Frame, trace actorkit.Frame, bytes int, node *Meter, at time.Time) *Inbound {
-	trace.Body = nil
+	trace.Body, trace.Decoded = nil, nil
 	return &Inbound{From: from, Frame: frame, Trace: trace, At: at, bytes: bytes, node: node}
 }
 

@@ -93,15 +93,16 @@ func (r *Room) deliverFrames(messages []*roomv1.Message, cause actorkit.Frame, a
 			bytes += core.Weight(messages[n])
 			n++
 		}
-		body, err := encodeFrame(r.id, &roomv1.Frame{Kind: &roomv1.Frame_Deliver{Deliver: &roomv1.Deliver{
-			Epoch: r.epoch(), Messages: messages[:n], AcceptedAt: acceptedAt, RemovalSeq: r.removal,
-		}}})
+		frame := &roomv1.Frame{Kind: &roomv1.Frame_Deliver{Deliver: &roomv1.Deliver{
+			Epoch: r.epoch(), Messages: messages[:n:n], AcceptedAt: acceptedAt, RemovalSeq: r.removal,
+		}}}
+		body, err := encodeFrame(r.id, frame)
 		if err != nil {
 			// Every message was encoded before, for the journal. The hubs see the gap at the next message.
 			r.logger.Error("delivery cannot be encoded", slog.Any("err", err))
 			return frames
 		}
-		frames = append(frames, actorkit.Frame{Body: body, Traceparent: cause.Traceparent, Tracestate: cause.Tracestate})
+		frames = append(frames, actorkit.Frame{Body: body, Traceparent: cause.Traceparent, Tracestate: cause.Tracestate, Decoded: frame})
 		messages = messages[n:]
 	}
 	return frames
