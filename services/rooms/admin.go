@@ -52,6 +52,7 @@ func newAdmin(s *Service) (*admin, error) {
 		Rooms:         a.asker,
 		Heads:         s.deps.Backend,
 		Blocks:        s.deps.Backend,
+		Others:        s.deps.APIParts,
 		Logger:        s.logger,
 		Meter:         s.deps.MeterProvider.Meter("github.com/parley-rt/parley/services/rooms"),
 		MeterProvider: s.deps.MeterProvider,

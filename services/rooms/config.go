@@ -16,6 +16,7 @@ import (
 	"github.com/parley-rt/parley/libs/actorkit"
 	"github.com/parley-rt/parley/libs/dcplane"
 	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/opskit/adminapi"
 	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/protocol/ids"
@@ -91,6 +92,8 @@ type Deps struct {
 	Neighbours *actorkit.Neighbours
 	// Health gets the service's checks; nil: nowhere.
 	Health *opskit.Health
+	// APIParts are APIs of other services in this process, served at the address of this one's; nil: none.
+	APIParts []adminapi.Part
 	// Logger; nil discards.
 	Logger *slog.Logger
 	// MeterProvider and TracerProvider; nil: none.

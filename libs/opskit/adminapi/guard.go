@@ -26,11 +26,10 @@ type guard struct {
 	free     chan struct{}
 	metrics  *metrics
 	logger   *slog.Logger
-	judge    Judge
 }
 
-func newGuard(cfg Config, m *metrics, deps Deps, judge Judge) (*guard, error) {
-	g := &guard{free: make(chan struct{}, cfg.MaxInFlight), metrics: m, logger: opskit.RateLimited(deps.Logger), judge: judge}
+func newGuard(cfg Config, m *metrics, deps Deps) (*guard, error) {
+	g := &guard{free: make(chan struct{}, cfg.MaxInFlight), metrics: m, logger: opskit.RateLimited(deps.Logger)}
 	if cfg.Auth.Mode == auth.ModeNone {
 		return g, nil
 	}
@@ -76,7 +75,7 @@ func (g *guard) authenticate(ctx context.Context, _ connect.Spec, _ connect.Peer
 	case !errors.Is(err, auth.ErrKeys):
 		return nil, err
 	}
-	return nil, g.judge.Error(ctx, err)
+	return nil, Judge(common).Error(ctx, err)
 }
 
 func (g *guard) caller(ctx context.Context, header http.Header) (Caller, error) {
@@ -149,9 +148,9 @@ func (g *guard) admit(ctx context.Context, _ connect.Spec, _ connect.Peer, _ htt
 			return ctx, nil
 		}
 		<-g.free
-		return nil, g.judge.Error(ctx, errNoPlace)
+		return nil, Judge(common).Error(ctx, errNoPlace)
 	default:
 		g.metrics.full(ctx)
-		return nil, g.judge.Error(ctx, ErrBusy)
+		return nil, Judge(common).Error(ctx, ErrBusy)
 	}
 }

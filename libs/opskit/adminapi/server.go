@@ -33,6 +33,12 @@ const (
 // interceptors are to be given after the options.
 type Service func(options ...connect.HandlerOption) (path string, handler http.Handler)
 
+// Part is a service that is served, and its table of errors.
+type Part struct {
+	Service Service
+	Judge   Judge
+}
+
 // Server serves an API. Start and Stop once each.
 type Server struct {
 	cfg    Config
@@ -46,7 +52,7 @@ type Server struct {
 }
 
 // New checks the configuration and builds everything; it listens to nothing yet.
-func New(cfg Config, deps Deps, judge Judge, service Service) (*Server, error) {
+func New(cfg Config, deps Deps, parts ...Part) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.Check(); err != nil {
 		return nil, err
@@ -55,19 +61,21 @@ func New(cfg Config, deps Deps, judge Judge, service Service) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create metrics: %w", err)
 	}
-	guard, err := newGuard(cfg, metrics, deps, judge)
+	guard, err := newGuard(cfg, metrics, deps)
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle(service(
-		connect.WithRequestGate(guard.authenticate),
-		connect.WithRequestGate(guard.admit),
-		connect.WithInterceptors(newObserver(cfg, metrics, deps, judge)),
-		connect.WithReadMaxBytes(cfg.MaxRequestBytes),
-		connect.WithCodec(jsonCodec{"json"}),
-		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
-	))
+	for _, part := range parts {
+		mux.Handle(part.Service(
+			connect.WithRequestGate(guard.authenticate),
+			connect.WithRequestGate(guard.admit),
+			connect.WithInterceptors(newObserver(cfg, metrics, deps, part.Judge)),
+			connect.WithReadMaxBytes(cfg.MaxRequestBytes),
+			connect.WithCodec(jsonCodec{"json"}),
+			connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
+		))
+	}
 	logger := deps.Logger.With(slog.String(logkey.Component, "api"))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

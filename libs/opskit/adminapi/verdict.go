@@ -65,6 +65,14 @@ func Common(err error) (Verdict, bool) {
 	}
 }
 
+// common judges what goes wrong before there is a service.
+func common(err error) Verdict {
+	if v, ok := Common(err); ok {
+		return v
+	}
+	return Internal()
+}
+
 // Internal is the verdict about an error that nobody knows.
 func Internal() Verdict { return Verdict{Code: connect.CodeInternal, Reason: "INTERNAL"} }
 

@@ -24,9 +24,10 @@ func New(cfg Config, deps Deps) (*API, error) {
 		return nil, fmt.Errorf("create metrics: %w", err)
 	}
 	service := &rooms{asker: deps.Rooms, heads: deps.Heads, now: deps.Now, blocks: deps.Blocks, audit: deps.Logger, metrics: metrics}
+	own := adminapi.Part{Judge: judge, Service: func(options ...connect.HandlerOption) (string, http.Handler) {
+		return adminv1connect.NewRoomServiceHandler(service, append(options, connect.WithInterceptors(connect.UnaryInterceptorFunc(authorize)))...)
+	}}
 	return adminapi.New(cfg.server(), adminapi.Deps{
 		Logger: deps.Logger, Meter: deps.Meter, MeterProvider: deps.MeterProvider, Tracer: deps.Tracer, Now: deps.Now,
-	}, judge, func(options ...connect.HandlerOption) (string, http.Handler) {
-		return adminv1connect.NewRoomServiceHandler(service, append(options, connect.WithInterceptors(connect.UnaryInterceptorFunc(authorize)))...)
-	})
+	}, append([]adminapi.Part{own}, deps.Others...)...)
 }

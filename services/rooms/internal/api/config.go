@@ -61,11 +61,13 @@ type Heads interface {
 	Head(ctx context.Context, key persistence.StreamKey) (persistence.Head, error)
 }
 
-// Deps are what the API is given; all are required.
+// Deps are what the API is given; all but Others are required.
 type Deps struct {
 	Rooms  Asker
 	Heads  Heads
 	Blocks persistence.BlockStore
+	// Others are served at the same address.
+	Others []adminapi.Part
 	Logger *slog.Logger
 	Meter  metric.Meter
 	// MeterProvider is for the meter of authentication; nil: none.
