@@ -100,3 +100,19 @@ func jitter(id string, s *journalv1.ScheduleSpec, due int64) time.Duration {
 	_, _ = fmt.Fprintf(h, "%s %d", id, due)
 	return time.Duration(h.Sum64()%uint64(most+1)) * time.Millisecond
 }
+
+// Upcoming lists when a schedule is due next, at most so many times, without jitter.
+func Upcoming(r *journalv1.ScheduleRecord, most int, zones *Zones) ([]time.Time, error) {
+	if r.NextDue == 0 || most <= 0 {
+		return nil, nil
+	}
+	t, err := timingOf(r.Spec, r.CreatedAt.AsTime(), zones)
+	if err != nil {
+		return nil, err
+	}
+	var times []time.Time
+	for due := r.NextDue; due != 0 && len(times) < most && !spent(r.Spec, r.Fired+uint64(len(times))); due = t.after(time.Unix(due, 0)) {
+		times = append(times, time.Unix(due, 0).UTC())
+	}
+	return times, nil
+}
