@@ -22,17 +22,18 @@ type Streams struct {
 
 // grammar is the command line.
 type grammar struct {
-	Dev     devCommand     `cmd:"" help:"Run all of Parley in this process, with nothing installed."`
-	Chat    chatCommand    `cmd:"" help:"Talk in a room from the terminal."`
-	Publish publishCommand `cmd:"" help:"Publish messages to a room and wait until they are durable."`
-	Tail    tailCommand    `cmd:"" help:"Follow a room and print its messages."`
-	Room    roomCommand    `cmd:"" help:"Look at a room, change its settings, moderate it, through the API for administrators."`
-	Member  memberCommand  `cmd:"" help:"Block members from everything, through the API for administrators."`
-	Token   tokenCommand   `cmd:"" help:"Make a token for a member, or for an administrator of rooms."`
-	Journal journalCommand `cmd:"" help:"Look after the journal: status, partitions, restores."`
-	Migrate migrateCommand `cmd:"" help:"Change the journal's schema: up, down, status."`
-	Bench   benchCommand   `cmd:"" help:"Load a server and report rates, latencies and CPU cost."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Dev      devCommand      `cmd:"" help:"Run all of Parley in this process, with nothing installed."`
+	Chat     chatCommand     `cmd:"" help:"Talk in a room from the terminal."`
+	Publish  publishCommand  `cmd:"" help:"Publish messages to a room and wait until they are durable."`
+	Tail     tailCommand     `cmd:"" help:"Follow a room and print its messages."`
+	Room     roomCommand     `cmd:"" help:"Look at a room, change its settings, moderate it, through the API for administrators."`
+	Member   memberCommand   `cmd:"" help:"Block members from everything, through the API for administrators."`
+	Schedule scheduleCommand `cmd:"" help:"Publish messages at a time, after a delay or by cron, through the API for administrators."`
+	Token    tokenCommand    `cmd:"" help:"Make a token for a member, or for an administrator of rooms."`
+	Journal  journalCommand  `cmd:"" help:"Look after the journal: status, partitions, restores."`
+	Migrate  migrateCommand  `cmd:"" help:"Change the journal's schema: up, down, status."`
+	Bench    benchCommand    `cmd:"" help:"Load a server and report rates, latencies and CPU cost."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 // Run parses the arguments, runs the command and returns the process's exit code. Every flag can also be set by a

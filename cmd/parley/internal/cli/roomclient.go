@@ -22,7 +22,7 @@ import (
 
 // apiFlags say where the API for administrators is and who asks.
 type apiFlags struct {
-	API       string        `name:"api" help:"Address of the API of any rooms node." default:"http://127.0.0.1:8081" placeholder:"URL"`
+	API       string        `name:"api" help:"Address of the API of any rooms node; for schedules, of any scheduler node." default:"http://127.0.0.1:8081" placeholder:"URL"`
 	Token     opskit.Secret `help:"Token of an administrator; better in the variable or in a file than here, where others can see it." placeholder:"TOKEN"`
 	TokenFile string        `help:"File with that token." placeholder:"FILE" env:"-"`
 	Timeout   time.Duration `help:"How long to try." default:"15s" env:"-"`
@@ -67,8 +67,9 @@ func (f apiFlags) token() (string, error) {
 // admin is one command's way to the API.
 type admin struct {
 	adminv1connect.RoomServiceClient
-	flags apiFlags
-	out   io.Writer
+	schedules adminv1connect.ScheduleServiceClient
+	flags     apiFlags
+	out       io.Writer
 }
 
 // withAPI runs a command on the API, within the command's time.
@@ -79,10 +80,13 @@ func (f apiFlags) withAPI(ctx context.Context, streams Streams, fn func(ctx cont
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
-	client := adminv1connect.NewRoomServiceClient(&http.Client{Transport: &bearer{token: token, next: transport}}, f.API)
+	client := &http.Client{Transport: &bearer{token: token, next: transport}}
 	limited, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
-	err = fn(limited, admin{RoomServiceClient: client, flags: f, out: streams.Out})
+	err = fn(limited, admin{
+		RoomServiceClient: adminv1connect.NewRoomServiceClient(client, f.API), schedules: adminv1connect.NewScheduleServiceClient(client, f.API),
+		flags: f, out: streams.Out,
+	})
 	if ctx.Err() != nil && err != nil {
 		return interrupted(errors.Join(ctx.Err(), err))
 	}

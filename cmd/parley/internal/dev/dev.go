@@ -1,4 +1,4 @@
-// Package dev runs every service of Parley in one process: the same gateway and rooms as in production, on an embedded
+// Package dev runs every service of Parley in one process: the same gateway, rooms and scheduler as in production, on an embedded
 // control plane, and on a SQLite journal unless told otherwise, with nothing to install.
 package dev
 
@@ -19,6 +19,7 @@ import (
 	"github.com/parley-rt/parley/libs/dcplane/nats/embedded"
 	dcopen "github.com/parley-rt/parley/libs/dcplane/open"
 	"github.com/parley-rt/parley/libs/opskit"
+	"github.com/parley-rt/parley/libs/opskit/adminapi"
 	"github.com/parley-rt/parley/libs/opskit/auth"
 	"github.com/parley-rt/parley/libs/opskit/certs"
 	"github.com/parley-rt/parley/libs/persistence"
@@ -27,6 +28,7 @@ import (
 	"github.com/parley-rt/parley/libs/ratelimit/redis"
 	"github.com/parley-rt/parley/services/gateway"
 	"github.com/parley-rt/parley/services/rooms"
+	"github.com/parley-rt/parley/services/scheduler"
 )
 
 // Options of a dev process. Listen, OpsListen and Data are needed.
@@ -186,11 +188,21 @@ func (p *process) components() ([]opskit.Component, error) {
 	if p.opts.RateLimits {
 		limits, roomLimits = gateway.DefaultRateLimits(), rooms.DefaultRateLimits()
 	}
+	schedulerService, err := scheduler.New(scheduler.Config{
+		DC: dc, Region: region, Node: "scheduler-1", Host: "127.0.0.1", Quorum: 1, DataDir: p.data,
+	}, scheduler.Deps{
+		Backend: p.backend, Directory: p.directory, Neighbours: neighbours, Health: health, Logger: p.logger,
+		MeterProvider: p.telemetry.MeterProvider(), TracerProvider: p.telemetry.TracerProvider(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("scheduler: %w", err)
+	}
 	roomsService, err := rooms.New(rooms.Config{
 		DC: dc, Region: region, Node: "rooms-1", Host: "127.0.0.1", Quorum: 1, DataDir: p.data,
 		APIListen: p.opts.APIListen, Auth: auth.Config{Mode: auth.ModeNone}, RateLimits: roomLimits,
 	}, rooms.Deps{
-		Backend: p.backend, Directory: p.directory, Neighbours: neighbours, Health: health, Logger: p.logger,
+		APIParts: []adminapi.Part{schedulerService.API()},
+		Backend:  p.backend, Directory: p.directory, Neighbours: neighbours, Health: health, Logger: p.logger,
 		MeterProvider: p.telemetry.MeterProvider(), TracerProvider: p.telemetry.TracerProvider(),
 	})
 	if err != nil {
@@ -211,7 +223,7 @@ func (p *process) components() ([]opskit.Component, error) {
 	announce := opskit.NewComponent("announce", func(context.Context) error {
 		return p.announce(addresses{gateway: gatewayService.Addr(), ops: ops.Addr(), api: roomsService.APIAddr()})
 	}, nil)
-	return []opskit.Component{ops, roomsService, gatewayService, health.Component(), announce}, nil
+	return []opskit.Component{ops, roomsService, schedulerService, gatewayService, health.Component(), announce}, nil
 }
 
 // drainTimeout is short: on a developer's machine a restart should take a moment, and clients resume anyway.
@@ -224,7 +236,7 @@ type addresses struct{ gateway, ops, api string }
 func (p *process) announce(at addresses) error {
 	api := "not served (--api-listen)"
 	if at.api != "" {
-		api = "http://" + reachable(at.api) + "   (parley room --help)"
+		api = "http://" + reachable(at.api) + "   (parley room --help, parley schedule --help)"
 	}
 	_, err := fmt.Fprintf(p.out, `
   chat page      http%s://%s/
