@@ -21,6 +21,7 @@ const (
 type Server struct {
 	binary  string
 	args    []string // without the addresses
+	env     []string
 	logPath string
 	log     *os.File
 	fatal   func(error)
@@ -38,10 +39,28 @@ func StartDev(tb testing.TB, args ...string) *Server {
 // StartDevOn is StartDev with a journal of that kind, which is empty.
 func StartDevOn(tb testing.TB, journal Journal, args ...string) *Server {
 	tb.Helper()
-	s, err := newServer(Build(tb), tb.TempDir(), journal, args, func(err error) {
+	return startDev(tb, Build(tb), journal, nil, args...)
+}
+
+// StartDevTagged is StartDevOn with a binary that is built with these tags, and with more variables, which SetEnv changes.
+func StartDevTagged(tb testing.TB, journal Journal, tags string, env []string, args ...string) *Server {
+	tb.Helper()
+	binary, err := built("cmd/parley", tags)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return startDev(tb, binary, journal, env, args...)
+}
+
+func startDev(tb testing.TB, binary string, journal Journal, env []string, args ...string) *Server {
+	tb.Helper()
+	s, err := newServer(binary, tb.TempDir(), journal, args, func(err error) {
 		tb.Helper()
 		tb.Fatal(err)
 	})
+	if err == nil {
+		s.env = env
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -118,6 +137,24 @@ func (s *Server) Term() {
 	}
 }
 
+// SetEnv replaces the variables of the server's next lives.
+func (s *Server) SetEnv(env ...string) { s.env = env }
+
+// AwaitDeath waits until the server has killed itself, at a place where it was told to.
+func (s *Server) AwaitDeath(within time.Duration) {
+	if s.process == nil {
+		s.fatal(fmt.Errorf("await death: the server does not run"))
+	}
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-s.process.done:
+		s.process = nil
+	case <-timer.C:
+		s.fatal(fmt.Errorf("parley dev (pid %d) still lives after %s", s.process.pid, within))
+	}
+}
+
 // Restart starts the server again after Kill9 or Term, on the same data and ports, and returns when it is ready.
 func (s *Server) Restart() {
 	if s.process != nil {
@@ -144,7 +181,7 @@ func newServer(binary, dir string, journal Journal, args []string, fatal func(er
 
 func (s *Server) start() error {
 	args := append(append([]string(nil), s.args...), "--listen", s.at.gateway, "--ops-listen", s.at.ops, "--api-listen", s.at.api)
-	p, at, err := start(s.binary, args, s.log, readyTimeout)
+	p, at, err := start(s.binary, args, s.log, readyTimeout, s.env...)
 	if err != nil {
 		return err
 	}

@@ -20,11 +20,13 @@ type process struct {
 	err  error         // how it ended; valid after done
 }
 
-// start runs the command with its output appended to log, and waits until it is ready. The returned addresses are what it
+// start runs the command, with more variables, with its output appended to log, and waits until it is ready. The returned addresses are what it
 // printed.
-func start(binary string, args []string, log *os.File, timeout time.Duration) (*process, addresses, error) {
+func start(binary string, args []string, log *os.File, timeout time.Duration, env ...string) (*process, addresses, error) {
 	ready := make(chan addresses, 1)
-	p, err := launch(exec.Command(binary, args...), log, func(out io.Reader) { follow(out, log, ready) })
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(cmd.Environ(), env...)
+	p, err := launch(cmd, log, func(out io.Reader) { follow(out, log, ready) })
 	if err != nil {
 		return nil, addresses{}, err
 	}
