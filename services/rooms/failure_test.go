@@ -164,6 +164,14 @@ func TestSlowStartIsAnsweredInTime(t *testing.T) {
 	b.gw.join("rooms-1", "lobby", "ada")
 }
 
+// Whether a frame has waited too long is judged by one clock: that of the node, however far it is from others.
+func TestSlowStartOnAFastClock(t *testing.T) {
+	t.Parallel()
+	b, plan := setupFaulty(t, func(c *Config) { c.now = func() time.Time { return time.Now().Add(time.Hour) } })
+	plan.Add(persistencetest.Fault{Op: persistencetest.OpRecover, Key: lobbyStream, Delay: 3 * tickEvery})
+	b.gw.join("rooms-1", "lobby", "ada")
+}
+
 // Reads of the journal do not hold the room up, are bounded, and fail with a retryable code.
 func TestSlowReads(t *testing.T) {
 	t.Parallel()

@@ -195,7 +195,7 @@ func (s *Service) spawnHost(ctx context.Context) error {
 		Metrics:       metrics,
 		MeterProvider: s.deps.MeterProvider,
 		Logger:        opskit.RateLimited(s.logger),
-		Now:           time.Now,
+		Now:           s.cfg.now,
 	})
 	return err
 }
