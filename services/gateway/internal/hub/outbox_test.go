@@ -23,7 +23,8 @@ import (
 type listener struct{}
 
 func (listener) Opened() time.Duration { return 0 }
-func (listener) Message([]byte)        {}
+func (listener) Message([]byte, bool)  {}
+func (listener) Rest()                 {}
 func (listener) Silence()              {}
 func (listener) Closed(int)            {}
 

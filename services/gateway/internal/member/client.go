@@ -16,6 +16,7 @@ type Client struct {
 	// promised: the client said in its handshake that hello follows.
 	promised bool
 	known    bool // the handshake proved who it is
+	more     bool // the member was told that more comes
 	// refused: there was no place for it.
 	refused bool
 }
@@ -53,7 +54,7 @@ func (c *Client) Opened() time.Duration {
 }
 
 // Message implements ws.Handler.
-func (c *Client) Message(payload []byte) {
+func (c *Client) Message(payload []byte, more bool) {
 	if c.refused {
 		return
 	}
@@ -65,20 +66,28 @@ func (c *Client) Message(payload []byte) {
 		}
 	}()
 	bytes := len(payload) + frameWeight
-	if !c.window.take(bytes) {
+	if !c.window.take(bytes, c.Rest) {
 		return
 	}
 	env, err := c.ws.Codec().Decode(payload)
-	msg := &commandMsg{to{&c.Member}, Command{Env: env, Bytes: bytes, At: c.d.Now()}}
+	msg := &commandMsg{to{&c.Member}, Command{Env: env, Bytes: bytes, At: c.d.Now(), More: more}}
 	cmd := &msg.cmd
 	if err != nil {
 		cmd.Env, cmd.Err = nil, decodeError(err)
 	}
 	c.d.metrics.received(cmd)
 	cmd.Span = c.d.span(cmd)
-	if !c.tell(msg) {
+	if c.more = more; !c.tell(msg) {
 		cmd.Span.End()
 		c.ws.CloseWith(clientv1.CloseCode_CLOSE_CODE_INTERNAL)
+	}
+}
+
+// Rest implements ws.Handler.
+func (c *Client) Rest() {
+	if c.more {
+		c.more = false
+		c.tell(&restMsg{to{&c.Member}})
 	}
 }
 

@@ -54,6 +54,11 @@ type Core struct {
 	changes                     map[string]uint64 // rooms whose listing changed, by the version that has it, until saved
 	saving                      bool
 
+	// gathering are the rooms with publishes that have come, gathered in number, while more are about to: all that the client sent at once
+	// leaves in one batch.
+	gathering []*room
+	gathered  int
+
 	requests map[uint64]*request // nil when there are none: most connections idle most of the time
 	number   uint64              // of the last request
 	opCount  uint32              // of joins and leaves in this generation of the session
@@ -107,13 +112,34 @@ func (c *Core) Frame(now time.Time, cmd *Command) {
 		c.held = append(c.held, cmd)
 	case phaseOpen:
 		if c.shouldLeave(now) {
+			c.startGathered(now)
 			c.drop(cmd) // as one that arrives after the close frame, of which the client cannot know yet
 			return
 		}
 		c.command(now, cmd)
+		if !cmd.More || c.gathered >= c.cfg.BatchMessages {
+			c.startGathered(now)
+		}
 		c.settle(now)
 	case phaseClosed:
 		c.drop(cmd)
+	}
+}
+
+// Rest says that what was to come at once behind the last command is not there yet.
+func (c *Core) Rest(now time.Time) {
+	if c.phase == phaseOpen {
+		c.startGathered(now)
+		c.settle(now)
+	}
+}
+
+// startGathered starts the publishes that waited for those behind them.
+func (c *Core) startGathered(now time.Time) {
+	rooms := c.gathering
+	c.gathering, c.gathered = nil, 0
+	for _, r := range rooms {
+		c.pump(now, r)
 	}
 }
 
@@ -304,7 +330,7 @@ func (c *Core) Stop() {
 	for _, cmd := range c.held {
 		c.drop(cmd)
 	}
-	c.held = nil
+	c.held, c.gathering = nil, nil
 	if c.renewal != nil {
 		c.drop(c.renewal)
 		c.renewal = nil

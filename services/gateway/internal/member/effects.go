@@ -91,6 +91,8 @@ type Command struct {
 	Bytes int
 	// At is when it was received.
 	At time.Time
+	// More says that another one, or Rest, comes at once.
+	More bool
 	// Span is the command's, never nil. Done ends it.
 	Span trace.Span
 }

@@ -65,6 +65,8 @@ func (m *Member) take(now time.Time, msg message) {
 		if next := m.core.Tick(now); !next.IsZero() {
 			m.d.Registry.wake(m, next)
 		}
+	case *restMsg:
+		m.core.Rest(now)
 	case *silenceMsg:
 		m.core.Silence(now)
 	case *admittedMsg:

@@ -11,6 +11,7 @@ type (
 		to
 		cmd Command
 	}
+	restMsg     struct{ to }
 	silenceMsg  struct{ to }
 	admittedMsg struct{ to }
 	closedMsg   struct{ to }

@@ -74,6 +74,55 @@ func TestOneBatchAtATime(t *testing.T) {
 	require.Zero(t, w.window)
 }
 
+// What a client sends at once leaves in one batch: the first one does not go alone.
+func TestWhatComesTogetherLeavesTogether(t *testing.T) {
+	t.Parallel()
+	w := joined(t, Config{BatchMessages: 3})
+	w.join("b")
+	asked := len(w.sent)
+	w.more = true
+	w.publish("m0")
+	w.client(`{"message":{"target":"b","content":"c","message_id":"b0"}}`)
+	require.Len(t, w.sent, asked, "more is to come")
+	w.more = false
+	w.publish("m1")
+	require.Len(t, w.sent, asked+2)
+	require.Equal(t, "m0 m1", drafts(w.sent[asked]))
+	require.Equal(t, "b0", drafts(w.sent[asked+1]))
+
+	w.stored(w.sent[asked], 1)
+	w.more = true
+	w.publish("m2")
+	require.Len(t, w.sent, asked+2)
+	w.core.Rest(w.now)
+	require.Equal(t, "m2", drafts(w.last()), "it did not come")
+	w.core.Rest(w.now)
+	require.Len(t, w.sent, asked+3)
+
+	w.stored(w.last(), 3)
+	for i := range 3 {
+		w.publish(fmt.Sprintf("n%d", i))
+	}
+	require.Equal(t, "n0 n1 n2", drafts(w.last()), "as many as a batch holds wait for nothing")
+	w.publish("n3")
+	w.core.Stop()
+	w.core.Rest(w.now)
+	require.Len(t, w.sent, asked+4, "nothing is sent for a socket that is gone")
+}
+
+// What comes together with the first frame, before the session is open, is not kept back when the session is.
+func TestWhatComesBeforeTheSessionIsStarted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Config{})
+	w.more = true
+	w.client(`{"hello":{"token":"t"}}`)
+	w.publish("m0")
+	w.core.Rest(w.now)
+	w.opened("a")
+	w.answer(w.last(), &roomv1.Joined{Head: 7, Cursor: 7, Incarnation: 1, Epoch: 1})
+	require.Equal(t, "m0", drafts(w.last()))
+}
+
 func TestBatchesAreBoundedByBytes(t *testing.T) {
 	t.Parallel()
 	w := joined(t, Config{})

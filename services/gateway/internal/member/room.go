@@ -37,7 +37,13 @@ func (c *Core) enqueue(now time.Time, o *op) {
 		c.rooms.Set(o.room, r)
 	}
 	r.waiting = append(r.waiting, o)
-	c.pump(now, r)
+	if o.kind == opPublish && o.cmd.More {
+		if c.gathered++; len(c.gathering) == 0 || c.gathering[len(c.gathering)-1] != r {
+			c.gathering = append(c.gathering, r)
+		}
+	} else {
+		c.pump(now, r)
+	}
 	if len(r.waiting) > 0 {
 		c.wake(r.waiting[0].cmd.At.Add(c.cfg.AnswerWithin))
 	}

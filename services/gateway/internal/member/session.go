@@ -72,6 +72,7 @@ func (c *Core) SessionOpened(now time.Time, s Opened) {
 	for _, cmd := range held {
 		c.command(now, cmd)
 	}
+	c.startGathered(now)
 	c.settle(now)
 }
 

@@ -24,7 +24,7 @@ func TestNobodyStaysWithoutAShard(t *testing.T) {
 	for _, c := range there {
 		require.Nil(t, c.socket.wait(t))
 		require.Equal(t, clientv1.CloseCode_CLOSE_CODE_INTERNAL, c.socket.code)
-		require.False(t, c.window.take(1))
+		require.False(t, c.window.take(1, func() {}))
 	}
 	late := &Member{}
 	late.init(s.d, newSocket())

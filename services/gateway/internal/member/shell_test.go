@@ -30,11 +30,11 @@ func TestWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &window{}
 		w.init(nil)
-		require.True(t, w.take(10*windowBytes), "a frame always fits into an empty window")
+		require.True(t, w.take(10*windowBytes, func() {}), "a frame always fits into an empty window")
 		var order []int
 		var done sync.WaitGroup
 		done.Go(func() {
-			require.True(t, w.take(1))
+			require.True(t, w.take(1, func() {}))
 			order = append(order, 1)
 		})
 		synctest.Wait()
@@ -42,13 +42,15 @@ func TestWindow(t *testing.T) {
 		w.give(10 * windowBytes)
 		done.Wait()
 		for range windowFrames - 1 {
-			require.True(t, w.take(1))
+			require.True(t, w.take(1, func() {}))
 		}
-		done.Go(func() { require.False(t, w.take(1), "the window was closed") })
+		waits := 0
+		done.Go(func() { require.False(t, w.take(1, func() { waits++ }), "the window was closed") })
 		synctest.Wait()
+		require.Equal(t, 1, waits, "it was not told before it waits")
 		w.close()
 		done.Wait()
-		require.False(t, w.take(1))
+		require.False(t, w.take(1, func() {}))
 	})
 }
 
@@ -205,7 +207,7 @@ func (c *connection) gone() bool {
 func (c *connection) send(text string) {
 	env, err := codec.DecodeJSON([]byte(text))
 	require.NoError(c.s.t, err)
-	require.True(c.s.t, c.window.take(1))
+	require.True(c.s.t, c.window.take(1, func() {}))
 	msg := &commandMsg{to{&c.Member}, Command{Env: env, Bytes: 1, At: time.Now()}}
 	msg.cmd.Span = c.s.d.span(&msg.cmd)
 	require.True(c.s.t, c.tell(msg))
@@ -257,7 +259,7 @@ func TestFaultInAMember(t *testing.T) {
 	c.send(`{"message":{"target":"r"}}`)
 	require.Nil(t, c.socket.wait(t))
 	require.Equal(t, clientv1.CloseCode_CLOSE_CODE_INTERNAL, c.socket.code)
-	require.False(t, c.window.take(1))
+	require.False(t, c.window.take(1, func() {}))
 	c.tell(&tickMsg{to{&c.Member}})
 	c.close()
 	require.Equal(t, "r", <-s.hub.detached)
@@ -303,7 +305,7 @@ func TestFaultInATask(t *testing.T) {
 		}
 		require.Nil(t, c.socket.wait(t))
 		require.Equal(t, clientv1.CloseCode_CLOSE_CODE_INTERNAL, c.socket.code)
-		require.False(t, c.window.take(1))
+		require.False(t, c.window.take(1, func() {}))
 	}
 }
 

@@ -33,11 +33,13 @@ func (w *window) init(backlog *ws.Backlog) {
 	w.backlog, w.room.L = backlog, &w.mu
 }
 
-// take waits for room and takes it; false: the member is gone. A frame always fits into an empty window.
-func (w *window) take(bytes int) bool {
+// take waits for room and takes it; false: the member is gone. A frame always fits into an empty window. Before it waits it calls
+// waits, which must not block.
+func (w *window) take(bytes int, waits func()) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for !w.closed && w.frames > 0 && (w.frames >= windowFrames || w.bytes+bytes > windowBytes || w.backlog != nil && w.backlog.Full()) {
+		waits()
 		w.room.Wait()
 	}
 	if w.closed {

@@ -51,7 +51,8 @@ type world struct {
 	attached map[string]Attachment
 	detached []string
 	closed   clientv1.CloseCode
-	window   int // bytes taken and not released
+	more     bool // is told to be coming
+	window   int  // bytes taken and not released
 	done     map[*Command][]string
 	wake     time.Time
 }
@@ -157,7 +158,7 @@ func (w *world) Done(cmd *Command, outcome string) { w.done[cmd] = append(w.done
 // client sends a frame as JSON.
 func (w *world) client(format string, args ...any) *Command {
 	env, err := codec.DecodeJSON([]byte(fmt.Sprintf(format, args...)))
-	cmd := &Command{Env: env, Bytes: 100, At: w.now, Span: noopSpan}
+	cmd := &Command{Env: env, Bytes: 100, At: w.now, Span: noopSpan, More: w.more}
 	if err != nil {
 		cmd.Env, cmd.Err = nil, decodeError(err)
 	}

@@ -23,8 +23,11 @@ import (
 type Handler interface {
 	// Opened comes first. It returns how long to wait for the first message before Silence; 0 waits for ever.
 	Opened() time.Duration
-	// Message gets one whole message of the subprotocol's kind. payload is only valid during the call.
-	Message(payload []byte)
+	// Message gets one whole message of the subprotocol's kind. payload is only valid during the call. more says that what arrived with
+	// it goes on: another Message follows at once, or Rest.
+	Message(payload []byte, more bool)
+	// Rest says that what was to follow the last Message is not there yet.
+	Rest()
 	// Silence says that the first message did not come in time. At most once.
 	Silence()
 	// Closed comes last and exactly once: nothing can be sent any more. code 0: cut without a close frame.
@@ -90,6 +93,8 @@ type Conn struct {
 	input
 	// first is set until the first message came, or did not come in time.
 	first bool
+	// filled is set when the last read filled its buffer: there may be more. announced: the handler was told so.
+	filled, announced bool
 	// failed is set once the peer broke a rule or said goodbye: what still comes is discarded, of which discarded bytes came.
 	failed    bool
 	discarded int

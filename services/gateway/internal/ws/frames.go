@@ -208,8 +208,17 @@ func (c *Conn) message(payload []byte) *failure {
 		c.first = false
 		c.stopWaiting()
 	}
-	c.handler.Message(payload)
+	c.announced = len(c.rest()) > 0 || c.filled
+	c.handler.Message(payload, c.announced)
 	return nil
+}
+
+// rested tells the handler that what it was told to expect has not arrived.
+func (c *Conn) rested() {
+	if c.announced {
+		c.announced = false
+		c.handler.Rest()
+	}
 }
 
 // maxCloseCode is the last one that RFC 6455 leaves to somebody.

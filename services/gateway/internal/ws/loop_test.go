@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -69,6 +70,32 @@ func TestFramesByteByByte(t *testing.T) {
 		c.expect(finText, string(long))
 	}
 	require.Eventually(t, func() bool { return s.idle(e.c) }, patience, time.Millisecond)
+}
+
+// The handler is told whether more comes at once, and when that has not arrived.
+func TestHandlersHearWhetherMoreComes(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(_ *Config, e *echo) { e.hints = true })
+	c := s.connect()
+	e := s.echo()
+	three := slices.Concat(frame(finText, []byte("a")), frame(finText, []byte("b")), frame(finText, []byte("c")))
+	c.write(three)
+	for _, want := range []string{"message a, and more", "message b, and more", "message c"} {
+		e.expect(t, want)
+	}
+	c.write(three[:len(three)-1])
+	for _, want := range []string{"message a, and more", "message b, and more", "rest"} {
+		e.expect(t, want)
+	}
+	c.write(three[len(three)-1:])
+	e.expect(t, "message c")
+	c.write(append(frame(finText, []byte("d")), frame(finPing, nil)...))
+	e.expect(t, "message d, and more")
+	e.expect(t, "rest")
+	c.write(append(frame(finText, []byte("e")), frame(finClose, body(1000, ""))...))
+	e.expect(t, "message e, and more")
+	e.expect(t, "rest") // what was handed over is not held back by a close frame
+	e.expect(t, "closed 1000")
 }
 
 // idle says that a connection waits in the loop and holds no buffer.

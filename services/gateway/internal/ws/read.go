@@ -50,6 +50,7 @@ func (c *Conn) proceed() (fail *failure, ended bool) {
 	if c.open != nil {
 		c.begin()
 	}
+	defer c.rested() // whatever ended it: nothing that was handed over waits for more for ever
 	if c.turns.over() {
 		return nil, true
 	}
@@ -64,10 +65,15 @@ func (c *Conn) proceed() (fail *failure, ended bool) {
 		case !errors.Is(err, errMore):
 			return nil, true
 		}
-		n, err := c.read(c.room())
+		room := c.room()
+		if c.turns == nil { // it waits
+			c.rested()
+		}
+		n, err := c.read(room)
 		switch {
 		case n > 0:
 			c.buf.b = c.buf.b[:len(c.buf.b)+n]
+			c.filled = n == len(room)
 		case errors.Is(err, errLater):
 			c.park()
 			return nil, false

@@ -30,12 +30,13 @@ type echo struct {
 	block  chan struct{} // unless nil, Message waits for it
 	quiet  bool          // no answers
 	faulty bool          // Closed panics
+	hints  bool          // whether more comes is an event, too
 	events chan string
 }
 
 func (e *echo) Opened() time.Duration { return e.wait }
 
-func (e *echo) Message(p []byte) {
+func (e *echo) Message(p []byte, more bool) {
 	if string(p) == "fault" {
 		panic("as if")
 	}
@@ -45,7 +46,17 @@ func (e *echo) Message(p []byte) {
 	if !e.quiet {
 		e.c.Send(Compile(p, e.c.Codec().Text()))
 	}
+	if more && e.hints {
+		e.event("message " + string(p) + ", and more")
+		return
+	}
 	e.event("message " + string(p))
+}
+
+func (e *echo) Rest() {
+	if e.hints {
+		e.event("rest")
+	}
 }
 
 func (e *echo) Silence() { e.event("silence") }
