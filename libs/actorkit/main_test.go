@@ -18,5 +18,12 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if text := os.Getenv(rivalVariable); text != "" {
+		if err := runRival(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	goleak.VerifyTestMain(m, actorkittest.LeakOptions()...)
 }

@@ -88,11 +88,16 @@ type process struct {
 
 // startProcess runs a node until the test ends.
 func startProcess(t *testing.T, c processConfig) *process {
+	return startChild(t, c.Node, processVariable, c)
+}
+
+// startChild runs this binary with a configuration in an environment variable until the test ends.
+func startChild(t *testing.T, name, variable string, config any) *process {
 	t.Helper()
-	text, err := json.Marshal(c)
+	text, err := json.Marshal(config)
 	require.NoError(t, err)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), processVariable+"="+string(text))
+	cmd.Env = append(os.Environ(), variable+"="+string(text))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
@@ -112,7 +117,7 @@ func startProcess(t *testing.T, c processConfig) *process {
 		p.stop()
 		<-read
 		if err := cmd.Wait(); err != nil && err.Error() != "signal: killed" {
-			t.Errorf("%s: %v", c.Node, err)
+			t.Errorf("%s: %v", name, err)
 		}
 	})
 	return p

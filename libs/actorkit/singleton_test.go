@@ -155,7 +155,8 @@ type clerk struct {
 	end      chan struct{}
 	writing  sync.WaitGroup
 	written  atomic.Int64
-	writeErr error // once stopped
+	wrote    func() // called upon the first
+	writeErr error  // once stopped
 	stopped  chan struct{}
 }
 
@@ -183,8 +184,8 @@ func (c *clerk) write() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		seq, err = c.journal.Append(ctx, c.claim, seq, []persistence.Event{{Payload: payload}})
 		cancel()
-		if err == nil {
-			c.written.Add(1)
+		if err == nil && c.written.Add(1) == 1 && c.wrote != nil {
+			c.wrote()
 		}
 	}
 	c.writeErr = err
