@@ -52,6 +52,7 @@ func (c *Core) SessionOpened(now time.Time, s Opened) {
 		env.Id = c.hello.Env.GetId()
 	}
 	c.out.Reply(env)
+	c.session.Token, c.session.Rooms = "", nil // nobody needs them any more, and they are as large as the rest
 	c.refuseRooms(refused)
 	if c.hello != nil {
 		c.out.Release(c.hello.Bytes)
