@@ -68,7 +68,7 @@ type Config struct {
 	// number than that fails the start.
 	MaxConnections int
 	// AcceptMinPerSecond and AcceptPerSecond bound how many connections are taken a second. In between it is as many as do not
-	// hold up those who are connected already. Others wait up to 3 s or are told when to come back. Defaults 225 and 1,000 for
+	// hold up those who are connected already. Others wait up to 3 s or are told when to come back. Defaults 225 and 4,000 for
 	// each processor; a lower AcceptPerSecond lowers the default of the other.
 	AcceptMinPerSecond, AcceptPerSecond int
 	// RateLimits bound how much clients may ask for. Default: they do not.
@@ -140,7 +140,7 @@ func (c Config) withDefaults() Config {
 	text(&c.WSPath, "/ws")
 	number(&c.Quorum, 1)
 	number(&c.SessionReplayLimit, 10_000)
-	least, most := 225*runtime.GOMAXPROCS(0), 1000*runtime.GOMAXPROCS(0)
+	least, most := 225*runtime.GOMAXPROCS(0), 4000*runtime.GOMAXPROCS(0)
 	if c.AcceptPerSecond > 0 {
 		least = min(least, c.AcceptPerSecond)
 	}

@@ -13,6 +13,8 @@ const (
 	// waitAtMost is how long a connection waits for its turn at most. Those that would wait longer are told when to come back:
 	// a client does not wait for ever, and an entrance full of those that have given up helps nobody.
 	waitAtMost = 3 * time.Second
+	// settling is how long a herd's pace takes to tell: until then nobody is sent away who fits in.
+	settling = 400 * time.Millisecond
 	// refusalsByOne is how many are sent away in the time in which one is taken: it costs a fraction.
 	refusalsByOne = 2
 	// mostRefusals may wait to be sent away; more stay in the kernel's queue.
@@ -26,9 +28,11 @@ const (
 
 // entrance is a listener that hands connections on at the pace that those who are in already can bear.
 //
-//	kernel ──take──► waiting, at most waitAtMost at the least pace ──pace──► Accept
-//	          └────► refused, at most mostRefusals ──twice the pace──► Accept, and note marks it
-//	           both full: the kernel keeps them
+//	kernel ──take──► waiting, as many as there are places for ──pace──► Accept
+//	                    │ settled: those at the end who would wait longer than waitAtMost
+//	                    ▼
+//	                 refused, at most mostRefusals ──twice the pace──► Accept, and note marks it
+//	both full: the kernel keeps them
 //
 // What is here counts neither as a connection nor as a handshake; see sockets.
 //
@@ -42,7 +46,8 @@ type entrance struct {
 
 	mu      sync.Mutex
 	pace    pace
-	pressed bool // somebody waited since the last decision
+	pressed bool      // somebody waited since the last decision
+	since   time.Time // when they began to; zero: nobody does
 	waiting queue
 	refused queue
 	problem error // of the socket, not told yet
@@ -51,6 +56,8 @@ type entrance struct {
 	lastRefused bool
 	// most is how many may be in each queue, or narrow when that is less and above 0.
 	mostWaiting, mostRefused, narrow int
+	// free is how many places of connections are free, which those that wait take already; nil: none.
+	free func() int
 }
 
 // queue is of connections, in order.
@@ -67,17 +74,54 @@ func (q *queue) pop() net.Conn {
 	return c
 }
 
+// last takes the one out that came last.
+func (q *queue) last() net.Conn {
+	n := len(q.list) - 1
+	c := q.list[n]
+	q.list[n] = nil
+	q.list = q.list[:n]
+	return c
+}
+
 // newEntrance takes the listener over. take and adapt are to be run.
 func newEntrance(l net.Listener, p pace) *entrance {
 	return &entrance{
-		Listener: l, pace: p, mostWaiting: max(burst, int(p.floor*waitAtMost.Seconds())), mostRefused: mostRefusals,
+		Listener: l, pace: p, mostWaiting: mostWaiting, mostRefused: mostRefusals,
 		room: make(chan struct{}, 1), news: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
 }
 
-// limit sets how many may be in each queue, before take runs.
-func (e *entrance) limit(waiting, refused int) {
-	e.mostWaiting, e.mostRefused = min(e.mostWaiting, waiting), min(e.mostRefused, refused)
+// limit sets how many may be in each queue, before take runs; free is how many more may wait as long as there are so many places
+// for connections.
+func (e *entrance) limit(waiting, refused int, free func() int) {
+	e.mostWaiting, e.mostRefused, e.free = waiting, min(e.mostRefused, refused), free
+}
+
+// places is how many may wait now.
+func (e *entrance) places(now time.Time) int {
+	most := e.mostWaiting
+	if e.free != nil {
+		most = max(most, min(mostWaiting, most+e.free()))
+	}
+	if e.settles(now) > 0 {
+		return most
+	}
+	return min(most, max(burst, int(e.pace.rate*waitAtMost.Seconds())))
+}
+
+// settles says in how long it will have shown how many get their turn in time; zero or less: it has.
+func (e *entrance) settles(now time.Time) time.Duration {
+	if e.since.IsZero() {
+		return settling
+	}
+	return e.since.Add(settling).Sub(now)
+}
+
+// trim sends those away who wait at the end of too long a line.
+func (e *entrance) trim(now time.Time) {
+	for most := e.places(now); e.waiting.len() > most && e.fits(&e.refused, e.mostRefused); {
+		e.refused.push(e.waiting.last())
+	}
 }
 
 // setNarrow lets at most n be in each queue; 0: as many as usual.
@@ -144,27 +188,36 @@ func (e *entrance) next(now time.Time) (c net.Conn, wait time.Duration, err erro
 	if err, e.problem = e.problem, nil; err != nil {
 		return nil, 0, err
 	}
+	e.trim(now)
 	wait = time.Hour // there will be news
 	if e.waiting.len() > 0 {
 		if wait = e.in.due(now); wait <= 0 {
 			e.in.spend(now, e.pace.rate, burst)
 			e.lastRefused = false
-			signal(e.room)
-			return e.waiting.pop(), 0, nil
+			return e.took(&e.waiting), 0, nil
 		}
 		e.pressed = true
 	}
 	if e.refused.len() > 0 {
-		later := e.out.due(now)
+		later := max(e.out.due(now), e.settles(now))
 		if later <= 0 {
 			e.out.spend(now, refusalsByOne*e.pace.rate, burst)
 			e.lastRefused = true
-			signal(e.room)
-			return e.refused.pop(), 0, nil
+			return e.took(&e.refused), 0, nil
 		}
 		wait = min(wait, later)
 	}
 	return nil, wait, nil
+}
+
+// took is the first of a queue.
+func (e *entrance) took(q *queue) net.Conn {
+	c := q.pop()
+	if e.waiting.len()+e.refused.len() == 0 {
+		e.since = time.Time{}
+	}
+	signal(e.room)
+	return c
 }
 
 // take moves connections out of the kernel's queue until the listener is closed.
@@ -196,7 +249,7 @@ func (e *entrance) take() {
 func (e *entrance) awaitRoom() bool {
 	for {
 		e.mu.Lock()
-		full := !e.fits(&e.waiting, e.mostWaiting) && !e.fits(&e.refused, e.mostRefused)
+		full := !e.fits(&e.waiting, e.places(time.Now())) && !e.fits(&e.refused, e.mostRefused)
 		e.mu.Unlock()
 		if !full {
 			return true
@@ -220,19 +273,24 @@ func (e *entrance) put(c net.Conn, err error) {
 		return
 	default:
 	}
-	switch {
-	case err != nil:
+	now := time.Now()
+	if err != nil {
 		e.problem = err
-	case e.fits(&e.waiting, e.mostWaiting):
-		e.waiting.push(c)
-	default:
-		e.refused.push(c)
+	} else {
+		if e.since.IsZero() {
+			e.since = now
+		}
+		q := &e.waiting
+		if !e.fits(q, e.places(now)) {
+			q = &e.refused
+		}
+		q.push(c)
 	}
 	signal(e.news)
 }
 
-// adapt keeps the pace until ctx ends.
-func (e *entrance) adapt(ctx context.Context) {
+// adapt keeps the pace until ctx ends. age is how long the first of those that were taken has waited for its session.
+func (e *entrance) adapt(ctx context.Context, age func() time.Duration) {
 	l := newLateness()
 	t := time.NewTicker(paceEvery)
 	defer t.Stop()
@@ -241,16 +299,30 @@ func (e *entrance) adapt(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			e.observe(l.slowest())
+			e.observe(strain{late: l.slowest(), age: age()})
 		}
 	}
 }
 
-func (e *entrance) observe(late time.Duration) {
+func (e *entrance) observe(s strain) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.pace.observe(late, e.pressed)
+	e.pace.observe(s, e.pressed)
 	e.pressed = false
+	signal(e.news) // the pace may have risen
+	signal(e.room)
+}
+
+// returnFactor is by how much sooner those who are sent away are to come back than it is their turn: the pace may rise, and who is
+// early finds a place to wait.
+const returnFactor = 1.5
+
+// outlook is at what rate those who are sent away are to come back, and in how long at the soonest.
+func (e *entrance) outlook() (perSecond float64, after time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	perSecond = returnFactor * e.pace.rate
+	return perSecond, time.Duration(float64(e.waiting.len()) / perSecond * float64(time.Second))
 }
 
 // state is for metrics.

@@ -123,35 +123,69 @@ func TestEntranceTakesAFewAtOnceAndThenKeepsThePace(t *testing.T) {
 	})
 }
 
-// Of a herd as many wait as get their turn in time; the others are told at once, as fast as the pace allows, and nobody is
-// forgotten.
+// Of a herd all wait that fit in until the pace has shown itself; then as many as get their turn in time. The others are told, as
+// fast as the pace allows, and nobody is forgotten.
 func TestEntranceRefusesThoseWhoWouldWaitTooLong(t *testing.T) {
 	t.Parallel()
+	inTime := int(400 * waitAtMost.Seconds())
 	synctest.Test(t, func(t *testing.T) {
 		l, e, d, end := enter(newPace(400, 400))
 		defer end()
-		l.come(10_000)
+		l.come(20_000)
 		synctest.Wait()
 		_, waiting, toRefuse := e.state()
-		require.Equal(t, int(400*waitAtMost.Seconds()), waiting)
+		require.Equal(t, mostWaiting, waiting)
 		require.Equal(t, mostRefusals, toRefuse, "the kernel keeps the others")
-		<-time.After(20 * time.Second)
+		<-time.After(settling - time.Millisecond)
+		_, refused := d.counts()
+		require.Zero(t, refused)
+		<-time.After(40 * time.Second)
 		synctest.Wait()
 		taken, refused := d.counts()
-		require.Equal(t, 10_000, taken+refused)
-		require.Greater(t, refused, 5000)
-		require.Less(t, d.longest, 10*time.Second, "clients give up then")
+		require.Equal(t, 20_000, taken+refused)
+		require.Greater(t, refused, 10_000)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		l, _, d, end := enter(newPace(400, 400))
 		defer end()
-		l.come(int(400*waitAtMost.Seconds()) + mostRefusals)
+		l.come(inTime + mostRefusals)
 		<-time.After(20 * time.Second)
 		synctest.Wait()
-		require.LessOrEqual(t, d.longest, waitAtMost+100*time.Millisecond)
+		require.LessOrEqual(t, d.longest, waitAtMost+settling+100*time.Millisecond)
 		_, refused := d.counts()
-		require.InDelta(t, mostRefusals, refused, 2*burst)
+		require.InDelta(t, mostRefusals, refused, 400*settling.Seconds()+2*burst)
 	})
+}
+
+// A pace that rises in time takes all of a herd that would wait for too long at the least one.
+func TestEntranceSendsNobodyAwayBeforeItKnowsItsPace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, e, d, end := enter(newPace(400, 4000))
+		defer end()
+		l.come(5000)
+		for range 80 {
+			<-time.After(paceEvery)
+			e.observe(strain{})
+		}
+		taken, refused := d.counts()
+		require.Zero(t, refused)
+		require.Equal(t, 5000, taken)
+		require.Less(t, d.longest, 2*time.Second)
+		perSecond, after := e.outlook()
+		require.InDelta(t, returnFactor*400, perSecond, 1, "it went back")
+		require.Zero(t, after)
+	})
+}
+
+// Those that wait take free places of connections, and no others.
+func TestEntranceHasNoMorePlacesThanThereAreFiles(t *testing.T) {
+	t.Parallel()
+	for free, want := range map[int]int{-5: 100, 0: 100, 50: 150, 1_000_000: mostWaiting} {
+		e := newEntrance(newLine(), newPace(400, 400))
+		e.limit(100, 10, func() int { return free })
+		require.Equal(t, want, e.places(time.Now()), "%d", free)
+	}
 }
 
 // Whatever pace the machine can bear and however they come, everybody is answered.
@@ -171,7 +205,7 @@ func TestEntranceForgetsNobody(t *testing.T) {
 					sent += n
 				}
 				<-time.After(paceEvery)
-				e.observe(time.Duration(random.Int64N(int64(2 * tooLate))))
+				e.observe(strain{late: time.Duration(random.Int64N(int64(2 * tooLate)))})
 			}
 			<-time.After(time.Hour)
 			taken, refused := d.counts()

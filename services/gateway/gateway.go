@@ -107,7 +107,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		failure:  make(chan error, 1),
 		router:   route.NewRouter(links),
 		registry: member.NewRegistry(),
-		gate:     member.NewGate(member.GateConfig{MinRate: float64(cfg.AcceptMinPerSecond), ReturnSoonest: waitAtMost}, time.Now),
+		gate:     member.NewGate(member.GateConfig{MinRate: float64(cfg.AcceptMinPerSecond)}, time.Now),
 		sessions: member.NewSessions(deps.Backend, cfg.SessionTTL, member.NewGuest),
 		wheel:    ws.NewWheel(cfg.PingEvery),
 	}, nil
@@ -251,11 +251,11 @@ func (s *Service) makeParts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	plan, err := planSockets(files, s.cfg.MaxConnections, s.cfg.AcceptMinPerSecond)
+	plan, err := planSockets(files, s.cfg.MaxConnections, s.cfg.AcceptPerSecond)
 	if err != nil {
 		return err
 	}
-	s.entrance.limit(plan.waiting, plan.refusals)
+	s.gate.PacedBy(s.entrance.outlook)
 	s.shakes = newHandshakes(plan.handshakes)
 	if err := observeEntrance(s.deps.MeterProvider, s.entrance, s.shakes); err != nil {
 		return err
@@ -268,6 +268,10 @@ func (s *Service) makeParts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.entrance.limit(plan.waiting, plan.refusals, func() int {
+		open, _ := s.shakes.state()
+		return plan.connections - s.acceptor.Active() - open
+	})
 	if s.memory, err = newAdmission(s.cfg.Memory, s.acceptor, backlog, s.narrow, s.deps.MeterProvider, s.logger); err != nil {
 		return err
 	}
@@ -283,6 +287,12 @@ func (s *Service) narrow(on bool) {
 	}
 	s.entrance.setNarrow(n)
 	s.shakes.setNarrow(n)
+}
+
+// opening is how long the first of those that were let in has waited for its session.
+func (s *Service) opening() time.Duration {
+	_, _, age := s.gate.State()
+	return age
 }
 
 // admit says whether a handshake goes on, and if not, when it is to come back.
@@ -345,7 +355,7 @@ func (s *Service) serve(ctx context.Context) {
 	s.loops.Go(entrance.take)
 	s.loops.Go(func() { s.memory.run(ctx) })
 	s.loops.Go(func() { reclaimMemory(ctx, s.acceptor.Opened, s.acceptor.Active, s.logger) })
-	s.loops.Go(func() { entrance.adapt(ctx) })
+	s.loops.Go(func() { entrance.adapt(ctx, s.opening) })
 	var listener net.Listener = entrance
 	if s.pair != nil { // behind the entrance: handshakes, which cost the most, come at its pace
 		listener = tls.NewListener(ws.Listen(entrance), s.pair.ServerConfig())

@@ -37,7 +37,7 @@ func TestLeastPaceHoldsWithoutTheRuntimesMeasure(t *testing.T) {
 	l := &lateness{sample: []metrics.Sample{{Name: "/no/such:measure"}}}
 	p := newPace(10, 1000)
 	for range 100 {
-		p.observe(l.slowest(), true)
+		p.observe(strain{late: l.slowest()}, true)
 	}
 	require.InDelta(t, 10, p.rate, 0)
 }

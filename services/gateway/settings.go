@@ -42,7 +42,7 @@ type Settings struct {
 	MaxConnections     int         `placeholder:"N" help:"Connections open at once at most; more are told to come back with HTTP 429. Default: 100000, or what the limit of open files leaves room for."`
 	MemoryLimit        memory.Size `placeholder:"SIZE" help:"Memory that the process may use, such as 4GiB: beyond four fifths newcomers get HTTP 503, beyond 92 % some connections are told to come back later. Default: the limit of its cgroup, which holds in any case, else the machine's memory."`
 	AcceptMinPerSecond int         `placeholder:"N" help:"Connections taken a second at least when more come, however busy this node is. Default: 225 for each processor, which lets 10,000 in within 30 s on 2."`
-	AcceptPerSecond    int         `placeholder:"N" help:"Connections taken a second at most when this node has time for them. Default: 1000 for each processor."`
+	AcceptPerSecond    int         `placeholder:"N" help:"Connections taken a second at most when this node has time for them. Default: 4000 for each processor."`
 
 	RedisURL       opskit.Secret `name:"redis-url" placeholder:"URL" help:"Redis server that counts for all gateways what their rate limits count together, such as redis://host:6379. Without one each gateway counts what it sees."`
 	RateLimits     RateLimits    `embed:"" prefix:"rate-limit-"`

@@ -22,14 +22,14 @@ type sockets struct {
 var errFiles = errors.New("more sockets than this process may have open files: raise its limit (ulimit -n, LimitNOFILE=) or lower PARLEY_MAX_CONNECTIONS")
 
 // planSockets shares out the files that the process may have open; connections is the wanted number, 0: what there is room for.
-// least is the pace at which newcomers are let in at least, a second.
-func planSockets(files uint64, connections, least int) (sockets, error) {
+// pace is how many newcomers are let in at most, a second.
+func planSockets(files uint64, connections, pace int) (sockets, error) {
 	part := func(most, of int) int {
 		return max(burst, int(min(uint64(most), files/uint64(of))))
 	}
 	s := sockets{
 		handshakes: part(mostHandshakes, 8),
-		waiting:    part(min(mostWaiting, int(float64(least)*waitAtMost.Seconds())), 8),
+		waiting:    part(min(mostWaiting, int(float64(pace)*waitAtMost.Seconds())), 8),
 		refusals:   part(mostRefusals, 16),
 	}
 	others := uint64(s.handshakes + s.waiting + s.refusals + otherFiles)

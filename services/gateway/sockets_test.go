@@ -13,10 +13,10 @@ import (
 func TestPlanSockets(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		files              uint64
-		connections, least int
-		want               sockets
-		ok                 bool
+		files             uint64
+		connections, pace int
+		want              sockets
+		ok                bool
 	}{
 		{1 << 20, 0, 450, sockets{connections: 100_000, handshakes: 4096, waiting: 1350, refusals: 4096}, true},
 		{1 << 20, 0, 14_400, sockets{connections: 100_000, handshakes: 4096, waiting: 8192, refusals: 4096}, true},
@@ -28,7 +28,7 @@ func TestPlanSockets(t *testing.T) {
 		{200, 0, 450, sockets{}, false},
 		{1 << 62, 0, 450, sockets{connections: 100_000, handshakes: 4096, waiting: 1350, refusals: 4096}, true},
 	} {
-		got, err := planSockets(c.files, c.connections, c.least)
+		got, err := planSockets(c.files, c.connections, c.pace)
 		if !c.ok {
 			require.ErrorIs(t, err, errFiles, "%+v", c)
 			continue

@@ -18,7 +18,7 @@ type GateConfig struct {
 	MaxWaiting int
 	// ReturnSoonest and ReturnLatest bound when those that are not let in are told to come back. Defaults 1 s and 30 s.
 	ReturnSoonest, ReturnLatest time.Duration
-	// MinRate is how many a second are told to come back at least, however few came in lately. Default 200.
+	// MinRate is how many a second are told to come back at least. Default 200.
 	MinRate float64
 }
 
@@ -52,9 +52,8 @@ func (c GateConfig) withDefaults() GateConfig {
 //	   ▼                                                              ▼
 //	503, Retry-After                                       reconnect{after_ms}, 4002
 //
-// Those that are sent away are told times at which it is their turn, one behind the other, at half as much again as the rate at
-// which others came in lately: they do not come back as a herd, and the rate rises as long as there is room. Safe for
-// concurrent use.
+// Those that are sent away are told times at which it is their turn, one behind the other, at the pace at which others are taken:
+// they do not come back as a herd. Safe for concurrent use.
 type Gate struct {
 	cfg GateConfig
 	now func() time.Time
@@ -62,9 +61,10 @@ type Gate struct {
 	mu      sync.Mutex
 	opening int
 	waiting list.List // of *Turn
+	// outlook, if set, is at what rate those that are sent away are to come back, and in how long at the soonest.
+	outlook func() (perSecond float64, after time.Duration)
 	// returning is the turn that was told last.
 	returning time.Time
-	rate      rate
 }
 
 // Turn is one connection's way through the gate.
@@ -80,6 +80,10 @@ type Turn struct {
 func NewGate(cfg GateConfig, now func() time.Time) *Gate {
 	return &Gate{cfg: cfg.withDefaults(), now: now}
 }
+
+// PacedBy has those that are sent away told turns by the pace at which newcomers are taken elsewhere: so many a second, the first
+// after some time. To be called before anybody comes.
+func (g *Gate) PacedBy(outlook func() (perSecond float64, after time.Duration)) { g.outlook = outlook }
 
 // Enter takes a place. When there is none, begin is called once it is the Turn's; it must not block. The Turn is to be left in
 // any case.
@@ -110,7 +114,6 @@ func (t *Turn) Leave() {
 		g.mu.Unlock()
 		return
 	}
-	g.rate.count(g.now())
 	next := g.waiting.Front()
 	if next == nil {
 		g.opening--
@@ -148,9 +151,14 @@ func (g *Gate) Later() time.Duration {
 // later hands out turns one behind the other. Beyond ReturnLatest it begins anew: nobody knows so far ahead.
 func (g *Gate) later() time.Duration {
 	now := g.now()
-	next := g.returning.Add(time.Duration(float64(time.Second) / max(g.cfg.MinRate, returnFactor*g.rate.perSecond(now))))
-	if next.Before(now.Add(g.cfg.ReturnSoonest)) || next.After(now.Add(g.cfg.ReturnLatest)) {
-		next = now.Add(g.cfg.ReturnSoonest)
+	perSecond, soonest := g.cfg.MinRate, g.cfg.ReturnSoonest
+	if g.outlook != nil {
+		taken, after := g.outlook()
+		perSecond, soonest = max(perSecond, taken), min(max(soonest, after), g.cfg.ReturnLatest)
+	}
+	next := g.returning.Add(time.Duration(float64(time.Second) / perSecond))
+	if next.Before(now.Add(soonest)) || next.After(now.Add(g.cfg.ReturnLatest)) {
+		next = now.Add(soonest)
 	}
 	g.returning = next
 	return next.Sub(now)
@@ -164,34 +172,4 @@ func (g *Gate) State() (opening, waiting int, age time.Duration) {
 		age = g.now().Sub(first.Value.(*Turn).since) //nolint:forcetypeassert // as above
 	}
 	return g.opening, g.waiting.Len(), age
-}
-
-// rate counts events in two halves of a second.
-type rate struct {
-	begun           time.Time // of the present half
-	present, before float64
-}
-
-// returnFactor is above 1: who comes in is who was told to, so the rate would never rise otherwise.
-const returnFactor = 1.5
-
-const rateWindow = 500 * time.Millisecond
-
-func (r *rate) count(now time.Time) {
-	r.turn(now)
-	r.present++
-}
-
-func (r *rate) perSecond(now time.Time) float64 {
-	r.turn(now)
-	return r.before / rateWindow.Seconds()
-}
-
-func (r *rate) turn(now time.Time) {
-	switch passed := now.Sub(r.begun); {
-	case passed >= 2*rateWindow:
-		r.begun, r.before, r.present = now, 0, 0
-	case passed >= rateWindow:
-		r.begun, r.before, r.present = r.begun.Add(rateWindow), r.present, 0
-	}
 }

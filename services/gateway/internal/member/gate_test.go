@@ -73,34 +73,36 @@ func TestGateAdmitsByAge(t *testing.T) {
 	require.True(t, admitted())
 }
 
-// Those that are sent away are told different times, at the rate at which others came in.
+// Those that are sent away are told different times, at the pace at which others are taken, and after those who wait for that.
 func TestGateSpreadsReturns(t *testing.T) {
 	t.Parallel()
-	for _, perSecond := range []int{50, 1000} {
+	for _, taken := range []float64{0, 50, 1000} {
 		c := newClock()
 		g := NewGate(GateConfig{AtOnce: 1, MinRate: 200}, c.time)
-		for range 3 * perSecond {
-			turn, now := g.Enter(nil)
-			require.True(t, now)
-			turn.Leave()
-			c.pass(time.Second / time.Duration(perSecond))
+		soonest := time.Second
+		if taken != 0 {
+			soonest = 2500 * time.Millisecond
+			g.PacedBy(func() (float64, time.Duration) { return taken, soonest })
 		}
 		var told []time.Duration
 		for range 2000 {
 			told = append(told, g.Later())
 		}
 		require.True(t, slices.IsSorted(told))
-		require.GreaterOrEqual(t, told[0], time.Second)
+		require.Equal(t, soonest, told[0])
 		rate := 1999 / (told[1999] - told[0]).Seconds()
-		require.InDelta(t, max(200, returnFactor*float64(perSecond)), rate, float64(perSecond)/5)
+		require.InDelta(t, max(200, taken), rate, 1)
 
 		// It does not look ahead for ever.
 		for range 100_000 {
 			require.LessOrEqual(t, g.Later(), 30*time.Second)
 		}
 		c.pass(time.Minute)
-		require.Equal(t, time.Second, g.Later(), "and forgets what is over")
+		require.Equal(t, soonest, g.Later(), "and forgets what is over")
 	}
+	g := NewGate(GateConfig{}, time.Now)
+	g.PacedBy(func() (float64, time.Duration) { return 1, time.Hour })
+	require.LessOrEqual(t, g.Later(), 30*time.Second)
 }
 
 func TestGateUnderLoad(t *testing.T) {
