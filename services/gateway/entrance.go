@@ -14,7 +14,7 @@ const (
 	// a client does not wait for ever, and an entrance full of those that have given up helps nobody.
 	waitAtMost = 3 * time.Second
 	// settling is how long a herd's pace takes to tell: until then nobody is sent away who fits in.
-	settling = 400 * time.Millisecond
+	settling = time.Second
 	// refusalsByOne is how many are sent away in the time in which one is taken: it costs a fraction.
 	refusalsByOne = 2
 	// mostRefusals may wait to be sent away; more stay in the kernel's queue.
@@ -322,7 +322,8 @@ func (e *entrance) outlook() (perSecond float64, after time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	perSecond = returnFactor * e.pace.rate
-	return perSecond, time.Duration(float64(e.waiting.len()) / perSecond * float64(time.Second))
+	ahead := min(float64(e.waiting.len()), e.pace.rate*waitAtMost.Seconds()) // more will not be left there
+	return perSecond, time.Duration(ahead / perSecond * float64(time.Second))
 }
 
 // state is for metrics.
