@@ -69,6 +69,7 @@ func runRival(text string) error {
 type talker struct{ *clerk }
 
 func (a *talker) PreStart(ctx *actor.Context) error {
+	a.pace = 20 * time.Millisecond // there are other tests beside this one
 	a.wrote = func() { fmt.Println("wrote:", a.term.Epoch()) }
 	return a.clerk.PreStart(ctx)
 }

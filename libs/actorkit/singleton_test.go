@@ -2,8 +2,8 @@ package actorkit_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,204 +14,9 @@ import (
 	"github.com/tochemey/goakt/v4/actor"
 
 	"github.com/parley-rt/parley/libs/actorkit"
-	"github.com/parley-rt/parley/libs/actorkit/actorkittest"
 	"github.com/parley-rt/parley/libs/persistence"
 	"github.com/parley-rt/parley/libs/persistence/memory"
 )
-
-// rivals are nodes that compete for one lease of a journal. Their actors are clerks.
-type rivals struct {
-	t       testing.TB
-	journal persistence.Backend
-	ttl     time.Duration
-	terms   chan *clerk // each that started
-	nodes   map[string]*rival
-}
-
-type rival struct {
-	*actorkit.Singleton
-	cut atomic.Bool
-}
-
-func startRivals(t testing.TB, journal persistence.Backend, ttl time.Duration, names ...string) *rivals {
-	r := &rivals{t: t, journal: journal, ttl: ttl, terms: make(chan *clerk, 1000), nodes: map[string]*rival{}}
-	for _, name := range names {
-		r.start(name, func(c *clerk) actor.Actor { return c })
-	}
-	return r
-}
-
-// start lets a node compete. Its actors are what with makes of a clerk.
-func (r *rivals) start(name string, with func(*clerk) actor.Actor, edit ...func(*actorkit.SingletonConfig)) *rival {
-	r.t.Helper()
-	sys, err := actorkit.StartLocal(context.Background(), name, nil)
-	require.NoError(r.t, err)
-	node := &rival{}
-	cfg := actorkit.SingletonConfig{Name: "book", Node: name, TTL: r.ttl}
-	for _, e := range edit {
-		e(&cfg)
-	}
-	node.Singleton, err = actorkit.StartSingleton(r.t.Context(), cfg, cutLeases{r.journal, &node.cut}, sys, func(term *actorkit.Term) actor.Actor {
-		return with(&clerk{node: name, term: term, journal: r.journal, terms: r.terms, stopped: make(chan struct{})})
-	})
-	require.NoError(r.t, err)
-	r.nodes[name] = node
-	r.t.Cleanup(func() {
-		require.NoError(r.t, node.Stop(context.Background()))
-		require.NoError(r.t, sys.Stop(context.Background()))
-	})
-	return node
-}
-
-// next returns the next term that begins.
-func (r *rivals) next() *clerk {
-	r.t.Helper()
-	select {
-	case c := <-r.terms:
-		return c
-	case <-time.After(actorkittest.Patience):
-		require.Fail(r.t, "nobody took the lease")
-		return nil
-	}
-}
-
-// inOrder checks that nothing of a term was stored after something of a later one, and returns how many terms stored something.
-func (r *rivals) inOrder() int { return inOrder(r.t, r.journal) }
-
-func inOrder(t testing.TB, journal persistence.Journal) (terms int) {
-	t.Helper()
-	seq, last := uint64(0), uint64(0)
-	for {
-		events, err := journal.Read(t.Context(), clerksBook, seq+1, 1000)
-		require.NoError(t, err)
-		if len(events) == 0 {
-			return terms
-		}
-		for _, e := range events {
-			var n note
-			require.NoError(t, json.Unmarshal(e.Payload, &n))
-			require.Equal(t, seq+1, e.Seq)
-			require.GreaterOrEqual(t, n.Term, last, "seq %d of %s was stored after a later term's", e.Seq, n.Node)
-			if n.Term > last {
-				terms++
-			}
-			seq, last = e.Seq, n.Term
-		}
-	}
-}
-
-// cutLeases are out of reach while cut says so: calls end with their context.
-type cutLeases struct {
-	persistence.LeaseStore
-	cut *atomic.Bool
-}
-
-func (c cutLeases) AcquireLease(ctx context.Context, name, owner string, ttl time.Duration) (persistence.Lease, error) {
-	if err := c.wait(ctx); err != nil {
-		return persistence.Lease{}, err
-	}
-	return c.LeaseStore.AcquireLease(ctx, name, owner, ttl)
-}
-
-func (c cutLeases) RenewLease(ctx context.Context, l persistence.Lease, ttl time.Duration) (persistence.Lease, error) {
-	if err := c.wait(ctx); err != nil {
-		return persistence.Lease{}, err
-	}
-	return c.LeaseStore.RenewLease(ctx, l, ttl)
-}
-
-func (c cutLeases) ReleaseLease(ctx context.Context, l persistence.Lease) error {
-	if err := c.wait(ctx); err != nil {
-		return err
-	}
-	return c.LeaseStore.ReleaseLease(ctx, l)
-}
-
-func (c cutLeases) wait(ctx context.Context) error {
-	if !c.cut.Load() {
-		return nil
-	}
-	<-ctx.Done()
-	return persistence.ErrUnavailable
-}
-
-const clerksBook persistence.StreamKey = "book/1"
-
-// note is what a clerk writes.
-type note struct {
-	Node string
-	Term uint64
-}
-
-// clerk writes into one stream for as long as it lives, whatever its term says: the journal has to refuse it.
-type clerk struct {
-	node    string
-	term    *actorkit.Term
-	journal persistence.Journal
-	terms   chan *clerk
-	claim   persistence.Claim
-
-	name     string
-	end      chan struct{}
-	writing  sync.WaitGroup
-	written  atomic.Int64
-	wrote    func() // called upon the first
-	writeErr error  // once stopped
-	stopped  chan struct{}
-}
-
-func (c *clerk) PreStart(ctx *actor.Context) error {
-	c.name, c.end = ctx.ActorName(), make(chan struct{})
-	var err error
-	c.claim, err = c.journal.Claim(ctx.Context(), clerksBook, c.node, persistence.ClaimOptions{Guard: c.term.Guard()})
-	if err != nil {
-		return err
-	}
-	c.writing.Go(c.write)
-	c.terms <- c
-	return nil
-}
-
-func (c *clerk) write() {
-	payload, err := json.Marshal(note{Node: c.node, Term: c.term.Epoch()})
-	seq := c.claim.LastSeq
-	for err == nil {
-		select {
-		case <-c.end:
-			return
-		case <-time.After(time.Millisecond):
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		seq, err = c.journal.Append(ctx, c.claim, seq, []persistence.Event{{Payload: payload}})
-		cancel()
-		if err == nil && c.written.Add(1) == 1 && c.wrote != nil {
-			c.wrote()
-		}
-	}
-	c.writeErr = err
-}
-
-func (c *clerk) Receive(rctx *actor.ReceiveContext) {
-	if rctx.Message() == "panic" {
-		panic("trouble")
-	}
-}
-
-func (c *clerk) PostStop(*actor.Context) error {
-	close(c.end)
-	c.writing.Wait()
-	close(c.stopped)
-	return nil
-}
-
-func await(t testing.TB, c <-chan struct{}, what string) {
-	t.Helper()
-	select {
-	case <-c:
-	case <-time.After(actorkittest.Patience):
-		require.Fail(t, "waited in vain", what)
-	}
-}
 
 // One of many runs the actor, everybody knows which, and who stops hands over at once.
 func TestSingletonIsHandedOver(t *testing.T) {
@@ -308,6 +113,55 @@ func TestSingletonWithAJournalWhoseClockJumps(t *testing.T) {
 	require.Eventually(t, func() bool { return second.written.Load() > written }, waitFor, tick)
 	require.NoError(t, second.term.Err())
 	require.Equal(t, 2, r.inOrder())
+}
+
+// Nodes lose the lease service, and the journal's clock jumps so that two hold the lease, while every actor writes until it is told to stop
+// and claims the stream again when it has lost it. Nothing of a term comes after something of a later one (L6); without the guard it does.
+func TestSingletonUnderFaults(t *testing.T) { // alone, since it is busy all the time and has short leases
+	for name, careless := range map[string]bool{"guarded": false, "without the guard": true} {
+		t.Run(name, func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			dice := rand.New(rand.NewPCG(seed, 1))
+			var ahead atomic.Int64
+			now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+			r := startRivals(t, memory.New(memory.Options{Now: now}), 400*time.Millisecond)
+			nodes := []string{"a", "b", "c"}
+			for _, node := range nodes {
+				r.start(node, func(c *clerk) actor.Actor {
+					c.stubborn, c.careless = true, careless
+					return c
+				})
+			}
+			violated := func() bool {
+				_, violation := readTerms(t, r.journal)
+				return violation != ""
+			}
+			for end := time.Now().Add(2 * time.Second); time.Now().Before(end) || careless && !violated(); {
+				require.Less(t, time.Since(end), waitFor, "nothing was violated without the guard: the test shows nothing")
+				<-time.After(time.Duration(dice.IntN(100)) * time.Millisecond)
+				if dice.IntN(3) > 0 {
+					ahead.Add(int64(time.Second))
+				} else {
+					r.nodes[nodes[dice.IntN(3)]].cut.Store(dice.IntN(2) == 0)
+				}
+			}
+			if careless {
+				return
+			}
+			for _, node := range r.nodes {
+				node.cut.Store(false)
+			}
+			held := func() bool {
+				_, _, a := r.nodes["a"].Actor()
+				_, _, b := r.nodes["b"].Actor()
+				_, _, c := r.nodes["c"].Actor()
+				return a || b || c
+			}
+			require.Eventually(t, held, waitFor, tick, "somebody holds it once all is well (L6)")
+			require.Greater(t, r.inOrder(), 3)
+		})
+	}
 }
 
 // An actor that panics, or whose PostStop fails so that GoAkt tells nobody of its end, is replaced.
