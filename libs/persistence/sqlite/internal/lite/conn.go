@@ -28,7 +28,7 @@ func Open(path string) (*Conn, error) {
 	defer libc.Xfree(c.tls, name)
 
 	const flags = sqlite3.SQLITE_OPEN_READWRITE | sqlite3.SQLITE_OPEN_CREATE | sqlite3.SQLITE_OPEN_NOMUTEX | sqlite3.SQLITE_OPEN_EXRESCODE
-	rc := sqlite3.Xsqlite3_open_v2(c.tls, name, c.out, flags, fileSystem())
+	rc := sqlite3.Xsqlite3_open_v2(c.tls, name, c.out, flags, 0)
 	c.db = *(*uintptr)(pointer(c.out))
 	if rc != sqlite3.SQLITE_OK {
 		err := c.error(rc)
