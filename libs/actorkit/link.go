@@ -76,6 +76,9 @@ func newLink(n *Node, p Peer, floor uint64, now time.Time) *link {
 
 // send queues a frame and wakes the goroutine unless it will look anyway.
 func (l *link) send(f Frame) error {
+	if f.Decoded != nil && (l.node.cfg.Neighbours.find(l.peer.Incarnation) == nil || f.Memory() > l.queue.limit) {
+		f.Decoded = nil // who gets a copy of the body decodes it, and it would be kept until then; too large for any queue, it goes without
+	}
 	l.mu.Lock()
 	if l.state != linkUp || l.way.over != "" && f.relay.GetBatch() != nil {
 		err := l.cause

@@ -19,6 +19,19 @@ type outbox struct {
 	batchBytes int
 }
 
+// decodedFactor is about how much more than its body the message takes that it encodes: of 500 small messages 5.8 times as much.
+const decodedFactor = 6
+
+// Memory is about how many bytes a frame keeps alive that waits somewhere.
+func (f Frame) Memory() int {
+	size := frameSize(f)
+	if f.Decoded != nil {
+		size += decodedFactor * len(f.Body)
+	}
+	return size
+}
+
+// frameSize is about how many bytes it is in a batch.
 func frameSize(f Frame) int {
 	size := len(f.Body) + len(f.Traceparent) + len(f.Tracestate) + frameOverhead
 	if f.relay != nil {
@@ -30,7 +43,7 @@ func frameSize(f Frame) int {
 // push queues a frame; false: it does not fit. A batch that is relayed may be larger than what it carries, so it fits into any
 // empty queue.
 func (o *outbox) push(f Frame) bool {
-	size := frameSize(f)
+	size := f.Memory()
 	if o.bytes+size > o.limit && (f.relay == nil || !o.empty()) {
 		return false
 	}
@@ -43,7 +56,7 @@ func (o *outbox) empty() bool { return o.head == len(o.frames) }
 
 // take moves the frames of the next batch into b and returns the bytes of their bodies.
 func (o *outbox) take(b *batch) int {
-	bodies, size := 0, 0
+	bodies, size, memory := 0, 0, 0
 	for o.head < len(o.frames) && b.len() < maxBatchFrames {
 		f := o.frames[o.head]
 		fs := frameSize(f)
@@ -54,9 +67,10 @@ func (o *outbox) take(b *batch) int {
 		o.frames[o.head] = Frame{}
 		o.head++
 		size += fs
+		memory += f.Memory()
 		bodies += len(f.Body)
 	}
-	o.bytes -= size
+	o.bytes -= memory
 	if o.empty() {
 		o.reset()
 	} else if o.head >= 1024 && o.head*2 >= len(o.frames) {

@@ -3,6 +3,7 @@ package actorkit
 import (
 	"encoding/binary"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
@@ -104,4 +105,41 @@ func TestOutboxBatchOfTinyFramesIsBounded(t *testing.T) {
 	box.take(&b)
 	require.Equal(t, maxBatchFrames, b.len())
 	require.False(t, box.empty())
+}
+
+// What a frame's message takes beside its body counts, and only a neighbour's frame keeps it: QueueBytes bounds the memory that a peer
+// which takes nothing holds up.
+func TestQueueCountsDecodedMessages(t *testing.T) {
+	t.Parallel()
+	const limit = 1 << 20
+	body := make([]byte, 64<<10)
+	fill := func(n *Node) *link {
+		n.cfg.QueueBytes, n.cfg.BatchBytes = limit, limit
+		l := newLink(n, Peer{Incarnation: "there"}, 0, time.Now())
+		l.state, l.busy = linkUp, true
+		for l.send(Frame{Body: body, Decoded: new(int)}) == nil {
+		}
+		return l
+	}
+
+	remote := fill(new(Node))
+	require.Len(t, remote.queue.frames, limit/(len(body)+frameOverhead))
+	for _, f := range remote.queue.frames {
+		require.Nil(t, f.Decoded)
+	}
+
+	near := &Node{cfg: NodeConfig{Neighbours: new(Neighbours)}}
+	near.cfg.Neighbours.add(&Node{self: Peer{Incarnation: "there"}})
+	queue := fill(near).queue
+	require.Len(t, queue.frames, limit/(len(body)*(1+decodedFactor)+frameOverhead))
+	require.NotNil(t, queue.frames[0].Decoded)
+	var b batch
+	queue.take(&b)
+	require.Equal(t, len(queue.frames) == 0, queue.bytes == 0, "what was counted is given back")
+
+	large := Frame{Body: make([]byte, limit/2), Decoded: new(int)}
+	l := newLink(near, Peer{Incarnation: "there"}, 0, time.Now())
+	l.state, l.busy = linkUp, true
+	require.NoError(t, l.send(large), "what never fits with its message goes without")
+	require.Nil(t, l.queue.frames[0].Decoded)
 }

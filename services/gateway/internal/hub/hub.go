@@ -89,7 +89,7 @@ func (h *Hub) Detach(sink Sink, room string, last []byte) {
 
 // Frame implements route.Hub. Messages that find too much waiting are dropped and read again later: see inbox.
 func (h *Hub) Frame(hash uint32, from string, f actorkit.Frame) {
-	weight, ok, tell := h.inboxes[int(hash%uint32(len(h.inboxes)))].admit(f.Body, from)
+	weight, ok, tell := h.inboxes[int(hash%uint32(len(h.inboxes)))].admit(f, from)
 	if ok {
 		h.tell(hash, &frameMsg{from, f, weight})
 		return

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/parley-rt/parley/libs/actorkit"
 )
 
 // inbox bounds the messages, signals and comings that wait in a shard's mailbox: rooms nodes push them at a pace of their own.
@@ -21,17 +23,17 @@ type inbox struct {
 	lost map[string]string // room → the node whose Deliver was dropped; nil: none since the last take
 }
 
-// frameCost is about what a waiting frame takes beside its body.
+// frameCost is about what a waiting frame takes beside its parts.
 const frameCost = 256
 
 // admit says what a frame counts for until release, and whether it may wait. For a dropped Deliver, tell says that the
 // shard is to be told to take the lost rooms: the first since it last did.
-func (b *inbox) admit(body []byte, from string) (weight int64, ok, tell bool) {
-	room, kind := pushed(body)
+func (b *inbox) admit(f actorkit.Frame, from string) (weight int64, ok, tell bool) {
+	room, kind := pushed(f.Body)
 	if kind == 0 {
 		return 0, true, false
 	}
-	weight = int64(len(body)) + frameCost
+	weight = int64(f.Memory()) + frameCost
 	if before := b.waiting.Add(weight) - weight; before < b.limit {
 		return weight, true, false
 	}

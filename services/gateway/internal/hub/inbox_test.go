@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/parley-rt/parley/libs/actorkit"
 	roomv1 "github.com/parley-rt/parley/libs/protocol/room/v1"
 	"github.com/parley-rt/parley/services/gateway/internal/route"
 )
@@ -50,23 +51,27 @@ func TestInboxIsBounded(t *testing.T) {
 	deliver, err := proto.Marshal(&roomv1.Frame{RoomId: "r", Kind: &roomv1.Frame_Deliver{Deliver: &roomv1.Deliver{Epoch: 3}}})
 	require.NoError(t, err)
 	b := &inbox{limit: 1}
-	weight, ok, _ := b.admit(deliver, "n")
+	weight, ok, _ := b.admit(actorkit.Frame{Body: deliver}, "n")
 	require.True(t, ok, "one frame always fits")
-	_, ok, tell := b.admit(signal, "n")
+	_, ok, tell := b.admit(actorkit.Frame{Body: signal}, "n")
 	require.False(t, ok)
 	require.False(t, tell)
-	_, ok, tell = b.admit(deliver, "n")
+	_, ok, tell = b.admit(actorkit.Frame{Body: deliver}, "n")
 	require.False(t, ok)
 	require.True(t, tell)
-	_, _, tell = b.admit(deliver, "n2")
+	_, _, tell = b.admit(actorkit.Frame{Body: deliver}, "n2")
 	require.False(t, tell, "the shard is told once")
 	require.Equal(t, weight, b.waiting.Load())
 	b.release(weight)
+	decoded, ok, _ := b.admit(actorkit.Frame{Body: deliver, Decoded: new(roomv1.Frame)}, "n")
+	require.True(t, ok)
+	require.Greater(t, decoded, weight, "what a neighbour decoded is kept, too")
+	b.release(decoded)
 	require.Equal(t, map[string]string{"r": "n2"}, b.take())
 	require.Empty(t, b.take())
-	_, ok, _ = b.admit(deliver, "n")
+	_, ok, _ = b.admit(actorkit.Frame{Body: deliver}, "n")
 	require.True(t, ok)
-	_, _, tell = b.admit(deliver, "n")
+	_, _, tell = b.admit(actorkit.Frame{Body: deliver}, "n")
 	require.True(t, tell, "and told again after it took them")
 }
 
