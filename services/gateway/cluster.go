@@ -21,7 +21,7 @@ func (w *waiting) check(context.Context) error {
 }
 
 // Failure delivers why the node is of no use any more and should be stopped and started anew: it has lost its cluster for good
-// (*actorkit.StrayedError), or its door (actorkit.ErrDeaf). Valid after Start.
+// (*actorkit.StrayedError), its door (actorkit.ErrDeaf), or the actor of a share of its connections. Valid after Start.
 func (s *Service) Failure() <-chan error { return s.failure }
 
 // watchCluster notices when the node is lost to the others.
@@ -34,6 +34,21 @@ func (s *Service) watchCluster(ctx context.Context, node *actorkit.Node) {
 		return hosts, s.deps.Directory.Ready()
 	})
 	if err != nil {
-		s.failure <- err
+		s.fail(err)
+	}
+}
+
+// shardEnded notices that a share of the connections cannot be opened any more, while the node does not stop.
+func (s *Service) shardEnded() {
+	if !s.leaving.Load() {
+		s.fail(errShardEnded)
+	}
+}
+
+// fail says that the node is of no use any more. The first reason counts.
+func (s *Service) fail(err error) {
+	select {
+	case s.failure <- err:
+	default:
 	}
 }

@@ -11,4 +11,5 @@ var (
 	errDirectoryStale = errors.New("directory is not complete or too old")
 	errNoRooms        = errors.New("no rooms node can be reached yet")
 	errNotListening   = errors.New("not listening")
+	errShardEnded     = errors.New("an actor that serves a share of the connections has ended")
 )

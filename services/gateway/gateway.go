@@ -77,6 +77,8 @@ type Service struct {
 	// waiting and failure are about the node's cluster.
 	waiting waiting
 	failure chan error
+	// leaving: what ends now ends with the node.
+	leaving atomic.Bool
 }
 
 // New checks everything and starts nothing. The error tells all problems and wraps ErrInvalidConfig.
@@ -237,7 +239,8 @@ func (s *Service) makeParts(ctx context.Context) error {
 		},
 		FirstFrameWait: s.cfg.FirstFrameWait,
 		System:         s.local, Router: s.router, Hub: s.hub, Sessions: s.sessions, Gate: s.gate, Registry: s.registry,
-		Logger: logger, Now: time.Now,
+		ShardEnded: s.shardEnded,
+		Logger:     logger, Now: time.Now,
 		MeterProvider: s.deps.MeterProvider, TracerProvider: s.deps.TracerProvider,
 	}
 	if s.auth != nil {

@@ -64,6 +64,7 @@ func (s *Service) stop(ctx context.Context) error {
 		problems = append(problems, bounded(ctx, leaveTimeout, s.hub.Close))
 	}
 	s.hub = nil
+	s.leaving.Store(true)
 	if s.local != nil {
 		// Bounded by the system's own timeout: an expired context would leave it half done.
 		if err := s.local.Stop(context.WithoutCancel(ctx)); err != nil {

@@ -31,6 +31,9 @@ func (s *Shard) PreStart(*actor.Context) error { return nil }
 // now, and when the system stops first, so does what the connections were attached to.
 func (s *Shard) PostStop(*actor.Context) error {
 	s.d.Registry.stop(s.number, len(s.d.shards))
+	if s.d.ShardEnded != nil {
+		s.d.ShardEnded()
+	}
 	return nil
 }
 

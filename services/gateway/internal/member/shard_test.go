@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,8 @@ func TestNobodyStaysWithoutAShard(t *testing.T) {
 	for range 3 * len(s.d.shards) {
 		there = append(there, s.connect())
 	}
+	var ended atomic.Int32
+	s.d.ShardEnded = func() { ended.Add(1) }
 	for _, shard := range s.d.shards {
 		require.NoError(t, shard.Shutdown(context.Background()))
 	}
@@ -26,6 +29,7 @@ func TestNobodyStaysWithoutAShard(t *testing.T) {
 		require.Equal(t, clientv1.CloseCode_CLOSE_CODE_INTERNAL, c.socket.code)
 		require.False(t, c.window.take(1, func() {}))
 	}
+	require.EqualValues(t, len(s.d.shards), ended.Load())
 	late := &Member{}
 	late.init(s.d, newSocket())
 	require.False(t, s.d.Registry.add(late))

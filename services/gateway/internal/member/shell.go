@@ -54,7 +54,10 @@ type Deps struct {
 	// AuthTimeout is how long a client may take to say who it is.
 	AuthTimeout time.Duration
 	// Backlog counts the frames that wait for rooms; nil: nobody does.
-	Backlog        *ws.Backlog
+	Backlog *ws.Backlog
+	// ShardEnded is called when a Shard has ended, whose share of the connections nobody can open any more: with the system, or by a
+	// fault that should not be. It must not block. nil: nobody wants to know.
+	ShardEnded     func()
 	Logger         *slog.Logger
 	MeterProvider  metric.MeterProvider
 	TracerProvider trace.TracerProvider
