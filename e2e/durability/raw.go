@@ -32,7 +32,8 @@ type frame struct {
 		MessageID string `json:"message_id"`
 		Seq       uint64 `json:"seq,string"`
 	} `json:"ack"`
-	Reset *struct {
+	Reconnect *struct{} `json:"reconnect"`
+	Reset     *struct {
 		Seq    uint64 `json:"seq,string"`
 		Reason string `json:"reason"`
 	} `json:"reset"`
@@ -102,7 +103,11 @@ func (s *session) tryOpen(ctx context.Context, cursor string) (*websocket.Conn, 
 		return nil, err
 	}
 	first, err := readFrame(ctx, socket)
-	if err == nil && first.Session == nil {
+	switch {
+	case err != nil:
+	case first.Reconnect != nil: // a server that drains may say so before session
+		err = errors.New("sent away before session")
+	case first.Session == nil:
 		err = errors.New("first frame is not session")
 		s.h.Note("protocol", "the first frame is not session")
 	}
