@@ -176,7 +176,8 @@ func (b *Book) tick(rctx *actor.ReceiveContext) {
 		schedules += s.stream.State().Len()
 		b.begin(rctx, s, now)
 	}
-	b.sender.run(rctx, now)
+	b.sender.run(rctx)
+	b.sender.again(rctx, now)
 	open = len(b.sender.flights)
 	b.cfg.Metrics.schedules.Store(int64(schedules))
 	b.cfg.Metrics.open.Store(int64(open))

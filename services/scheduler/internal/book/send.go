@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -95,8 +96,8 @@ func (s *sender) drop(id string) {
 // open tells whether a flight is still that of its schedule.
 func (s *sender) open(f *flight) bool { return s.flights[f.ID] == f }
 
-// run sends what there is place for: first what was never sent.
-func (s *sender) run(rctx *actor.ReceiveContext, now time.Time) {
+// run sends what there is place for of what was never sent.
+func (s *sender) run(rctx *actor.ReceiveContext) {
 	for len(s.fresh) > 0 && s.sending < s.book.cfg.Sending {
 		f := s.fresh[0]
 		s.fresh[0] = nil
@@ -107,6 +108,11 @@ func (s *sender) run(rctx *actor.ReceiveContext, now time.Time) {
 			s.send(rctx.Self(), f)
 		}
 	}
+}
+
+// again sends anew, stores or gives up what waits and is due. It looks through all that waits, which may be a great deal while rooms
+// cannot be reached: it is for every tick, not for everything that happens.
+func (s *sender) again(rctx *actor.ReceiveContext, now time.Time) {
 	for f := range s.later {
 		switch {
 		case now.Before(f.at):
@@ -170,7 +176,7 @@ func (s *sender) came(rctx *actor.ReceiveContext, m *sent) {
 		s.retrying--
 	}
 	now := s.book.cfg.Now()
-	defer s.run(rctx, now)
+	defer s.run(rctx)
 	if !s.open(f) {
 		return
 	}
@@ -229,11 +235,19 @@ func (s *sender) give(rctx *actor.ReceiveContext, f *flight) {
 			reason = codes.ErrorName(f.code)
 		}
 	}
-	if len(reason) > maxReason {
-		reason = string([]rune(reason[:maxReason-4])) + "…"
-	}
-	f.verdict = &journalv1.FiringEnded{Number: f.Number, Code: int32(f.code), Reason: reason, Unknown: f.unknown}
+	f.verdict = &journalv1.FiringEnded{Number: f.Number, Code: int32(f.code), Reason: bounded(reason), Unknown: f.unknown}
 	s.store(rctx, f)
+}
+
+// bounded makes a reason one that can be stored: of at most maxReason bytes, and UTF-8, without which its event would not be encoded and
+// the firing stay open for ever.
+func bounded(reason string) string {
+	reason = strings.ToValidUTF8(reason, "?")
+	if len(reason) <= maxReason {
+		return reason
+	}
+	const more = "…"
+	return strings.ToValidUTF8(reason[:maxReason-len(more)], "") + more
 }
 
 // store has the end of a firing stored. Until it is, the flight is among those that wait.

@@ -57,7 +57,7 @@ func (b *Book) committed(rctx *actor.ReceiveContext, s *shard, batch []actorkit.
 		d.Command.done(d.Reply, nil)
 	}
 	b.begin(rctx, s, now)
-	b.sender.run(rctx, now)
+	b.sender.run(rctx)
 }
 
 // began sends what was started.
