@@ -14,23 +14,33 @@ import (
 	"github.com/parley-rt/parley/e2e/harness"
 )
 
-// The API for administrators is described as its proto file has it: go test ./e2e/reference -update.
-func TestAPIPage(t *testing.T) {
+// The API for administrators is described as its proto files have it: go test ./e2e/reference -update.
+func TestAPIPages(t *testing.T) {
 	t.Parallel()
+	for name, proto := range map[string]string{"api.md": "admin/v1/room.proto", "api-schedules.md": "admin/v1/schedule.proto"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testAPIPage(t, name, proto)
+		})
+	}
+}
+
+func testAPIPage(t *testing.T, name, proto string) {
+	t.Helper()
 	root, err := harness.Root()
 	require.NoError(t, err)
 	compiler := protocompile.Compiler{
 		Resolver:       protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: []string{filepath.Join(root, "libs", "protocol")}}),
 		SourceInfoMode: protocompile.SourceInfoStandard,
 	}
-	files, err := compiler.Compile(t.Context(), "admin/v1/room.proto")
+	files, err := compiler.Compile(t.Context(), proto)
 	require.NoError(t, err)
-	intro, err := os.ReadFile(filepath.Join("testdata", "api.md"))
+	intro, err := os.ReadFile(filepath.Join("testdata", name))
 	require.NoError(t, err)
 	p := newPage(files[0])
 	want := strings.NewReplacer("{{service}}", p.comment(files[0].Services().Get(0)), "{{reference}}\n", p.reference()).Replace(string(intro))
 
-	path := filepath.Join(root, "docs", "reference", "api.md")
+	path := filepath.Join(root, "docs", "reference", name)
 	if *update {
 		require.NoError(t, os.WriteFile(path, []byte(want), 0o600))
 		return
@@ -90,13 +100,18 @@ func cell(comment string) string {
 }
 
 func (p *page) shared(f protoreflect.FieldDescriptor) (string, bool) {
-	message := string(f.Parent().Name())
+	end := rpcEnd(f.Parent())
+	return end + "." + string(f.Name()), end != ""
+}
+
+// rpcEnd is how the name of a message ends that is only sent to a method or back; empty: of another.
+func rpcEnd(message protoreflect.Descriptor) string {
 	for _, end := range []string{"Request", "Response"} {
-		if strings.HasSuffix(message, end) {
-			return end + "." + string(f.Name()), true
+		if strings.HasSuffix(string(message.Name()), end) {
+			return end
 		}
 	}
-	return "", false
+	return ""
 }
 
 func (p *page) meaning(f protoreflect.FieldDescriptor) string {
@@ -122,7 +137,7 @@ func (p *page) reference() string {
 	}
 	p.printf("\n## Types\n")
 	for m := range each(p.file.Messages()) {
-		if _, rpc := p.shared(m.Fields().Get(0)); rpc {
+		if rpcEnd(m) != "" {
 			continue
 		}
 		p.printf("\n### %s\n", m.Name())
@@ -143,6 +158,10 @@ func (p *page) reference() string {
 }
 
 func (p *page) fields(title string, m protoreflect.MessageDescriptor) {
+	if m.Fields().Len() == 0 {
+		p.printf("\nThe %s is an empty object.\n", title)
+		return
+	}
 	p.printf("\n| %s | type | meaning |\n|---|---|---|\n", title)
 	for f := range each(m.Fields()) {
 		p.printf("| `%s` | %s | %s |\n", f.Name(), typeName(f), p.meaning(f))
